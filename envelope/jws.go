@@ -1,0 +1,283 @@
+package envelope
+
+import (
+	"crypto/ecdsa"
+	"crypto/rsa"
+	"encoding/base64"
+	"fmt"
+	"math/big"
+	"strings"
+	"time"
+
+	"eblnode/identity"
+
+	"github.com/go-json-experiment/json/jsontext"
+	"github.com/lestrrat-go/jwx/v2/jwa"
+	"github.com/lestrrat-go/jwx/v2/jws"
+)
+
+// A JWS is a compact JWS with its payload attached, in the one spelling we
+// accept, and *not yet verified*: [JWS.Verify] says whose it is.
+//
+// JOSE libraries read several spellings of one JWS (padding, the other base64
+// alphabet, line ends, stray bits in the last character), and a second spelling
+// has the same signature and another hash: a second chain entry out of nothing.
+// So the text is parsed here, strictly, and no library sees it before.
+type JWS struct {
+	Raw     string // as received
+	Header  Header
+	Payload []byte // decoded; do not modify
+
+	signed    int // Raw[:signed] is what the signature covers
+	signature []byte
+}
+
+// A Header is what we read of a JWS header. Members not listed are ignored.
+type Header struct {
+	Alg  identity.Alg
+	Kid  string // "" if none
+	Typ  string // "" if none
+	X5C  []string
+	IsAt time.Time // iat; zero if none
+}
+
+// ParseJWS reads a compact JWS: strict base64url, strict JSON in the header, an
+// algorithm of the closed list, none of crit, b64, zip, jwk, jku, x5u. The error is
+// a *FormatError. The payload is not looked at.
+func ParseJWS(s string) (JWS, error) {
+	j, err := parseJWS(s)
+	if err != nil {
+		return JWS{}, err
+	}
+	return j, nil
+}
+
+func parseJWS(s string) (JWS, *FormatError) {
+	head, rest, ok := strings.Cut(s, ".")
+	body, sig, ok2 := strings.Cut(rest, ".")
+	switch {
+	case !ok || !ok2 || strings.Contains(sig, "."):
+		return JWS{}, malformed("$", "not a compact JWS: it has not three parts")
+	case body == "":
+		return JWS{}, malformed("$", "the JWS has no payload; a detached JWS is not taken")
+	case sig == "":
+		return JWS{}, malformed("$", "the JWS has no signature")
+	}
+	j := JWS{Raw: s, signed: len(head) + 1 + len(body)}
+	header, err := decodeBase64(head)
+	if err != nil {
+		return JWS{}, malformed("$", "the JWS header is not canonical base64url: %s", err)
+	}
+	if j.Payload, err = decodeBase64(body); err != nil {
+		return JWS{}, malformed("$", "the JWS payload is not canonical base64url: %s", err)
+	}
+	if j.signature, err = decodeBase64(sig); err != nil {
+		return JWS{}, malformed("$", "the JWS signature is not canonical base64url: %s", err)
+	}
+	var ferr *FormatError
+	if j.Header, ferr = parseHeader(header); ferr != nil {
+		return JWS{}, ferr.under("$.header")
+	}
+	return j, nil
+}
+
+// decodeBase64 reads base64url without padding in its one spelling. The decoder's
+// strict mode refuses stray bits but skips line ends, hence the scan.
+func decodeBase64(s string) ([]byte, error) {
+	if strings.ContainsAny(s, "\r\n") {
+		return nil, fmt.Errorf("it has a line end")
+	}
+	return base64.RawURLEncoding.Strict().DecodeString(s)
+}
+
+func parseHeader(data []byte) (Header, *FormatError) {
+	var w struct {
+		Alg  *string        `json:"alg"`
+		Kid  *string        `json:"kid"`
+		Typ  *string        `json:"typ"`
+		Cty  *string        `json:"cty"`
+		X5C  []string       `json:"x5c"`
+		X5T  *string        `json:"x5t#S256"`
+		IAt  jsontext.Value `json:"iat"`
+		Crit jsontext.Value `json:"crit"`
+		B64  jsontext.Value `json:"b64"`
+		Zip  jsontext.Value `json:"zip"`
+		JWK  jsontext.Value `json:"jwk"`
+		JKU  jsontext.Value `json:"jku"`
+		X5U  jsontext.Value `json:"x5u"`
+	}
+	if err := decode(data, &w, MaxDepth); err != nil {
+		return Header{}, err
+	}
+	// Each of these would let the message change how it is read, or bring its own key.
+	for _, m := range []struct {
+		name  string
+		value jsontext.Value
+	}{{"crit", w.Crit}, {"b64", w.B64}, {"zip", w.Zip}, {"jwk", w.JWK}, {"jku", w.JKU}, {"x5u", w.X5U}} {
+		if m.value != nil {
+			return Header{}, malformed("$."+m.name, "this header member is not allowed")
+		}
+	}
+	if w.Alg == nil {
+		return Header{}, malformed("$.alg", "missing")
+	}
+	alg, err := identity.ParseAlg(*w.Alg)
+	if err != nil {
+		return Header{}, malformed("$.alg", "not one of RS256, RS384, RS512, PS256, PS384, PS512, ES256, ES384, ES512")
+	}
+	h := Header{Alg: alg, Kid: deref(w.Kid), Typ: deref(w.Typ), X5C: w.X5C}
+	if w.Kid != nil && *w.Kid == "" {
+		return Header{}, malformed("$.kid", "empty")
+	}
+	if len(w.IAt) > 0 && w.IAt.Kind() != 'n' {
+		// RFC 7519's NumericDate may have a fraction; it plays no part in any verdict.
+		var seconds float64
+		if err := decode(w.IAt, &seconds, 1); err != nil {
+			return Header{}, malformed("$.iat", "not a number of seconds")
+		}
+		if seconds > 0 && seconds < 1<<40 {
+			h.IsAt = time.Unix(int64(seconds), 0).UTC()
+		}
+	}
+	return h, nil
+}
+
+func deref(s *string) string {
+	if s == nil {
+		return ""
+	}
+	return *s
+}
+
+// Verify finds the key of platform p that made the signature, at the time the
+// signature claims to be from. The header's kid names the one key; without it every
+// key that fits the algorithm is tried, [identity.MaxKeysTried] at most. The key
+// comes from p, that is from our trust store; nothing in the message adds to it.
+//
+// existed says that we have proof that this very JWS existed before the key was
+// reported stolen (our store held it); then a compromise does not count against it.
+//
+// The error is a *SignatureError: UnknownKey and KeyCompromised may pass with the
+// same bytes after onboarding, BadSignature never does.
+func (j JWS) Verify(p *identity.Platform, at time.Time, existed bool) (*identity.Key, error) {
+	keys, err := j.candidates(p)
+	if err != nil {
+		return nil, err
+	}
+	for _, k := range keys {
+		if !j.verifies(k) {
+			continue
+		}
+		if err := standing(k, at, existed); err != nil {
+			return nil, err
+		}
+		return k, nil
+	}
+	if j.Header.Kid != "" {
+		return nil, badSignature("the signature is not that of key %q of %s", j.Header.Kid, p.Domain)
+	}
+	return nil, &SignatureError{Reason: UnknownKey, Detail: fmt.Sprintf("no %s key that %s gave us made the signature, and the header names none", j.Header.Alg, p.Domain)}
+}
+
+// Recheck is Verify for a JWS whose signature under the key with this thumbprint was
+// computed and stored before: only the standing of the key is looked at again. It
+// fails with UnknownKey where p has no such key any more.
+func (j JWS) Recheck(p *identity.Platform, thumbprint [32]byte, at time.Time) (*identity.Key, error) {
+	for _, k := range p.Keys {
+		if k.Thumbprint() != thumbprint {
+			continue
+		}
+		if err := standing(k, at, true); err != nil {
+			return nil, err
+		}
+		return k, nil
+	}
+	return nil, &SignatureError{Reason: UnknownKey, Detail: fmt.Sprintf("the key that made this signature is no longer in the trust entry of %s", p.Domain)}
+}
+
+func (j JWS) candidates(p *identity.Platform) ([]*identity.Key, error) {
+	if j.Header.Kid == "" {
+		keys := p.KeysFor(j.Header.Alg)
+		if len(keys) == 0 {
+			return nil, &SignatureError{Reason: UnknownKey, Detail: fmt.Sprintf("%s gave us no key for %s", p.Domain, j.Header.Alg)}
+		}
+		return keys, nil
+	}
+	k, found := p.Key(j.Header.Kid)
+	if !found {
+		return nil, &SignatureError{Reason: UnknownKey, Detail: fmt.Sprintf("%s gave us no key with this kid", p.Domain)}
+	}
+	if !k.Fits(j.Header.Alg) {
+		return nil, badSignature("alg %s does not fit the key that kid names", j.Header.Alg)
+	}
+	return []*identity.Key{k}, nil
+}
+
+// standing judges the key for the time of the signature: its window, and what was
+// reported of it since.
+func standing(k *identity.Key, at time.Time, existed bool) error {
+	switch {
+	case !k.ValidAt(at):
+		return badSignature("the key was not valid for signing at %s", at.UTC().Format(time.RFC3339))
+	case k.Compromised() && !existed:
+		return &SignatureError{Reason: KeyCompromised, Detail: fmt.Sprintf("a key of %s was reported stolen; only what we held before counts", k.Platform)}
+	case !k.Revoked.IsZero() && !k.Compromised() && !at.Before(k.Revoked):
+		return badSignature("the key was revoked before it signed, at %s", k.Revoked.UTC().Format(time.RFC3339))
+	}
+	return nil
+}
+
+// verifies is the standard library's verdict on the bytes, after the forms that it
+// would let pass.
+func (j JWS) verifies(k *identity.Key) bool {
+	if !k.Fits(j.Header.Alg) {
+		return false
+	}
+	hash := j.Header.Alg.Hash()
+	h := hash.New()
+	h.Write([]byte(j.Raw[:j.signed]))
+	digest := h.Sum(nil)
+	switch pub := k.Public.(type) {
+	case *rsa.PublicKey:
+		if strings.HasPrefix(string(j.Header.Alg), "PS") {
+			// RFC 7518, 3.5: the salt is as long as the hash; libraries take any length.
+			return rsa.VerifyPSS(pub, hash, digest, j.signature, &rsa.PSSOptions{SaltLength: rsa.PSSSaltLengthEqualsHash}) == nil
+		}
+		return rsa.VerifyPKCS1v15(pub, hash, digest, j.signature) == nil
+	case *ecdsa.PublicKey:
+		size := (pub.Curve.Params().BitSize + 7) / 8
+		if len(j.signature) != 2*size {
+			return false
+		}
+		r, s := new(big.Int).SetBytes(j.signature[:size]), new(big.Int).SetBytes(j.signature[size:])
+		return ecdsa.Verify(pub, digest, r, s)
+	}
+	return false
+}
+
+// sign makes a compact JWS with jwx, which does the encoding and the conversion of
+// ECDSA signatures. typ "" leaves the member out.
+func sign(payload []byte, s *identity.Signer, typ string, iat time.Time) (string, error) {
+	h := jws.NewHeaders()
+	set := func(name string, value any) error { return h.Set(name, value) }
+	if s.Key.ID != "" {
+		if err := set(jws.KeyIDKey, s.Key.ID); err != nil {
+			return "", err
+		}
+	}
+	if typ != "" {
+		if err := set(jws.TypeKey, typ); err != nil {
+			return "", err
+		}
+	}
+	if !iat.IsZero() {
+		if err := set("iat", iat.Unix()); err != nil {
+			return "", err
+		}
+	}
+	out, err := jws.Sign(payload, jws.WithKey(jwa.SignatureAlgorithm(s.Alg()), s.Private(), jws.WithProtectedHeaders(h)))
+	if err != nil {
+		return "", fmt.Errorf("signing as %q: %w", s.Key.ID, err)
+	}
+	return string(out), nil
+}

@@ -1,0 +1,79 @@
+package envelope
+
+import (
+	"bytes"
+	"encoding/json"
+	"strconv"
+	"time"
+)
+
+// This file holds every old reading of the 2022 text that we still take, so that
+// all of them can be seen at once and taken away together.
+
+// Aliases that are read from everybody: each is another name for the same value,
+// and both names at once are malformed.
+const (
+	chainField    = "endorsementChain"
+	oldChainField = "endorcementChain" // the spelling of the 2022 prose and its examples
+)
+
+// Quirk values of a trust entry. A quirk replaces the normal reading for one
+// platform; nothing is guessed from the message.
+const (
+	documentHashAsSent    = "as-sent"   // SHA-256 of the document without insignificant white space
+	envelopeHashBase64url = "base64url" // SHA-256 of the payload's base64url text
+)
+
+// timestampOf reads the digits of a timestamp: milliseconds since 1970, or, in old
+// blocks, microseconds (15 or 16 digits) or nanoseconds (17 and more; the example
+// of 2022 has 19).
+func timestampOf(digits string) (time.Time, bool) {
+	if digits == "" || len(digits) > 1 && digits[0] == '0' {
+		return time.Time{}, false
+	}
+	n, err := strconv.ParseInt(digits, 10, 64)
+	if err != nil || n < 0 {
+		return time.Time{}, false
+	}
+	switch {
+	case len(digits) >= 17:
+		return time.Unix(0, n).UTC(), true
+	case len(digits) >= 15:
+		return time.UnixMicro(n).UTC(), true
+	}
+	return time.UnixMilli(n).UTC(), true
+}
+
+// documentHash is the hash of the document as the issuing platform reads it.
+func documentHash(document []byte, quirk string) (Hash, error) {
+	if quirk == documentHashAsSent {
+		// Compact only drops white space outside strings; the text is valid JSON already.
+		var b bytes.Buffer
+		if err := json.Compact(&b, document); err != nil {
+			return Hash{}, malformed("$.document", "not JSON")
+		}
+		return HashOf(b.Bytes()), nil
+	}
+	c, err := canonical(document)
+	if err != nil {
+		return Hash{}, err
+	}
+	return HashOf(c), nil
+}
+
+// wireHash is the envelopeHash as the platform that signed the entry reads it.
+func wireHash(j JWS, quirk string) Hash {
+	if quirk == envelopeHashBase64url {
+		return HashOf([]byte(j.Raw[indexDot(j.Raw)+1 : j.signed]))
+	}
+	return HashOf(j.Payload)
+}
+
+func indexDot(s string) int {
+	for i := 0; i < len(s); i++ {
+		if s[i] == '.' {
+			return i
+		}
+	}
+	return -1
+}

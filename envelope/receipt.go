@@ -1,0 +1,362 @@
+package envelope
+
+import (
+	"bytes"
+	"fmt"
+	"time"
+
+	"eblnode/identity"
+
+	"github.com/go-json-experiment/json/jsontext"
+)
+
+// The typ of what we sign beside envelopes. Each kind has its own, so that none can
+// be taken for another.
+const (
+	TypReceipt   = "eblnode-receipt+jws"
+	TypRejection = "eblnode-rejection+jws"
+	TypVerdict   = "eblnode-verdict+jws"
+	TypStep      = "eblnode-step+jws"
+)
+
+// SignReceipt signs that the envelope was accepted: the payload is the bare
+// envelopeHash text of the chain's last entry as it was received (wire document,
+// section 6). Signing twice gives other bytes; a receipt is signed once and stored.
+func SignReceipt(claimed Hash, s *identity.Signer, at time.Time) (string, error) {
+	return sign([]byte(claimed.String()), s, TypReceipt, at)
+}
+
+// OpenReceipt verifies a receipt for the envelope that we sent to p. body is the
+// answer as it came: the JWS bare or as a JSON string, with white space around it.
+// Only a nil error means that p took control; the error is a *FormatError or a
+// *SignatureError, and the transfer stays in doubt.
+func OpenReceipt(body []byte, want Hash, p *identity.Platform, at time.Time) (JWS, error) {
+	text := bytes.TrimSpace(body)
+	if len(text) > 0 && text[0] == '"' {
+		var s string
+		if err := decode(text, &s, 1); err != nil {
+			return JWS{}, err
+		}
+		text = []byte(s)
+	}
+	j, err := parseJWS(string(text))
+	if err != nil {
+		return JWS{}, err
+	}
+	if j.Header.Typ != "" && j.Header.Typ != TypReceipt && isOurs(j.Header.Typ) {
+		return JWS{}, malformed("$.header.typ", "this is a %s, not a receipt", j.Header.Typ)
+	}
+	if string(j.Payload) != want.String() {
+		return JWS{}, malformed("$.payload", "the receipt is not for the envelope that we sent")
+	}
+	if _, err := j.Verify(p, signedAt(j, at), false); err != nil {
+		return JWS{}, err
+	}
+	return j, nil
+}
+
+func isOurs(typ string) bool {
+	switch typ {
+	case TypReceipt, TypRejection, TypVerdict, TypStep:
+		return true
+	}
+	return false
+}
+
+// signedAt is the time for which the key of an answer is judged: its iat, if it has
+// one that is not ahead of ours, else the time at which we look.
+func signedAt(j JWS, now time.Time) time.Time {
+	if iat := j.Header.IsAt; !iat.IsZero() && iat.Before(now) {
+		return iat
+	}
+	return now
+}
+
+// A ResponseCode is the code of a signed rejection.
+type ResponseCode string
+
+// The closed list. BSIG and BENV give the sender its bill back; DISE never does.
+const (
+	BadSignatureCode ResponseCode = "BSIG"
+	BadEnvelopeCode  ResponseCode = "BENV"
+	DisputeCode      ResponseCode = "DISE"
+)
+
+// A Rejection is a signed no to a transfer. Both hashes are computed by the
+// receiver, never copied from the request.
+type Rejection struct {
+	EnvelopeHash Hash // SHA-256 of the payload bytes
+	JWSSum       Hash // SHA-256 of the compact JWS, so that it is about these bytes alone
+	Sender       identity.Host
+	Receiver     identity.Host
+	Code         ResponseCode
+	Reason       string
+	At           time.Time
+}
+
+// SignRejection signs r. What the receiver signed it must never take back: store it
+// in the transaction that checks that the envelope was not accepted.
+func SignRejection(r Rejection, s *identity.Signer) (string, error) {
+	payload, err := canonicalOf(map[string]string{
+		"envelopeHash":  r.EnvelopeHash.String(),
+		"jwsSha256":     r.JWSSum.String(),
+		"sender":        r.Sender.String(),
+		"receiver":      r.Receiver.String(),
+		"responseCode":  string(r.Code),
+		"reason":        r.Reason,
+		"errorDateTime": r.At.UTC().Format(wireTime),
+	})
+	if err != nil {
+		return "", err
+	}
+	return sign(payload, s, TypRejection, r.At)
+}
+
+const wireTime = "2006-01-02T15:04:05.000Z07:00"
+
+// OpenRejection verifies a rejection signed by p. It does not say that the rejection
+// is about our transfer: compare hash, bytes, sender and receiver before control
+// moves back ([Rejection.Answers]).
+func OpenRejection(jws string, p *identity.Platform, at time.Time) (Rejection, error) {
+	j, err := parseJWS(jws)
+	if err != nil {
+		return Rejection{}, err
+	}
+	if j.Header.Typ != TypRejection {
+		return Rejection{}, malformed("$.header.typ", "not %s", TypRejection)
+	}
+	r, err := parseRejection(j.Payload)
+	if err != nil {
+		return Rejection{}, err.under("$.payload")
+	}
+	if _, err := j.Verify(p, signedAt(j, at), false); err != nil {
+		return Rejection{}, err
+	}
+	return r, nil
+}
+
+func parseRejection(data []byte) (Rejection, *FormatError) {
+	var w struct {
+		EnvelopeHash *Hash          `json:"envelopeHash"`
+		JWSSum       *Hash          `json:"jwsSha256"`
+		Sender       *identity.Host `json:"sender"`
+		Receiver     *identity.Host `json:"receiver"`
+		Code         ResponseCode   `json:"responseCode"`
+		Reason       string         `json:"reason"`
+		At           string         `json:"errorDateTime"`
+	}
+	if err := decode(data, &w, 4); err != nil {
+		return Rejection{}, err
+	}
+	if w.EnvelopeHash == nil || w.JWSSum == nil || w.Sender == nil || w.Receiver == nil {
+		return Rejection{}, malformed("$", "envelopeHash, jwsSha256, sender or receiver is missing")
+	}
+	switch w.Code {
+	case BadSignatureCode, BadEnvelopeCode, DisputeCode:
+	default:
+		return Rejection{}, malformed("$.responseCode", "not one of BSIG, BENV, DISE")
+	}
+	at, err := time.Parse(time.RFC3339, w.At)
+	if err != nil {
+		return Rejection{}, malformed("$.errorDateTime", "not an RFC 3339 time")
+	}
+	return Rejection{EnvelopeHash: *w.EnvelopeHash, JWSSum: *w.JWSSum, Sender: *w.Sender, Receiver: *w.Receiver, Code: w.Code, Reason: w.Reason, At: at}, nil
+}
+
+// Answers reports whether r is about this entry, sent by sender to receiver. A
+// rejection made by somebody else, for other bytes, or for another pair of platforms
+// answers nothing.
+func (r Rejection) Answers(e *Entry, sender, receiver identity.Host) bool {
+	return r.EnvelopeHash == e.Hash() && r.JWSSum == HashOf([]byte(e.JWS.Raw)) && r.Sender == sender && r.Receiver == receiver
+}
+
+// A VerdictKind is the carrier's yes to a return.
+type VerdictKind string
+
+// The kinds of verdict; each is final.
+const (
+	Surrendered VerdictKind = "surrendered"
+	Amended     VerdictKind = "amended"
+	Paper       VerdictKind = "paper"
+)
+
+// A Verdict is the carrier's signed yes to SURR, AMND or SW2P (wire document,
+// section 8). After it the bill is void.
+type Verdict struct {
+	DocumentHash Hash
+	EnvelopeHash Hash // the entry by which the bill was returned; zero where it never left the platform
+	Kind         VerdictKind
+	ReplacedBy   Hash // the document that replaces an amended bill; zero otherwise
+	At           time.Time
+}
+
+// SignVerdict signs v.
+func SignVerdict(v Verdict, s *identity.Signer) (string, error) {
+	m := map[string]string{
+		"documentHash": v.DocumentHash.String(),
+		"verdict":      string(v.Kind),
+		"at":           v.At.UTC().Format(wireTime),
+	}
+	if !v.EnvelopeHash.IsZero() {
+		m["envelopeHash"] = v.EnvelopeHash.String()
+	}
+	if !v.ReplacedBy.IsZero() {
+		m["replacedBy"] = v.ReplacedBy.String()
+	}
+	payload, err := canonicalOf(m)
+	if err != nil {
+		return "", err
+	}
+	return sign(payload, s, TypVerdict, v.At)
+}
+
+// OpenVerdict verifies a verdict signed by p, which must be the platform that issued
+// the bill; the caller compares hash and state.
+func OpenVerdict(jws string, p *identity.Platform, at time.Time) (Verdict, error) {
+	j, err := parseJWS(string(bytes.TrimSpace([]byte(jws))))
+	if err != nil {
+		return Verdict{}, err
+	}
+	if j.Header.Typ != TypVerdict {
+		return Verdict{}, malformed("$.header.typ", "not %s", TypVerdict)
+	}
+	v, err := parseVerdict(j.Payload)
+	if err != nil {
+		return Verdict{}, err.under("$.payload")
+	}
+	if _, err := j.Verify(p, v.At, false); err != nil {
+		return Verdict{}, err
+	}
+	if v.At.After(at.Add(ClockSkew)) {
+		return Verdict{}, malformed("$.payload.at", "the verdict is dated after now")
+	}
+	return v, nil
+}
+
+// ClockSkew is how far the clocks of two platforms may differ.
+const ClockSkew = 5 * time.Minute
+
+func parseVerdict(data []byte) (Verdict, *FormatError) {
+	var w struct {
+		DocumentHash *Hash       `json:"documentHash"`
+		EnvelopeHash *Hash       `json:"envelopeHash"`
+		Kind         VerdictKind `json:"verdict"`
+		ReplacedBy   *Hash       `json:"replacedBy"`
+		At           string      `json:"at"`
+	}
+	if err := decode(data, &w, 4); err != nil {
+		return Verdict{}, err
+	}
+	if w.DocumentHash == nil {
+		return Verdict{}, malformed("$.documentHash", "missing")
+	}
+	switch w.Kind {
+	case Surrendered, Amended, Paper:
+	default:
+		return Verdict{}, malformed("$.verdict", "not one of surrendered, amended, paper")
+	}
+	at, err := time.Parse(time.RFC3339, w.At)
+	if err != nil {
+		return Verdict{}, malformed("$.at", "not an RFC 3339 time")
+	}
+	v := Verdict{DocumentHash: *w.DocumentHash, Kind: w.Kind, At: at}
+	if w.EnvelopeHash != nil {
+		v.EnvelopeHash = *w.EnvelopeHash
+	}
+	if w.ReplacedBy != nil {
+		v.ReplacedBy = *w.ReplacedBy
+	}
+	return v, nil
+}
+
+// A Step is one transaction inside a platform, signed from the moment it happens. Steps
+// are linked; when the bill leaves they are sealed, as they stand, into one envelope.
+type Step struct {
+	DocumentHash Hash
+	Head         Hash // Hash of the last entry of the chain; zero before the first
+	Index        int  // from 0, since that head
+	Previous     Hash // HashOf the JWS of the step before; zero for index 0
+	Transaction  []byte
+}
+
+// SignStep signs st.
+func SignStep(st Step, s *identity.Signer, at time.Time) (string, error) {
+	m := map[string]any{
+		"documentHash": st.DocumentHash.String(),
+		"index":        st.Index,
+		"transaction":  jsontext.Value(st.Transaction),
+	}
+	if !st.Head.IsZero() {
+		m["head"] = st.Head.String()
+	}
+	if !st.Previous.IsZero() {
+		m["previous"] = st.Previous.String()
+	}
+	payload, err := canonicalOf(m)
+	if err != nil {
+		return "", err
+	}
+	return sign(payload, s, TypStep, at)
+}
+
+// OpenStep verifies a step signed by p.
+func OpenStep(jws string, p *identity.Platform) (Step, error) {
+	j, err := parseJWS(jws)
+	if err != nil {
+		return Step{}, err
+	}
+	if j.Header.Typ != TypStep {
+		return Step{}, malformed("$.header.typ", "not %s", TypStep)
+	}
+	var w struct {
+		DocumentHash *Hash          `json:"documentHash"`
+		Head         *Hash          `json:"head"`
+		Index        *int           `json:"index"`
+		Previous     *Hash          `json:"previous"`
+		Transaction  jsontext.Value `json:"transaction"`
+	}
+	if err := decode(j.Payload, &w, MaxDepth); err != nil {
+		return Step{}, err.under("$.payload")
+	}
+	if w.DocumentHash == nil || w.Index == nil || *w.Index < 0 {
+		return Step{}, malformed("$.payload", "documentHash or index is missing")
+	}
+	tx, ferr := parseTransaction(w.Transaction)
+	if ferr != nil {
+		return Step{}, ferr.under("$.payload.transaction")
+	}
+	if _, err := j.Verify(p, tx.At, true); err != nil {
+		return Step{}, err
+	}
+	st := Step{DocumentHash: *w.DocumentHash, Index: *w.Index, Transaction: trimJSON(w.Transaction)}
+	if w.Head != nil {
+		st.Head = *w.Head
+	}
+	if w.Previous != nil {
+		st.Previous = *w.Previous
+	}
+	return st, nil
+}
+
+// canonicalOf writes one of our own payloads.
+func canonicalOf(v any) ([]byte, error) {
+	data, err := marshal(v)
+	if err != nil {
+		return nil, fmt.Errorf("encoding a payload: %w", err)
+	}
+	return canonical(data)
+}
+
+// VerdictSubject is the document that a verdict, not verified, is about: it only says
+// which bill to look up.
+func VerdictSubject(jws string) (Hash, error) {
+	j, err := parseJWS(jws)
+	if err != nil {
+		return Hash{}, err
+	}
+	v, err := parseVerdict(j.Payload)
+	if err != nil {
+		return Hash{}, err.under("$.payload")
+	}
+	return v.DocumentHash, nil
+}

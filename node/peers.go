@@ -1,0 +1,136 @@
+package node
+
+import (
+	"context"
+	"fmt"
+
+	"eblnode/envelope"
+	"eblnode/identity"
+)
+
+// loadTrust reads the trust entries of the database and swaps them in whole, so that no
+// request sees half a change.
+func (n *Node) loadTrust(ctx context.Context) error {
+	rows, err := n.store.read.QueryContext(ctx, "SELECT entry FROM peers WHERE removed_at IS NULL")
+	if err != nil {
+		return fmt.Errorf("reading the trust entries: %w", err)
+	}
+	defer rows.Close()
+	all := []*identity.Platform{n.cfg.Self}
+	for rows.Next() {
+		var entry string
+		if err := rows.Scan(&entry); err != nil {
+			return fmt.Errorf("reading the trust entries: %w", err)
+		}
+		ps, err := identity.ParseTrust([]byte(entry))
+		if err != nil {
+			return fmt.Errorf("reading the trust entries: %w", err)
+		}
+		all = append(all, ps...)
+	}
+	if err := rows.Err(); err != nil {
+		return err
+	}
+	trust, err := identity.NewTrust(all...)
+	if err != nil {
+		return fmt.Errorf("reading the trust entries: %w", err)
+	}
+	n.trust.Store(trust)
+	return nil
+}
+
+// AddPeers adds or replaces trust entries, all or none. A key of an entry that is
+// replaced must not vanish, since chains signed with it must be checked for years; a
+// host neither, since older envelopes name it. Let a key end by its notAfter, or mark
+// it revoked.
+func (n *Node) AddPeers(ctx context.Context, actor string, ps []*identity.Platform) error {
+	all := []*identity.Platform{}
+	fresh := map[identity.Host]bool{}
+	for _, p := range ps {
+		if n.isSelf(p.Domain) {
+			return refuse(Malformed, "malformed", "%s is this node itself", p.Domain)
+		}
+		if fresh[p.Domain] {
+			return refuse(Malformed, "malformed", "%s is there twice", p.Domain)
+		}
+		fresh[p.Domain] = true
+		if old, found := n.Trust().Find(p.Domain); found && old.Domain == p.Domain {
+			if err := keeps(old, p); err != nil {
+				return err
+			}
+		}
+		all = append(all, p)
+	}
+	for _, p := range n.Trust().Platforms() {
+		if !fresh[p.Domain] {
+			all = append(all, p)
+		}
+	}
+	if _, err := identity.NewTrust(all...); err != nil {
+		return refuse(Malformed, "malformed", "%s", err)
+	}
+	err := n.store.update(ctx, func(t *tx) error {
+		for _, p := range ps {
+			entry, err := p.JSON()
+			if err != nil {
+				return err
+			}
+			if err := t.exec(`INSERT INTO peers (domain, entry, added_at) VALUES (?, ?, ?)
+			  ON CONFLICT (domain) DO UPDATE SET entry = excluded.entry, added_at = excluded.added_at, removed_at = NULL`,
+				p.Domain.String(), string(entry), millis(t.now)); err != nil {
+				return err
+			}
+			if err := t.audit(actor, "peer.add", envelope.Hash{}, p.Domain.String()+" "+envelope.HashOf(entry).String()); err != nil {
+				return err
+			}
+		}
+		return nil
+	})
+	if err != nil {
+		return err
+	}
+	return n.loadTrust(ctx)
+}
+
+// keeps refuses an entry that would drop what older signatures need.
+func keeps(old, p *identity.Platform) error {
+	has := map[[32]byte]bool{}
+	for _, k := range p.Keys {
+		has[k.Thumbprint()] = true
+	}
+	for _, k := range old.Keys {
+		if !has[k.Thumbprint()] {
+			return refuse(Malformed, "malformed", "the new entry of %s lacks the key %q, with which older chains are checked; keep it and give it a notAfter, or mark it revoked", p.Domain, k.ID)
+		}
+	}
+	for _, h := range old.Hosts {
+		if !p.Owns(h) {
+			return refuse(Malformed, "malformed", "the new entry of %s lacks the host %s, which older chains name; keep it", p.Domain, h)
+		}
+	}
+	return nil
+}
+
+// RemovePeer takes a peer's trust entry away. Nothing of it is accepted any more, and
+// bills with its signatures in their chain are not accepted from others either. A
+// peer with a transfer still open is not removed: its verdict could not be checked.
+func (n *Node) RemovePeer(ctx context.Context, actor string, domain identity.Host) error {
+	err := n.store.update(ctx, func(t *tx) error {
+		var open int
+		if err := t.QueryRowContext(t.ctx, `SELECT count(*) FROM transfers WHERE peer = ? AND state IN ('prepared', 'sending', 'disputed')`,
+			domain.String()).Scan(&open); err != nil {
+			return err
+		}
+		if open > 0 {
+			return refuse(Conflict, TextLocked, "%d transfers to %s wait for its verdict; settle them first", open, domain)
+		}
+		if err := t.execOne("UPDATE peers SET removed_at = ? WHERE domain = ? AND removed_at IS NULL", millis(t.now), domain.String()); err != nil {
+			return refuse(NotFound, "notFound", "there is no peer %s", domain)
+		}
+		return t.audit(actor, "peer.remove", envelope.Hash{}, domain.String())
+	})
+	if err != nil {
+		return err
+	}
+	return n.loadTrust(ctx)
+}

@@ -1,0 +1,514 @@
+package node
+
+import (
+	"context"
+	"database/sql"
+	"encoding/json"
+	"errors"
+	"fmt"
+
+	"eblnode/chain"
+	"eblnode/envelope"
+	"eblnode/identity"
+)
+
+// Check is the Peer's: sender is a peer of ours.
+func (n *Node) Check(_ context.Context, sender identity.Host) error {
+	_, err := n.peer(sender)
+	return err
+}
+
+func (n *Node) peer(sender identity.Host) (*identity.Platform, error) {
+	p, found := n.Trust().Find(sender)
+	if !found || p.Domain != sender || n.isSelf(sender) {
+		return nil, refuse(Forbidden, TextUnknownPeer, "%s is not a peer of %s; exchange trust entries first", sender, n.Domain())
+	}
+	return p, nil
+}
+
+// PutTransferblock receives a transferblock (wire document, section 5). The checks stand
+// in the order of that section; the order is part of the protocol and of its safety.
+//
+// Checks 1 to 3 belong to whoever holds the connection. The verdict is on the disk
+// before it is returned.
+func (n *Node) PutTransferblock(ctx context.Context, r Request) (Reply, error) {
+	if _, err := n.peer(r.Sender); err != nil {
+		return Reply{}, err
+	}
+	block, err := envelope.Parse(r.Body, n.cfg.Limits) // 4
+	if err != nil {
+		n.Stats.Refused.Add(1)
+		return Reply{}, AsError(err)
+	}
+	in := &incoming{node: n, sender: r.Sender, block: block, sum: block.RequestSum()}
+	reply, err := in.repeat(ctx, n.store.read) // 5
+	if err != nil {
+		return Reply{}, busy(err)
+	}
+	if reply != nil {
+		n.Stats.Repeated.Add(1)
+		return *reply, nil
+	}
+	if err := in.verify(ctx); err != nil { // 6 to 10
+		n.Stats.Refused.Add(1)
+		return Reply{}, err
+	}
+	return in.decide(ctx) // 11 to 13
+}
+
+// incoming is one transferblock on its way in.
+type incoming struct {
+	node   *Node
+	sender identity.Host
+	block  *envelope.Transferblock
+	sum    envelope.Hash
+
+	chain  *chain.Chain // nil if refused
+	refuse *Error       // a refusal to be signed, from checks 7 to 10; or nil
+}
+
+// hash is who the newest entry is.
+func (in *incoming) hash() envelope.Hash { return in.block.Last().Hash() }
+
+// verify is checks 6 to 10. The error is an unsigned refusal; a signed one is kept for
+// decide, which first looks whether we have accepted that envelope.
+func (in *incoming) verify(ctx context.Context) error {
+	known, err := in.knownRows(ctx)
+	if err != nil {
+		return busy(err)
+	}
+	c, err := chain.Verify(in.block, chain.Options{
+		Trust:  in.node.Trust(),
+		Sender: in.sender,
+		Now:    in.node.cfg.Now(),
+		Verified: func(i int, jws string) ([32]byte, bool) {
+			if i >= len(known) || known[i].jws != jws {
+				return [32]byte{}, false
+			}
+			return known[i].key, true
+		},
+	})
+	if err == nil {
+		in.chain = c
+		return nil
+	}
+	cerr, ok := errors.AsType[*chain.Error](err)
+	if !ok {
+		return err
+	}
+	refusal := refusalOf(cerr)
+	if _, signed := responseCode(refusal); !signed {
+		return refusal
+	}
+	in.refuse = refusal
+	return nil
+}
+
+// knownRows are the stored entries of the bill that the newest envelope names. The name
+// is not verified yet: it only chooses what to compare with.
+func (in *incoming) knownRows(ctx context.Context) ([]row, error) {
+	b, err := loadBill(ctx, in.node.store.read, in.block.Last().Payload.DocumentHash)
+	if err != nil || b == nil {
+		return nil, err
+	}
+	return loadEntries(ctx, in.node.store.read, b.id)
+}
+
+// repeat is check 5: the same question from the same peer has the same answer, byte for
+// byte and for ever.
+func (in *incoming) repeat(ctx context.Context, q querier) (*Reply, error) {
+	hash := in.hash()
+	var receipt string
+	err := q.QueryRowContext(ctx, "SELECT receipt FROM receipts WHERE envelope_hash = ? AND peer = ? AND request_sum = ?",
+		hash[:], in.sender.String(), in.sum[:]).Scan(&receipt)
+	if err == nil {
+		return &Reply{Receipt: receipt}, nil
+	}
+	if !errors.Is(err, sql.ErrNoRows) {
+		return nil, err
+	}
+	return in.rejection(ctx, q, "request_sum = ?", in.sum[:])
+}
+
+// rejection finds a rejection of this envelope by this peer; nil if there is none.
+func (in *incoming) rejection(ctx context.Context, q querier, where string, args ...any) (*Reply, error) {
+	hash := in.hash()
+	var refusal, rejection string
+	err := q.QueryRowContext(ctx, "SELECT refusal, rejection FROM rejections WHERE envelope_hash = ? AND peer = ? AND "+where+" ORDER BY id LIMIT 1",
+		append([]any{hash[:], in.sender.String()}, args...)...).Scan(&refusal, &rejection)
+	if errors.Is(err, sql.ErrNoRows) {
+		return nil, nil
+	}
+	if err != nil {
+		return nil, err
+	}
+	var stored storedRefusal
+	if err := json.Unmarshal([]byte(refusal), &stored); err != nil {
+		return nil, fmt.Errorf("reading a stored refusal: %w", err)
+	}
+	return &Reply{Rejection: rejection, Refusal: stored.error(), Reference: stored.Reference, At: stored.At}, nil
+}
+
+// decide is checks 11 to 13: one transaction that looks, decides, stores and signs.
+func (in *incoming) decide(ctx context.Context) (Reply, error) {
+	var reply Reply
+	var after func()
+	err := in.node.store.update(ctx, func(t *tx) (err error) {
+		reply, after, err = in.decideIn(t)
+		return err
+	})
+	if err != nil {
+		if e, ok := errors.AsType[*Error](err); ok {
+			in.node.Stats.Refused.Add(1)
+			return Reply{}, e
+		}
+		in.node.log.ErrorContext(ctx, "deciding a transfer failed", "peer", in.sender.String(), "head", in.hash().String(), "err", err)
+		return Reply{}, busy(err)
+	}
+	if after != nil {
+		after()
+	}
+	return reply, nil
+}
+
+func (in *incoming) decideIn(t *tx) (Reply, func(), error) {
+	n := in.node
+	accepted, err := in.accepted(t)
+	if err != nil {
+		return Reply{}, nil, err
+	}
+	if in.refuse != nil && in.refuse.Code == BSIG && accepted != nil {
+		// These bytes are not the envelope we accepted, but a signed no over its
+		// hash could be shown around as if they were. Say it unsigned.
+		return Reply{}, nil, in.refuse
+	}
+	if accepted != nil {
+		return *accepted, func() { n.Stats.Repeated.Add(1) }, nil
+	}
+	if in.refuse != nil && in.refuse.Code == BSIG {
+		return in.reject(t, in.refuse)
+	}
+	// Whatever the rest of the block says now: an envelope rejected with BENV is never
+	// accepted, nor are bytes rejected with BSIG, even if we learnt a key since. The
+	// sender has its bill back.
+	sum := envelope.HashOf([]byte(in.block.Last().JWS.Raw))
+	before, err := in.rejection(t.ctx, t, "(code = 'BENV' OR code = 'BSIG' AND jws_sum = ?)", sum[:])
+	if err != nil {
+		return Reply{}, nil, err
+	}
+	if before != nil {
+		again := *before.Refusal
+		return in.reject(t, &again)
+	}
+	if in.refuse != nil {
+		return in.reject(t, in.refuse)
+	}
+	return in.compare(t)
+}
+
+// accepted is the stored receipt of the newest envelope, if we accepted it.
+func (in *incoming) accepted(t *tx) (*Reply, error) {
+	hash := in.hash()
+	var receipt, peer string
+	err := t.QueryRowContext(t.ctx, "SELECT receipt, peer FROM receipts WHERE envelope_hash = ?", hash[:]).Scan(&receipt, &peer)
+	switch {
+	case errors.Is(err, sql.ErrNoRows):
+		return nil, nil
+	case err != nil:
+		return nil, err
+	case peer != in.sender.String():
+		return nil, fmt.Errorf("envelope %s was accepted from %s and came from %s", hash, peer, in.sender)
+	}
+	return &Reply{Receipt: receipt}, nil
+}
+
+// compare is checks 11 and 12: who is to get the bill, and what we know of it.
+func (in *incoming) compare(t *tx) (Reply, func(), error) {
+	b, err := loadBill(t.ctx, t, in.chain.Document)
+	if err != nil {
+		return Reply{}, nil, err
+	}
+	if refusal, err := in.transferee(t, b); err != nil {
+		return Reply{}, nil, err
+	} else if refusal != nil {
+		return in.reject(t, refusal)
+	}
+	var known []envelope.Hash
+	var open *transfer
+	if b != nil {
+		if known, open, err = knownChain(t, b); err != nil {
+			return Reply{}, nil, err
+		}
+	}
+	rel, at := chain.Compare(known, in.chain.Hashes())
+	switch rel {
+	case chain.Same, chain.Behind:
+		return in.reject(t, refuse(DISE, TextBehind, "we know a longer chain of this bill: %d entries, yours has %d", len(known), len(in.chain.Entries)))
+	case chain.Forked:
+		return in.fork(t, b, at)
+	}
+	if refusal := in.unexpected(b, open, at); refusal != nil {
+		return in.answer(t, refusal)
+	}
+	taken, err := otherLive(t.ctx, t, in.block.Reference, in.chain.Document)
+	if err != nil {
+		return Reply{}, nil, err
+	}
+	if taken {
+		return in.reject(t, refuse(BENV, TextReferenceInUse, "another live bill here has this carrier's reference"))
+	}
+	return in.accept(t, b, open)
+}
+
+// knownChain is what we know of a bill: its entries, and as our head an outgoing
+// envelope that has no verdict (wire document, section 7).
+func knownChain(t *tx, b *bill) ([]envelope.Hash, *transfer, error) {
+	rows, err := loadEntries(t.ctx, t, b.id)
+	if err != nil {
+		return nil, nil, err
+	}
+	known := make([]envelope.Hash, 0, len(rows)+1)
+	for _, r := range rows {
+		known = append(known, r.hash)
+	}
+	open, err := openTransfer(t.ctx, t, b.id)
+	if err != nil {
+		return nil, nil, err
+	}
+	if open != nil {
+		known = append(known, open.hash)
+	}
+	return known, open, nil
+}
+
+// transferee is check 11. The refusal is nil if the bill may go to the party named.
+func (in *incoming) transferee(t *tx, b *bill) (*Error, error) {
+	n := in.node
+	last := in.block.Last().Payload.Transactions
+	wire := last[len(last)-1]
+	place := func(e *Error) *Error {
+		e.Entry, e.Transaction = len(in.block.Entries)-1, len(last)-1
+		e.Path = fmt.Sprintf("$.endorsementChain[%d].signature.payload.transactions[%d].transferee", e.Entry, e.Transaction)
+		return e
+	}
+	id := wire.Transferee.ID
+	if !n.isSelf(id.Host) {
+		return place(refuse(BENV, TextNotForUs, "the last transferee is at %s; this is %s", id.Host, n.Domain())), nil
+	}
+	u, err := loadUser(t.ctx, t, id.Local)
+	if err != nil {
+		return nil, err
+	}
+	if u == nil || u.Disabled || !u.holds() || !u.accepts(wire.Transferee, n.cfg.RequirePartyMatch) {
+		// One answer for unknown, disabled and contradicted: who is our user is nobody's business.
+		return place(refuse(BENV, TextTransferee, "the transferee is not a user here to whom this bill can be given")), nil
+	}
+	if in.chain.State.Status.Pending() && b != nil && in.chain.State.Possessor != b.state.Issuer {
+		return place(refuse(BENV, TextNotTheIssuer, "a bill is returned to the very user that issued it")), nil
+	}
+	return nil, nil
+}
+
+// unexpected finds what a chain that extends ours must not hold. None of it is the
+// sender's fault beyond doubt, so it is not a fork and nothing is signed.
+func (in *incoming) unexpected(b *bill, open *transfer, at int) *Error {
+	n := in.node
+	if b != nil && b.control == Voided {
+		return &Error{Code: BENV, Text: string(chain.Unlawful) + "/" + string(chain.BillVoid), Detail: "the carrier's verdict has made this bill void; nothing follows", Entry: at, Transaction: -1}
+	}
+	if open != nil && open.state != Sending {
+		e := refuse(Unavailable, TextQuarantine, "this bill is frozen here until its dispute is resolved")
+		e.Retry = 3600
+		return e
+	}
+	for i := at; i < len(in.chain.Entries); i++ {
+		if in.chain.Entries[i].Signer != n.Domain() {
+			continue
+		}
+		// Our signature on what we have no record of: our database is older than it
+		// should be, or our key is in other hands. Either way, touch nothing.
+		n.log.Error("an entry carries our signature and is not in our records", "bill", in.chain.Document.String(), "peer", in.sender.String(), "head", in.chain.Entries[i].Hash.String())
+		e := refuse(Unavailable, TextQuarantine, "entry %d carries our signature and is not in our records; an operator must look", i)
+		e.Entry, e.Retry = i, 3600
+		return e
+	}
+	return nil
+}
+
+// answer signs e if it is of a kind that is signed.
+func (in *incoming) answer(t *tx, e *Error) (Reply, func(), error) {
+	if _, signed := responseCode(e); signed {
+		return in.reject(t, e)
+	}
+	return Reply{}, nil, e
+}
+
+// fork keeps the other branch as proof and says DISE.
+func (in *incoming) fork(t *tx, b *bill, at int) (Reply, func(), error) {
+	n := in.node
+	for i := at; i < len(in.block.Entries); i++ {
+		jws := in.block.Entries[i].JWS.Raw
+		var held int
+		if err := t.QueryRowContext(t.ctx, "SELECT count(*) FROM branches WHERE bill = ? AND idx = ? AND jws = ?", b.id, i, jws).Scan(&held); err != nil {
+			return Reply{}, nil, err
+		}
+		if held > 0 {
+			continue
+		}
+		if err := t.exec("INSERT INTO branches (bill, idx, peer, jws, at) VALUES (?, ?, ?, ?, ?)", b.id, i, in.sender.String(), jws, millis(t.now)); err != nil {
+			return Reply{}, nil, err
+		}
+	}
+	reply, after, err := in.reject(t, refuse(DISE, TextForked, "from entry %d on this is another chain than the one we know", at))
+	if err != nil {
+		return Reply{}, nil, err
+	}
+	return reply, func() {
+		after()
+		n.Stats.Forks.Add(1)
+		n.log.Warn("a forked chain was offered", "bill", b.state.Document.String(), "peer", in.sender.String(), "entry", at)
+	}, nil
+}
+
+// accept is check 13: control moves here. Everything that justifies it is stored in this
+// transaction, the receipt too; a receipt is signed once.
+func (in *incoming) accept(t *tx, b *bill, open *transfer) (Reply, func(), error) {
+	n := in.node
+	if !n.takeVerdict(in.sender) {
+		return Reply{}, nil, tooManyVerdicts()
+	}
+	from := 0
+	if b == nil {
+		b = &bill{state: in.chain.State, control: Held, document: in.block.Document, reference: in.block.Reference}
+		if err := t.insertBill(b, n.Domain()); err != nil {
+			return Reply{}, nil, err
+		}
+	} else {
+		if open != nil {
+			// The chain goes on after our envelope with an entry that its addressee
+			// signed: it was accepted, though its receipt never came.
+			if err := n.settleAccepted(t, b, open, "", "chain"); err != nil {
+				return Reply{}, nil, err
+			}
+		}
+		from = b.state.Length
+		issuer := b.state.Issuer
+		b.state, b.control = in.chain.State, Held
+		b.state.Issuer = issuer
+		if err := t.saveBill(b, n.Domain()); err != nil {
+			return Reply{}, nil, err
+		}
+	}
+	// The worst possible mistake, looked for once more where it would be made.
+	if b.state.Possessor.Host != n.Domain() || b.state.Status == chain.Void {
+		return Reply{}, nil, fmt.Errorf("accepting %s for %s: not ours to hold", b.state.Document, b.state.Possessor)
+	}
+	if err := in.storeEntries(t, b, from); err != nil {
+		return Reply{}, nil, err
+	}
+	if err := t.addParty(b.id, b.state.Possessor.Local); err != nil {
+		return Reply{}, nil, err
+	}
+	receipt, err := envelope.SignReceipt(in.block.Last().Claimed, n.cfg.Signer, t.now)
+	if err != nil {
+		return Reply{}, nil, err
+	}
+	hash := in.hash()
+	if err := t.exec("INSERT INTO receipts (envelope_hash, bill, idx, peer, request_sum, receipt, at) VALUES (?, ?, ?, ?, ?, ?, ?)",
+		hash[:], b.id, b.state.Length-1, in.sender.String(), in.sum[:], receipt, millis(t.now)); err != nil {
+		return Reply{}, nil, err
+	}
+	if err := t.exec("DELETE FROM verdict_polls WHERE bill = ?", b.id); err != nil {
+		return Reply{}, nil, err
+	}
+	if err := t.audit(in.sender.String(), "transfer.accept", b.state.Document, hash.String()+" for "+b.state.Possessor.Local); err != nil {
+		return Reply{}, nil, err
+	}
+	return Reply{Receipt: receipt}, func() {
+		n.Stats.Accepted.Add(1)
+		if open != nil {
+			n.Stats.SentAccepted.Add(1)
+			n.watchers.notify(open.id)
+		}
+	}, nil
+}
+
+func (in *incoming) storeEntries(t *tx, b *bill, from int) error {
+	for i := from; i < len(in.chain.Entries); i++ {
+		e := in.chain.Entries[i]
+		p, found := in.node.Trust().Find(e.Signer)
+		if !found {
+			return fmt.Errorf("the trust entry of %s went away", e.Signer)
+		}
+		if err := t.insertKey(e.Key, p); err != nil {
+			return err
+		}
+		if err := t.insertEntry(b.id, i, row{
+			hash: e.Hash, claimed: e.Claimed, jws: in.block.Entries[i].JWS.Raw,
+			signer: e.Signer.String(), key: e.Key.Thumbprint(), signedAt: millis(e.SignedAt),
+		}); err != nil {
+			return err
+		}
+	}
+	return nil
+}
+
+// reject signs a no and stores it, in a transaction that has seen that the envelope was
+// not accepted.
+func (in *incoming) reject(t *tx, e *Error) (Reply, func(), error) {
+	n := in.node
+	code, signed := responseCode(e)
+	if !signed {
+		return Reply{}, nil, fmt.Errorf("signing a refusal that is not to be signed: %w", e)
+	}
+	if !n.takeVerdict(in.sender) {
+		return Reply{}, nil, tooManyVerdicts()
+	}
+	hash, jwsSum := in.hash(), envelope.HashOf([]byte(in.block.Last().JWS.Raw))
+	jws, err := envelope.SignRejection(envelope.Rejection{
+		EnvelopeHash: hash, JWSSum: jwsSum, Sender: in.sender, Receiver: n.Domain(),
+		Code: code, Reason: e.Text, At: t.now,
+	}, n.cfg.Signer)
+	if err != nil {
+		return Reply{}, nil, err
+	}
+	stored := storedRefusal{e.Code, e.Text, e.Detail, e.Path, e.Entry, e.Transaction, newID(), millis(t.now)}
+	text, err := json.Marshal(stored)
+	if err != nil {
+		return Reply{}, nil, err
+	}
+	if err := t.exec("INSERT INTO rejections (envelope_hash, jws_sum, request_sum, peer, code, refusal, rejection, at) VALUES (?, ?, ?, ?, ?, ?, ?, ?)",
+		hash[:], jwsSum[:], in.sum[:], in.sender.String(), string(code), string(text), jws, millis(t.now)); err != nil {
+		return Reply{}, nil, err
+	}
+	if err := t.audit(in.sender.String(), "transfer.reject", in.block.Last().Payload.DocumentHash, hash.String()+" "+string(code)+" "+e.Text); err != nil {
+		return Reply{}, nil, err
+	}
+	return Reply{Rejection: jws, Refusal: e, Reference: stored.Reference, At: stored.At}, func() { n.Stats.Rejected.Add(1) }, nil
+}
+
+// storedRefusal is the form of an Error in the database.
+type storedRefusal struct {
+	Code        Code   `json:"code"`
+	Text        string `json:"text"`
+	Detail      string `json:"detail"`
+	Path        string `json:"path,omitempty"`
+	Entry       int    `json:"entry"`
+	Transaction int    `json:"transaction"`
+	Reference   string `json:"reference"`
+	At          int64  `json:"at"`
+}
+
+func (s storedRefusal) error() *Error {
+	return &Error{Code: s.Code, Text: s.Text, Detail: s.Detail, Path: s.Path, Entry: s.Entry, Transaction: s.Transaction}
+}
+
+func (n *Node) takeVerdict(peer identity.Host) bool {
+	return n.verdicts.take(peer.String(), n.cfg.VerdictsPerHour, n.cfg.Now())
+}
+
+func tooManyVerdicts() *Error {
+	e := refuse(TooManyRequests, "tooManyRequests", "this peer has had its signed answers for this hour")
+	e.Retry = 600
+	return e
+}

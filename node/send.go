@@ -1,0 +1,426 @@
+package node
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"math/rand/v2"
+	"time"
+
+	"eblnode/chain"
+	"eblnode/discovery"
+	"eblnode/envelope"
+	"eblnode/identity"
+
+	"golang.org/x/sync/errgroup"
+)
+
+// ready finds the peer that is to get a bill and proves that it can be reached and that
+// each knows the other, before anything is sealed: trust entry, endpoint, TLS both ways.
+// A bill sealed for a platform that nobody can reach would stay locked.
+func (n *Node) ready(ctx context.Context, to identity.Party) (*identity.Platform, error) {
+	p, found := n.Trust().Find(to.ID.Host)
+	if !found {
+		return nil, refuse(NotPossible, TextNotTrusted, "there is no trust entry for %s; add one with: eblnode peer add FILE", to.ID.Host)
+	}
+	ctx, cancel := context.WithTimeout(ctx, 15*time.Second)
+	defer cancel()
+	peer, err := n.reach(ctx, p)
+	if err == nil {
+		err = peer.Check(ctx, n.Domain())
+	}
+	if err != nil {
+		e := refuse(NotPossible, TextPeerNotReady, "%s cannot be reached, so nothing was sealed: %s", p.Domain, err)
+		e.Retry, e.Err = 30, err
+		return nil, e
+	}
+	return p, nil
+}
+
+func (n *Node) reach(ctx context.Context, p *identity.Platform) (Peer, error) {
+	var at discovery.Endpoint
+	if n.cfg.Resolve != nil {
+		var err error
+		if at, err = n.cfg.Resolve(ctx, p); err != nil {
+			return nil, fmt.Errorf("finding %s: %w", p.Domain, err)
+		}
+	}
+	if n.cfg.Dial == nil {
+		return nil, errors.New("this node does not send")
+	}
+	return n.cfg.Dial(p, at)
+}
+
+// prepare seals the steps and the transaction of the order into the next envelope, and
+// locks the bill. From here on there is one continuation of this bill, and it is on
+// the disk before anybody can have seen it.
+func (n *Node) prepare(t *tx, user *User, document envelope.Hash, o MoveOrder, peer *identity.Platform) (*transfer, error) {
+	b, err := n.controlled(t.ctx, t, user, document)
+	if err != nil {
+		return nil, err
+	}
+	steps, err := loadSteps(t.ctx, t, b.id)
+	if err != nil {
+		return nil, err
+	}
+	wire, text, err := n.newTransaction(t, steps, b, o.Instruction, o.To, o.Comments)
+	if err != nil {
+		return nil, err
+	}
+	if _, err := n.apply(t, b, wire); err != nil {
+		return nil, err
+	}
+	rows, err := loadEntries(t.ctx, t, b.id)
+	if err != nil {
+		return nil, err
+	}
+	var previous envelope.Hash
+	if len(rows) > 0 {
+		previous = rows[len(rows)-1].claimed
+	}
+	txs := make([][]byte, 0, len(steps)+1)
+	for _, s := range steps {
+		txs = append(txs, []byte(s.tx))
+	}
+	e, err := envelope.Seal(b.state.Document, previous, append(txs, text), n.cfg.Signer)
+	if err != nil {
+		return nil, err
+	}
+	x := &transfer{
+		id: newID(), bill: b.id, user: user.Local, peer: peer.Domain, transferee: string(o.To), instruction: string(o.Instruction),
+		idx: b.state.Length, steps: len(steps), hash: e.Hash(), jws: e.JWS.Raw,
+	}
+	body, err := n.body(b, rows, e, peer)
+	if err != nil {
+		return nil, err
+	}
+	if limit := n.cfg.Limits.BodyLimit(); len(body) > limit {
+		return nil, refuse(TooLarge, "tooLarge", "the block has %d bytes; peers take %d", len(body), limit)
+	}
+	x.bodySum = envelope.HashOf(body)
+	b.control = Locked
+	if err := t.saveBill(b, n.Domain()); err != nil {
+		return nil, err
+	}
+	if err := t.insertTransfer(x); err != nil {
+		return nil, err
+	}
+	return x, t.audit(user.Local, "transfer.prepare", b.state.Document, x.hash.String()+" to "+peer.Domain.String())
+}
+
+// body is the request that carries the bill to peer: stored bytes, put together.
+func (n *Node) body(b *bill, rows []row, last envelope.Entry, peer *identity.Platform) ([]byte, error) {
+	block := &envelope.Transferblock{Document: b.document}
+	for _, r := range rows {
+		block.Entries = append(block.Entries, envelope.Entry{Claimed: r.claimed, JWS: envelope.JWS{Raw: r.jws}})
+	}
+	block.Entries = append(block.Entries, last)
+	return block.Marshal(envelope.WritesOldField(peer)), nil
+}
+
+// after is the state of b once the sealed entry is part of its chain. The steps in it
+// are in the state already; the last transaction is what moves it.
+func (n *Node) after(b *bill, e envelope.Entry) (chain.State, error) {
+	last := e.Payload.Transactions[len(e.Payload.Transactions)-1]
+	return b.state.Apply(chain.LawOf(last, n.Trust()))
+}
+
+// poke wakes the outbox.
+func (n *Node) poke() {
+	select {
+	case n.wake <- struct{}{}:
+	default:
+	}
+}
+
+// outboxWidth is how many attempts run at once, and peerWidth how many of them may be to
+// one peer, so that a dead one does not hold up the others.
+const (
+	outboxWidth = 64
+	peerWidth   = 16
+)
+
+// Run works on the outbox until ctx is done: it sends what is due, again and again until
+// a signed verdict comes, and asks for verdicts on returned bills.
+func (n *Node) Run(ctx context.Context) error {
+	group, ctx := errgroup.WithContext(ctx)
+	group.SetLimit(outboxWidth + 1)
+	timer := time.NewTimer(0)
+	defer timer.Stop()
+	for {
+		select {
+		case <-ctx.Done():
+			return errors.Join(group.Wait(), context.Cause(ctx))
+		case <-n.wake:
+		case <-timer.C:
+		}
+		pause, err := n.dispatch(ctx, group)
+		if err != nil && ctx.Err() == nil {
+			n.log.ErrorContext(ctx, "reading the outbox failed", "err", err)
+			pause = time.Second
+		}
+		timer.Reset(pause)
+	}
+}
+
+// dispatch starts what is due and says when to look again.
+func (n *Node) dispatch(ctx context.Context, group *errgroup.Group) (time.Duration, error) {
+	now := n.cfg.Now()
+	due, err := n.due(ctx, now)
+	if err != nil {
+		return 0, err
+	}
+	perPeer := map[identity.Host]int{}
+	n.busy.Range(func(_, v any) bool { perPeer[v.(identity.Host)]++; return true })
+	for _, x := range due {
+		if perPeer[x.peer] >= peerWidth {
+			continue
+		}
+		if _, running := n.busy.LoadOrStore(x.id, x.peer); running {
+			continue
+		}
+		perPeer[x.peer]++
+		started := group.TryGo(func() error {
+			defer n.poke()
+			defer n.busy.Delete(x.id)
+			n.attempt(ctx, x.id)
+			return nil
+		})
+		if !started {
+			n.busy.Delete(x.id)
+			break
+		}
+	}
+	if err := n.pollVerdicts(ctx, group, now); err != nil {
+		return 0, err
+	}
+	return n.nextDue(ctx, now)
+}
+
+type dueTransfer struct {
+	id   string
+	peer identity.Host
+}
+
+func (n *Node) due(ctx context.Context, now time.Time) ([]dueTransfer, error) {
+	rows, err := n.store.read.QueryContext(ctx, `SELECT id, peer FROM transfers
+	  WHERE state IN ('prepared', 'sending') AND next_at <= ? ORDER BY next_at LIMIT 1000`, millis(now))
+	if err != nil {
+		return nil, err
+	}
+	defer rows.Close()
+	var list []dueTransfer
+	for rows.Next() {
+		var x dueTransfer
+		var peer string
+		if err := rows.Scan(&x.id, &peer); err != nil {
+			return nil, err
+		}
+		if x.peer, err = identity.ParseHost(peer); err != nil {
+			return nil, err
+		}
+		list = append(list, x)
+	}
+	return list, rows.Err()
+}
+
+// nextDue is the pause until something is due that is not under way; a second at most,
+// since the clock may be set.
+func (n *Node) nextDue(ctx context.Context, now time.Time) (time.Duration, error) {
+	var next sql64
+	err := n.store.read.QueryRowContext(ctx, `SELECT min(next_at) FROM
+	  (SELECT next_at FROM transfers WHERE state IN ('prepared', 'sending') UNION ALL SELECT next_at FROM verdict_polls) WHERE next_at > ?`,
+		millis(now)).Scan(&next)
+	if err != nil {
+		return 0, err
+	}
+	if next == 0 {
+		return time.Second, nil
+	}
+	return min(max(fromMillis(int64(next)).Sub(now), 10*time.Millisecond), time.Second), nil
+}
+
+// attempt sends one transfer once and applies the answer. What it cannot decide is left
+// for the next attempt: only a signed verdict ends a transfer.
+func (n *Node) attempt(ctx context.Context, id string) {
+	x, body, err := n.startAttempt(ctx, id)
+	if err != nil {
+		n.log.ErrorContext(ctx, "starting an attempt failed", "transfer", id, "err", err)
+		return
+	}
+	if x == nil {
+		return
+	}
+	n.Stats.Attempts.Add(1)
+	ctx, cancel := context.WithTimeout(ctx, time.Minute)
+	defer cancel()
+	reply, err := n.offer(ctx, x, body)
+	if err == nil {
+		err = n.believe(ctx, x, reply)
+	}
+	if err == nil {
+		n.watchers.notify(id)
+		return
+	}
+	n.Stats.AttemptsFailed.Add(1)
+	n.log.WarnContext(ctx, "a transfer has no verdict yet", "transfer", id, "peer", x.peer.String(), "attempt", x.attempts+1, "err", err)
+	next := n.cfg.Now().Add(n.pause(x.attempts))
+	err = n.store.update(context.WithoutCancel(ctx), func(t *tx) error { return t.recordAttempt(x, err.Error(), next) })
+	if err != nil {
+		n.log.ErrorContext(ctx, "recording an attempt failed", "transfer", id, "err", err)
+	}
+}
+
+// pause is the back-off before the next attempt: 1 s doubled each time, at most
+// Config.Retry, and between half of that and all of it, so that a peer that comes back
+// is not met by everybody at once.
+func (n *Node) pause(attempts int) time.Duration {
+	d := n.cfg.Retry
+	if attempts < 20 {
+		d = min(d, time.Second<<attempts)
+	}
+	return d/2 + rand.N(d/2+1)
+}
+
+// startAttempt marks the transfer as sending, durably, before the first byte leaves, and
+// builds its bytes. x is nil where there is nothing to send any more.
+func (n *Node) startAttempt(ctx context.Context, id string) (x *transfer, body []byte, err error) {
+	x, err = loadTransfer(ctx, n.store.read, id)
+	if err != nil || x == nil || x.state != Prepared && x.state != Sending {
+		return nil, nil, err
+	}
+	p, found := n.Trust().Find(x.peer)
+	if !found {
+		return nil, nil, fmt.Errorf("there is no trust entry for %s", x.peer)
+	}
+	b, err := loadBillByID(ctx, n.store.read, x.bill)
+	if err != nil {
+		return nil, nil, err
+	}
+	rows, err := loadEntries(ctx, n.store.read, x.bill)
+	if err != nil {
+		return nil, nil, err
+	}
+	e, err := x.entry()
+	if err != nil {
+		return nil, nil, err
+	}
+	if body, err = n.body(b, rows, e, p); err != nil {
+		return nil, nil, err
+	}
+	// A quirk that was changed meanwhile may change the member's name, nothing else.
+	if sum := envelope.HashOf(body); sum != x.bodySum {
+		n.log.WarnContext(ctx, "the request differs from the one prepared; its document and signatures are the stored ones", "transfer", id)
+	}
+	if x.state == Sending {
+		return x, body, nil
+	}
+	err = n.store.update(ctx, func(t *tx) error {
+		return t.execOne("UPDATE transfers SET state = 'sending', sent_at = ? WHERE seq = ? AND state = 'prepared'", millis(t.now), x.seq)
+	})
+	if errors.Is(err, errMoved) {
+		return nil, nil, nil // cancelled meanwhile
+	}
+	x.state = Sending
+	return x, body, err
+}
+
+func (n *Node) offer(ctx context.Context, x *transfer, body []byte) (Reply, error) {
+	p, found := n.Trust().Find(x.peer)
+	if !found {
+		return Reply{}, fmt.Errorf("there is no trust entry for %s", x.peer)
+	}
+	peer, err := n.reach(ctx, p)
+	if err != nil {
+		return Reply{}, err
+	}
+	return peer.PutTransferblock(ctx, Request{Sender: n.Domain(), Body: body})
+}
+
+// believe ends the transfer by a signed answer, if it is the addressee's and about this
+// transfer. Nothing else that came with the answer counts, not even its HTTP status.
+func (n *Node) believe(ctx context.Context, x *transfer, r Reply) error {
+	p, found := n.Trust().Find(x.peer)
+	if !found {
+		return fmt.Errorf("there is no trust entry for %s", x.peer)
+	}
+	e, err := x.entry()
+	if err != nil {
+		return err
+	}
+	if r.Receipt != "" {
+		j, err := envelope.OpenReceipt([]byte(r.Receipt), e.Claimed, p, n.cfg.Now())
+		if err != nil {
+			n.Stats.Unbelieved.Add(1)
+			return fmt.Errorf("the answer of %s is not its receipt for this envelope: %w", x.peer, err)
+		}
+		return n.received(ctx, x, j.Raw)
+	}
+	rej, err := envelope.OpenRejection(r.Rejection, p, n.cfg.Now())
+	if err != nil {
+		n.Stats.Unbelieved.Add(1)
+		return fmt.Errorf("the answer of %s is not its rejection: %w", x.peer, err)
+	}
+	if !rej.Answers(&e, n.Domain(), x.peer) {
+		n.Stats.Unbelieved.Add(1)
+		return fmt.Errorf("the rejection by %s is about another transfer", x.peer)
+	}
+	return n.rejected(ctx, x, rej, r)
+}
+
+// received ends a transfer by the addressee's receipt.
+func (n *Node) received(ctx context.Context, x *transfer, receipt string) error {
+	err := n.store.update(ctx, func(t *tx) error {
+		b, err := loadBillByID(t.ctx, t, x.bill)
+		if err != nil {
+			return err
+		}
+		return n.settleAccepted(t, b, x, receipt, "receipt")
+	})
+	if errors.Is(err, errMoved) {
+		return nil // settled meanwhile, by the chain that came home
+	}
+	if err == nil {
+		n.Stats.SentAccepted.Add(1)
+	}
+	return err
+}
+
+// rejected ends a transfer by the addressee's signed no. BSIG and BENV give control
+// back; DISE never does.
+func (n *Node) rejected(ctx context.Context, x *transfer, rej envelope.Rejection, r Reply) error {
+	state, control := Rejected, Held
+	if rej.Code == envelope.DisputeCode {
+		state, control = DisputedT, Disputed
+	}
+	answer := string(rej.Code) + " " + rej.Reason
+	if r.Refusal != nil {
+		answer = string(rej.Code) + " " + r.Refusal.Text + ": " + r.Refusal.Detail
+	}
+	err := n.store.update(ctx, func(t *tx) error {
+		if err := t.settle(x, state, r.Rejection, "rejection"); err != nil {
+			return err
+		}
+		if err := t.exec("UPDATE transfers SET attempts = attempts + 1, last_at = ?, last_answer = ? WHERE seq = ?", millis(t.now), answer, x.seq); err != nil {
+			return err
+		}
+		b, err := loadBillByID(t.ctx, t, x.bill)
+		if err != nil {
+			return err
+		}
+		b.control = control
+		if err := t.saveBill(b, n.Domain()); err != nil {
+			return err
+		}
+		return t.audit(n.Domain().String(), "transfer."+string(state), b.state.Document, x.hash.String()+" by "+x.peer.String()+": "+string(rej.Code)+" "+rej.Reason)
+	})
+	if errors.Is(err, errMoved) {
+		return nil
+	}
+	if err == nil && state == Rejected {
+		n.Stats.SentRejected.Add(1)
+	} else if err == nil {
+		n.Stats.SentDisputed.Add(1)
+	}
+	return err
+}

@@ -1,0 +1,236 @@
+package node
+
+import (
+	"context"
+	"crypto/sha256"
+	"database/sql"
+	"embed"
+	"errors"
+	"fmt"
+	"io/fs"
+	"net/url"
+	"os"
+	"path/filepath"
+	"strconv"
+	"strings"
+	"time"
+
+	"eblnode/envelope"
+
+	"github.com/pressly/goose/v3"
+	_ "modernc.org/sqlite" // the database driver
+)
+
+//go:embed schema/*.sql
+var schema embed.FS
+
+// A store is the node's database. There is one writer: every change of control goes
+// through update, one at a time, so that what a transaction read is still true when it
+// commits. Readers see the last commit.
+type store struct {
+	write *sql.DB // one connection
+	read  *sql.DB
+	now   func() time.Time
+
+	// beforeCommit, in tests, runs in the place of every commit's last moment: it may
+	// say that the commit fails, or that it happens and is then reported as failed.
+	beforeCommit func() (commit bool, err error)
+}
+
+// settings are read back after opening: a mistyped pragma is silently ignored by
+// SQLite, and synchronous=NORMAL loses acknowledged transfers in a power cut.
+var settings = map[string]string{
+	"journal_mode": "wal",
+	"synchronous":  "2",
+	"foreign_keys": "1",
+	"busy_timeout": "5000",
+}
+
+func openStore(ctx context.Context, path string, now func() time.Time) (*store, error) {
+	dsn := (&url.URL{Scheme: "file", OmitHost: true, Path: filepath.ToSlash(path), RawQuery: strings.Join([]string{
+		"_txlock=immediate", "_busy_timeout=5000", "_journal_mode=WAL", "_synchronous=FULL",
+		"_foreign_keys=1", "_defensive=1", "_dqs=0",
+	}, "&")}).String()
+	s := &store{now: now}
+	var err error
+	if s.write, err = sql.Open("sqlite", dsn); err != nil {
+		return nil, fmt.Errorf("opening %s: %w", path, err)
+	}
+	s.write.SetMaxOpenConns(1)
+	if s.read, err = sql.Open("sqlite", dsn); err != nil {
+		_ = s.write.Close()
+		return nil, fmt.Errorf("opening %s: %w", path, err)
+	}
+	s.read.SetMaxOpenConns(4)
+	s.read.SetMaxIdleConns(4)
+	if err := s.prepare(ctx, path); err != nil {
+		_ = s.close()
+		return nil, err
+	}
+	return s, nil
+}
+
+func (s *store) prepare(ctx context.Context, path string) error {
+	for name, want := range settings {
+		var got string
+		if err := s.write.QueryRowContext(ctx, "PRAGMA "+name).Scan(&got); err != nil {
+			return fmt.Errorf("reading %s of %s: %w", name, path, err)
+		}
+		if !strings.EqualFold(got, want) {
+			return fmt.Errorf("database %s runs with %s=%s instead of %s; refusing to start", path, name, got, want)
+		}
+	}
+	var check string
+	if err := s.write.QueryRowContext(ctx, "PRAGMA quick_check(1)").Scan(&check); err != nil {
+		return fmt.Errorf("checking %s: %w", path, err)
+	}
+	if check != "ok" {
+		return fmt.Errorf("database %s is damaged (%s); restore a backup", path, check)
+	}
+	if err := s.migrate(ctx, path); err != nil {
+		return err
+	}
+	return os.Chmod(path, 0o600)
+}
+
+// migrate brings the schema up, forward only. A database of a newer program is refused:
+// an older one does not know which rules it would break.
+func (s *store) migrate(ctx context.Context, path string) error {
+	sub, err := fs.Sub(schema, "schema")
+	if err != nil {
+		return err
+	}
+	p, err := goose.NewProvider(goose.DialectSQLite3, s.write, sub)
+	if err != nil {
+		return fmt.Errorf("reading the schema: %w", err)
+	}
+	sources := p.ListSources()
+	latest := sources[len(sources)-1].Version
+	version, err := p.GetDBVersion(ctx)
+	if err != nil {
+		return fmt.Errorf("reading the schema version of %s: %w", path, err)
+	}
+	if version > latest {
+		return fmt.Errorf("database %s has schema %d, this program knows %d: it was made by a newer eblnode; use that one", path, version, latest)
+	}
+	if _, err := p.Up(ctx); err != nil {
+		return fmt.Errorf("bringing the schema of %s up to %d: %w", path, latest, err)
+	}
+	return nil
+}
+
+func (s *store) close() error {
+	return errors.Join(s.read.Close(), s.write.Close())
+}
+
+// A tx is one write transaction, with one time for all its rows.
+type tx struct {
+	*sql.Tx
+	ctx context.Context
+	now time.Time
+}
+
+// update runs fn in the one write transaction. If it returns nil, what fn did is on
+// the disk: only then may anything of it be revealed. If it returns an error, it may
+// or may not have been kept, and nothing may be revealed; asking again tells.
+//
+// A caller that goes away does not stop a transaction half way.
+func (s *store) update(ctx context.Context, fn func(*tx) error) error {
+	if err := ctx.Err(); err != nil {
+		return err
+	}
+	ctx, cancel := context.WithTimeout(context.WithoutCancel(ctx), 30*time.Second)
+	defer cancel()
+	sqlTx, err := s.write.BeginTx(ctx, nil)
+	if err != nil {
+		return fmt.Errorf("beginning a transaction: %w", err)
+	}
+	defer func() { _ = sqlTx.Rollback() }() // no-op after Commit
+	if err := fn(&tx{Tx: sqlTx, ctx: ctx, now: s.now()}); err != nil {
+		return err
+	}
+	if s.beforeCommit != nil {
+		commit, err := s.beforeCommit()
+		if commit {
+			err = errors.Join(sqlTx.Commit(), err)
+		}
+		if err != nil || !commit {
+			return fmt.Errorf("committing: %w", err)
+		}
+		return nil
+	}
+	if err := sqlTx.Commit(); err != nil {
+		return fmt.Errorf("committing: %w", err)
+	}
+	return nil
+}
+
+func (t *tx) exec(query string, args ...any) error {
+	_, err := t.ExecContext(t.ctx, query, args...)
+	return err
+}
+
+// execOne is exec for a statement that must change exactly one row.
+func (t *tx) execOne(query string, args ...any) error {
+	res, err := t.ExecContext(t.ctx, query, args...)
+	if err != nil {
+		return err
+	}
+	n, err := res.RowsAffected()
+	if err != nil {
+		return err
+	}
+	if n != 1 {
+		return errMoved
+	}
+	return nil
+}
+
+// errMoved says that a row was not as it had been read: somebody else was first.
+var errMoved = errors.New("the bill has moved on")
+
+// A querier is a transaction or the read side.
+type querier interface {
+	QueryRowContext(ctx context.Context, query string, args ...any) *sql.Row
+	QueryContext(ctx context.Context, query string, args ...any) (*sql.Rows, error)
+}
+
+// audit appends a row to the log. Each is hashed with the one before it, so that a row
+// that was changed or taken out shows.
+func (t *tx) audit(actor, action string, bill envelope.Hash, detail string) error {
+	var previous []byte
+	err := t.QueryRowContext(t.ctx, "SELECT hash FROM audit ORDER BY id DESC LIMIT 1").Scan(&previous)
+	if err != nil && !errors.Is(err, sql.ErrNoRows) {
+		return err
+	}
+	at := t.now.UnixMilli()
+	sum := auditHash(previous, at, []string{actor, action, bill.String(), detail})
+	return t.exec("INSERT INTO audit (at, actor, action, bill, detail, hash) VALUES (?, ?, ?, ?, ?, ?)",
+		at, actor, action, bill[:], detail, sum[:])
+}
+
+func auditHash(previous []byte, at int64, fields []string) [32]byte {
+	h := sha256.New()
+	h.Write(previous)
+	h.Write([]byte(strconv.FormatInt(at, 10)))
+	for _, f := range fields {
+		h.Write([]byte("\n" + strconv.Itoa(len(f)) + ":" + f))
+	}
+	return [32]byte(h.Sum(nil))
+}
+
+func millis(t time.Time) int64 { return t.UnixMilli() }
+
+func fromMillis(ms int64) time.Time { return time.UnixMilli(ms).UTC() }
+
+// sqlHash scans a 32-byte column.
+type sqlHash struct{ h *envelope.Hash }
+
+func (s sqlHash) Scan(v any) error {
+	b, ok := v.([]byte)
+	if !ok || len(b) != len(s.h) {
+		return fmt.Errorf("a hash column holds %T of %d bytes", v, len(b))
+	}
+	copy(s.h[:], b)
+	return nil
+}

@@ -1,0 +1,156 @@
+package node
+
+import (
+	"context"
+	"database/sql"
+	"errors"
+	"time"
+
+	"eblnode/envelope"
+	"eblnode/identity"
+)
+
+// A TransferState is where a transfer to another platform is.
+type TransferState string
+
+// The states. Prepared has not left and locks the bill; Sending is in doubt until a
+// signed verdict comes, however long that takes; Disputed waits for two operators.
+const (
+	Prepared  TransferState = "prepared"
+	Sending   TransferState = "sending"
+	Accepted  TransferState = "accepted"
+	Rejected  TransferState = "rejected"
+	DisputedT TransferState = "disputed"
+	Cancelled TransferState = "cancelled"
+)
+
+// A transfer is a row of the outbox.
+type transfer struct {
+	seq         int64
+	id          string
+	bill        int64
+	user        string
+	peer        identity.Host
+	transferee  string
+	instruction string
+	state       TransferState
+	idx         int // index of the envelope in the chain
+	steps       int // how many steps it seals
+	hash        envelope.Hash
+	jws         string
+	bodySum     envelope.Hash
+	createdAt   int64
+	sentAt      sql.NullInt64
+	attempts    int
+	nextAt      int64
+	lastAt      sql.NullInt64
+	lastAnswer  string
+	verdict     sql.NullString
+	settledBy   sql.NullString
+	settledAt   sql.NullInt64
+}
+
+const transferColumns = `seq, id, bill, user, peer, transferee, instruction, state, idx, steps, envelope_hash, jws, body_sum,
+  created_at, sent_at, attempts, next_at, last_at, last_answer, verdict, settled_by, settled_at`
+
+func scanTransfer(row interface{ Scan(...any) error }) (*transfer, error) {
+	x := &transfer{}
+	var peer string
+	err := row.Scan(&x.seq, &x.id, &x.bill, &x.user, &peer, &x.transferee, &x.instruction, &x.state, &x.idx, &x.steps,
+		sqlHash{&x.hash}, &x.jws, sqlHash{&x.bodySum}, &x.createdAt, &x.sentAt, &x.attempts, &x.nextAt, &x.lastAt,
+		&x.lastAnswer, &x.verdict, &x.settledBy, &x.settledAt)
+	if err != nil {
+		return nil, err
+	}
+	x.peer, err = identity.ParseHost(peer)
+	return x, err
+}
+
+// openTransfer is the transfer that locks the bill; nil if there is none.
+func openTransfer(ctx context.Context, q querier, bill int64) (*transfer, error) {
+	x, err := scanTransfer(q.QueryRowContext(ctx, "SELECT "+transferColumns+
+		" FROM transfers WHERE bill = ? AND state IN ('prepared', 'sending', 'disputed')", bill))
+	if errors.Is(err, sql.ErrNoRows) {
+		return nil, nil
+	}
+	return x, err
+}
+
+// loadTransfer is nil without an error where there is none.
+func loadTransfer(ctx context.Context, q querier, id string) (*transfer, error) {
+	x, err := scanTransfer(q.QueryRowContext(ctx, "SELECT "+transferColumns+" FROM transfers WHERE id = ?", id))
+	if errors.Is(err, sql.ErrNoRows) {
+		return nil, nil
+	}
+	return x, err
+}
+
+func (t *tx) insertTransfer(x *transfer) error {
+	return t.exec(`INSERT INTO transfers (id, bill, user, peer, transferee, instruction, state, idx, steps, envelope_hash, jws, body_sum, created_at, next_at)
+	  VALUES (?, ?, ?, ?, ?, ?, 'prepared', ?, ?, ?, ?, ?, ?, ?)`,
+		x.id, x.bill, x.user, x.peer.String(), x.transferee, x.instruction, x.idx, x.steps, x.hash[:], x.jws, x.bodySum[:],
+		millis(t.now), millis(t.now))
+}
+
+// settle ends a transfer that is being sent. It fails with errMoved if that has an end
+// already, so that a late answer changes nothing.
+func (t *tx) settle(x *transfer, state TransferState, verdict, by string) error {
+	var v any
+	if verdict != "" {
+		v = verdict
+	}
+	return t.execOne("UPDATE transfers SET state = ?, verdict = ?, settled_by = ?, settled_at = ? WHERE seq = ? AND state = 'sending'",
+		string(state), v, by, millis(t.now), x.seq)
+}
+
+// entry parses the sealed envelope again: it was parsed when it was made.
+func (x *transfer) entry() (envelope.Entry, error) {
+	return envelope.ParseEntry(x.jws, envelope.Limits{Transactions: maxEntries})
+}
+
+// settleAccepted makes an outgoing envelope part of the chain: the addressee has it.
+// receipt is empty where a chain that came home proves it.
+func (n *Node) settleAccepted(t *tx, b *bill, x *transfer, receipt, by string) error {
+	e, err := x.entry()
+	if err != nil {
+		return err
+	}
+	if err := t.settle(x, Accepted, receipt, by); err != nil {
+		return err
+	}
+	if err := t.exec("UPDATE steps SET sealed = ? WHERE id >= ? AND id < ? AND sealed IS NULL",
+		x.idx, b.id*maxEntries, (b.id+1)*maxEntries); err != nil {
+		return err
+	}
+	key := n.cfg.Signer.Key
+	if k, found := n.cfg.Self.Key(e.JWS.Header.Kid); found {
+		key = k
+	}
+	if err := t.insertKey(key, n.cfg.Self); err != nil {
+		return err
+	}
+	if err := t.insertEntry(b.id, x.idx, row{hash: x.hash, claimed: e.Claimed, jws: x.jws, signer: n.Domain().String(),
+		key: key.Thumbprint(), signedAt: millis(e.Payload.SignedAt())}); err != nil {
+		return err
+	}
+	next, err := n.after(b, e)
+	if err != nil {
+		return err
+	}
+	next.Head, next.Length = x.hash, x.idx+1
+	b.state, b.control = next, Away
+	if err := t.saveBill(b, n.Domain()); err != nil {
+		return err
+	}
+	if next.Status.Pending() && next.Issuing != n.Domain() {
+		if err := t.exec("INSERT OR REPLACE INTO verdict_polls (bill, attempts, next_at) VALUES (?, 0, ?)", b.id, millis(t.now)); err != nil {
+			return err
+		}
+	}
+	return t.audit(n.Domain().String(), "transfer.accepted", b.state.Document, x.hash.String()+" by "+x.peer.String()+" ("+by+")")
+}
+
+func (t *tx) recordAttempt(x *transfer, answer string, next time.Time) error {
+	return t.exec("UPDATE transfers SET attempts = attempts + 1, last_at = ?, last_answer = ?, next_at = ? WHERE seq = ? AND state = 'sending'",
+		millis(t.now), answer, millis(next), x.seq)
+}

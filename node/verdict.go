@@ -1,0 +1,162 @@
+package node
+
+import (
+	"context"
+	"database/sql"
+	"errors"
+	"fmt"
+	"time"
+
+	"eblnode/envelope"
+	"eblnode/identity"
+
+	"golang.org/x/sync/errgroup"
+)
+
+// Verdict is the Peer's: the carrier's verdict on a bill, for the platforms that had a
+// part in its chain (wire document, section 8).
+func (n *Node) Verdict(ctx context.Context, sender identity.Host, document envelope.Hash) (string, error) {
+	if _, err := n.peer(sender); err != nil {
+		return "", err
+	}
+	b, err := loadBill(ctx, n.store.read, document)
+	if err != nil {
+		return "", busy(err)
+	}
+	if b == nil {
+		return "", refuse(NotFound, "notFound", "there is no verdict on this bill here")
+	}
+	rows, err := loadEntries(ctx, n.store.read, b.id)
+	if err != nil {
+		return "", busy(err)
+	}
+	part := false
+	for _, r := range rows {
+		part = part || r.signer == sender.String()
+	}
+	if !part {
+		return "", refuse(Forbidden, TextForbidden, "%s has no part in this bill's chain", sender)
+	}
+	var jws string
+	err = n.store.read.QueryRowContext(ctx, "SELECT verdict FROM verdicts WHERE bill = ?", b.id).Scan(&jws)
+	if errors.Is(err, sql.ErrNoRows) {
+		return "", refuse(NotFound, "notFound", "there is no verdict on this bill yet")
+	}
+	if err != nil {
+		return "", busy(err)
+	}
+	return jws, nil
+}
+
+// pollVerdicts asks the issuing platforms of the bills that our users returned.
+func (n *Node) pollVerdicts(ctx context.Context, group *errgroup.Group, now time.Time) error {
+	rows, err := n.store.read.QueryContext(ctx, "SELECT bill, attempts FROM verdict_polls WHERE next_at <= ? LIMIT 100", millis(now))
+	if err != nil {
+		return err
+	}
+	defer rows.Close()
+	for rows.Next() {
+		var bill int64
+		var attempts int
+		if err := rows.Scan(&bill, &attempts); err != nil {
+			return err
+		}
+		id := fmt.Sprintf("verdict/%d", bill)
+		if _, running := n.busy.LoadOrStore(id, identity.Host{}); running {
+			continue
+		}
+		if !group.TryGo(func() error {
+			defer n.busy.Delete(id)
+			n.pollVerdict(ctx, bill, attempts)
+			return nil
+		}) {
+			n.busy.Delete(id)
+			break
+		}
+	}
+	return rows.Err()
+}
+
+func (n *Node) pollVerdict(ctx context.Context, id int64, attempts int) {
+	ctx, cancel := context.WithTimeout(ctx, 30*time.Second)
+	defer cancel()
+	err := n.fetchVerdict(ctx, id)
+	if err == nil {
+		return
+	}
+	if e, ok := errors.AsType[*Error](err); !ok || e.Code != NotFound {
+		n.log.WarnContext(ctx, "asking for a verdict failed", "bill", id, "err", err)
+	}
+	next := n.cfg.Now().Add(n.pause(attempts))
+	err = n.store.update(context.WithoutCancel(ctx), func(t *tx) error {
+		return t.exec("UPDATE verdict_polls SET attempts = attempts + 1, next_at = ? WHERE bill = ?", millis(next), id)
+	})
+	if err != nil {
+		n.log.ErrorContext(ctx, "recording a question failed", "bill", id, "err", err)
+	}
+}
+
+func (n *Node) fetchVerdict(ctx context.Context, id int64) error {
+	b, err := loadBillByID(ctx, n.store.read, id)
+	if err != nil {
+		return err
+	}
+	p, found := n.Trust().Find(b.state.Issuing)
+	if !found {
+		return fmt.Errorf("there is no trust entry for %s", b.state.Issuing)
+	}
+	peer, err := n.reach(ctx, p)
+	if err != nil {
+		return err
+	}
+	jws, err := peer.Verdict(ctx, n.Domain(), b.state.Document)
+	if err != nil {
+		return err
+	}
+	return n.TakeVerdict(ctx, n.Domain().String(), jws)
+}
+
+// TakeVerdict stores a verdict that the carrier signed, however it came here, and with it
+// the bill is void. Nothing but the issuing platform's signature counts.
+func (n *Node) TakeVerdict(ctx context.Context, actor, jws string) error {
+	document, err := envelope.VerdictSubject(jws)
+	if err != nil {
+		return AsError(err)
+	}
+	err = n.store.update(ctx, func(t *tx) error {
+		b, err := loadBill(t.ctx, t, document)
+		if err != nil {
+			return err
+		}
+		if b == nil {
+			return refuse(NotFound, "notFound", "the bill of this verdict is not known here")
+		}
+		p, found := n.Trust().Find(b.state.Issuing)
+		if !found {
+			return refuse(NotPossible, TextNotTrusted, "there is no trust entry for %s", b.state.Issuing)
+		}
+		v, err := envelope.OpenVerdict(jws, p, t.now)
+		if err != nil {
+			return refuse(NotPossible, "verdictNotBelieved", "%s", err)
+		}
+		next, err := b.state.Conclude(v)
+		if err != nil {
+			return refuse(NotPossible, "verdictNotBelieved", "%s", err)
+		}
+		b.state, b.control = next, Voided
+		if err := t.saveBill(b, n.Domain()); err != nil {
+			return err
+		}
+		if err := t.exec("INSERT INTO verdicts (bill, verdict, at) VALUES (?, ?, ?)", b.id, jws, millis(t.now)); err != nil {
+			return err
+		}
+		if err := t.exec("DELETE FROM verdict_polls WHERE bill = ?", b.id); err != nil {
+			return err
+		}
+		return t.audit(actor, "verdict.take", b.state.Document, string(v.Kind))
+	})
+	if err != nil {
+		return orBusy(err)
+	}
+	return nil
+}
