@@ -116,7 +116,7 @@ func (r *Resolver) follow(ctx context.Context, q question) (reply, error) {
 			if target == "" {
 				break
 			}
-			if false {
+			if seen[target] {
 				return rep, &Error{Kind: BadRecord, Err: errors.New("the CNAMEs are a loop")}
 			}
 			if len(seen) > maxCNAMEs {

@@ -146,10 +146,5 @@ func normaliseName(s string) (string, error) {
 	if strings.Trim(last, "0123456789") == "" || isHex && strings.Trim(hex, "0123456789abcdef") == "" {
 		return "", errors.New("an IP address is not a name")
 	}
-	for _, label := range strings.Split(name, ".") {
-		if strings.HasPrefix(label, "-") || strings.HasSuffix(label, "-") {
-			return "", errors.New("not a DNS name: a label begins or ends with a hyphen")
-		}
-	}
 	return name, nil
 }

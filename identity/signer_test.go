@@ -60,6 +60,15 @@ func TestNewSigner(t *testing.T) {
 	}
 }
 
+// Before the trial: the key of somebody else is not asked to sign anything.
+func TestForeignPrivateKeyIsNotTried(t *testing.T) {
+	key := &Key{ID: "2026-1", Public: &ecKey(t, elliptic.P256()).PublicKey}
+	_, err := NewSigner(key, ES256, ecKey(t, elliptic.P256()))
+	if want := `making a signer: the private key is not that of "2026-1"`; err == nil || err.Error() != want {
+		t.Errorf("got %v, want %s", err, want)
+	}
+}
+
 // brokenSigner signs with a key that is not the one it names.
 type brokenSigner struct {
 	pub  crypto.PublicKey

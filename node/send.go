@@ -401,7 +401,7 @@ func (n *Node) rejected(ctx context.Context, x *transfer, rej envelope.Rejection
 		if err := t.settle(x, state, r.Rejection, "rejection"); err != nil {
 			return err
 		}
-		if err := t.exec("UPDATE transfers SET attempts = attempts + 1, last_at = ?, last_answer = ? WHERE seq = ?", millis(t.now), answer, x.seq); err != nil {
+		if err := t.exec("UPDATE transfers SET last_answer = ? WHERE seq = ?", answer, x.seq); err != nil {
 			return err
 		}
 		b, err := loadBillByID(t.ctx, t, x.bill)

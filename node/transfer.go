@@ -99,8 +99,13 @@ func (t *tx) settle(x *transfer, state TransferState, verdict, by string) error 
 	if verdict != "" {
 		v = verdict
 	}
-	return t.execOne("UPDATE transfers SET state = ?, verdict = ?, settled_by = ?, settled_at = ? WHERE seq = ? AND state = 'sending'",
-		string(state), v, by, millis(t.now), x.seq)
+	answered := 1
+	if by == "chain" {
+		answered = 0
+	}
+	return t.execOne(`UPDATE transfers SET state = ?, verdict = ?, settled_by = ?, settled_at = ?, attempts = attempts + ?,
+	    last_at = CASE ? WHEN 1 THEN ? ELSE last_at END WHERE seq = ? AND state = 'sending'`,
+		string(state), v, by, millis(t.now), answered, answered, millis(t.now), x.seq)
 }
 
 // entry parses the sealed envelope again: it was parsed when it was made.

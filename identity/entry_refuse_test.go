@@ -64,6 +64,7 @@ func TestParseTrustRefusesAndNamesThePath(t *testing.T) {
 		{"endpoint without scheme", func(s *sample) { s.set("endpoint", "a.example/v1") }, "endpoint: not an https URL"},
 		{"endpoint opaque", func(s *sample) { s.set("endpoint", "https:a.example") }, "endpoint: host"},
 		{"endpoint with user", func(s *sample) { s.set("endpoint", "https://u:secret@a.example/") }, "endpoint: user information"},
+		{"endpoint with user and a broken escape", func(s *sample) { s.set("endpoint", "https://u:secret@a.example/%zz") }, "endpoint: not a URL"},
 		{"endpoint with query", func(s *sample) { s.set("endpoint", "https://a.example/?x=1") }, "endpoint: a query"},
 		{"endpoint with empty query", func(s *sample) { s.set("endpoint", "https://a.example/?") }, "endpoint: a query"},
 		{"endpoint with fragment", func(s *sample) { s.set("endpoint", "https://a.example/#x") }, "endpoint: a query"},

@@ -1,0 +1,232 @@
+package main
+
+import (
+	"errors"
+	"fmt"
+	"io"
+	"net"
+	"os"
+	"path/filepath"
+	"runtime/debug"
+	"strings"
+	"time"
+
+	"eblnode/identity"
+
+	"github.com/spf13/cobra"
+)
+
+// Version is set at release: -ldflags "-X main.Version=1.2.3".
+var Version = "dev"
+
+func (a *app) versionCommand() *cobra.Command {
+	return &cobra.Command{
+		Use:   "version",
+		Short: "Print the version",
+		Args:  cobra.NoArgs,
+		RunE: func(*cobra.Command, []string) error {
+			v := map[string]string{"version": Version}
+			if info, ok := debug.ReadBuildInfo(); ok {
+				v["go"] = info.GoVersion
+				for _, s := range info.Settings {
+					if s.Key == "vcs.revision" {
+						v["revision"] = s.Value
+					}
+				}
+			}
+			return a.print(v, func(w io.Writer) {
+				fmt.Fprintln(w, strings.TrimSpace("eblnode "+v["version"]+" "+v["go"]+" "+v["revision"]))
+			})
+		},
+	}
+}
+
+// initOptions are what eblnode init is told.
+type initOptions struct {
+	domain, name, code, endpoint string
+	hosts, carriers              []string
+	issuer                       bool
+	peer, local                  string
+	resolvers, networks          []string
+}
+
+func (a *app) initCommand() *cobra.Command {
+	var o initOptions
+	c := &cobra.Command{
+		Use:   "init --domain DOMAIN",
+		Short: "Make a node: data folder, configuration, keys",
+		Long: `Make a data folder with a configuration, a signing key and a TLS key, each with a
+certificate of its own, valid for one year. Nothing is overwritten.
+
+The domain is who the platform is, for ever: it stands in every identifier and in every
+signed envelope. Peers learn it, and the keys, from the trust entry that
+"eblnode peer self" prints.`,
+		Example: `  eblnode init --data bank --domain bank.example --endpoint https://api.bank.example:8443/v1/transferblocks
+  eblnode init --data carrier --domain carrier.example --issuer --carrier MAEU`,
+		Args: cobra.NoArgs,
+		RunE: func(*cobra.Command, []string) error { return a.initNode(o) },
+	}
+	f := c.Flags()
+	f.StringVar(&o.domain, "domain", "", "the platform's domain (needed)")
+	f.StringVar(&o.name, "name", "", "its name, for people")
+	f.StringVar(&o.code, "code", "", "its DCSA code")
+	f.StringVar(&o.endpoint, "endpoint", "", "where peers send to; else they look it up in DNS (see: eblnode dns)")
+	f.StringSliceVar(&o.hosts, "host", nil, "another host of the platform, as it may stand in a platformHost")
+	f.BoolVar(&o.issuer, "issuer", false, "this platform issues bills")
+	f.StringSliceVar(&o.carriers, "carrier", nil, "carrier code that it may issue for (default: any)")
+	f.StringVar(&o.peer, "listen-peer", "127.0.0.1:8443", "address for peers (mTLS)")
+	f.StringVar(&o.local, "listen-local", "127.0.0.1:8080", "address for local users")
+	f.StringSliceVar(&o.resolvers, "resolver", nil, "DNS resolver host:port (default: the system's)")
+	f.StringSliceVar(&o.networks, "allow-network", nil, "network that may be dialled although it is not public, such as 10.0.0.0/8")
+	return c
+}
+
+func (a *app) initNode(o initOptions) error {
+	if o.domain == "" {
+		return usage("--domain is needed: who is this platform?")
+	}
+	domain, err := identity.ParseHost(o.domain)
+	if err != nil {
+		return usage("--domain: %s", err)
+	}
+	if len(o.carriers) > 0 {
+		o.issuer = true
+	}
+	if domain.Name == "localhost" && len(o.networks) == 0 {
+		o.networks = []string{"127.0.0.0/8", "::1/128"} // it can be nowhere else
+	}
+	if err := os.MkdirAll(a.data, 0o700); err != nil {
+		return err
+	}
+	if err := os.Chmod(a.data, 0o700); err != nil {
+		return err
+	}
+	path := filepath.Join(a.data, configFile)
+	if _, err := os.Stat(path); !errors.Is(err, os.ErrNotExist) {
+		return refused("%s is there already; nothing was changed", path)
+	}
+	names := []string{domain.Name}
+	for _, h := range o.hosts {
+		host, err := identity.ParseHost(h)
+		if err != nil {
+			return usage("--host: %s", err)
+		}
+		names = append(names, host.Name)
+	}
+	signing, tlsName, err := newKeys(a.data, domain, names, time.Now())
+	if err != nil {
+		return err
+	}
+	if err := writeNew(path, []byte(o.yaml(domain, signing, tlsName))); err != nil {
+		return err
+	}
+	c, err := loadConfig(a.data)
+	if err != nil {
+		return err
+	}
+	k, err := loadKeys(a.data, c)
+	if err != nil {
+		return err
+	}
+	self, err := c.self(k)
+	if err != nil {
+		return err
+	}
+	result := map[string]string{"data": a.data, "domain": domain.String(), "config": path, "fingerprint": self.Fingerprint()}
+	return a.print(result, func(w io.Writer) {
+		fmt.Fprintf(w, "made the node %s in %s\n", domain, a.data)
+		fmt.Fprintf(w, "fingerprint of its trust entry: %s\n", self.Fingerprint())
+		fmt.Fprintf(w, "next: eblnode peer self --data %s > %s.json   (hand it to your peers)\n", a.data, domain.Name)
+	})
+}
+
+// yaml writes the configuration with a word on each part. Values are quoted as JSON
+// strings, which YAML reads alike.
+func (o initOptions) yaml(domain identity.Host, signing, tlsName string) string {
+	list := func(items []string) string {
+		quoted := make([]string, len(items))
+		for i, s := range items {
+			quoted[i] = fmt.Sprintf("%q", s)
+		}
+		return "[" + strings.Join(quoted, ", ") + "]"
+	}
+	return fmt.Sprintf(`# eblnode: see docs/OPERATIONS.md. Unknown keys are errors; EBLNODE_… in the
+# environment overrides (EBLNODE_LISTEN_PEER=…).
+
+# Who we are. The domain never changes: it is in every signed envelope.
+domain: %q
+name: %q
+code: %q
+# Other hosts that may stand in a platformHost of ours. Never take one away.
+hosts: %s
+# Where peers send to. Empty: they find it in DNS (eblnode dns prints the record).
+endpoint: %q
+# Whether we issue bills, and for which carriers (empty: any).
+issuer: %t
+carriers: %s
+
+listen:
+  peer: %q    # peers, mutual TLS
+  local: %q   # local users; keep it on loopback or behind your own TLS proxy
+  public: ""  # optional: our keys for strangers, before onboarding (server TLS)
+
+# Files keys/signing-NAME.{key,crt} and keys/tls-NAME.{key,crt}. Whoever reads the signing
+# key can sign bills away in our name.
+keys:
+  signing: %q
+  tls: %q
+
+discovery:
+  resolvers: %s   # host:port; empty: the system's
+  trusted: false  # the way to the resolvers is trusted: their AD bit counts
+  dnssec: "off"   # off, prefer or require
+  allowNetworks: %s   # networks that may be dialled although not public
+  timeout: 5s
+
+# Limits on what peers send. 0: the default of the protocol.
+limits: {body: 0, chain: 0, transactions: 0, depth: 0, verdictsPerHour: 0}
+
+# contradict: a transferee's codes must not contradict those registered; require: one
+# must match.
+partyMatch: contradict
+# The longest pause between two attempts of a transfer without a verdict.
+retryMax: 15m
+
+log: {level: info, format: text}
+`, domain.String(), o.name, o.code, list(o.hosts), o.endpoint, o.issuer, list(o.carriers), o.peer, o.local, signing, tlsName,
+		list(o.resolvers), list(o.networks))
+}
+
+// dnsCommand prints the record by which peers find us.
+func (a *app) dnsCommand() *cobra.Command {
+	return &cobra.Command{
+		Use:   "dns",
+		Short: "Print the TXT record to publish",
+		Long: `Print the DNS record by which peers find this node. It says where the node is, never
+who: the TLS certificate and the trust entry say that.`,
+		Args: cobra.NoArgs,
+		RunE: func(*cobra.Command, []string) error {
+			c, err := loadConfig(a.data)
+			if err != nil {
+				return err
+			}
+			domain, err := c.domain()
+			if err != nil {
+				return err
+			}
+			endpoint := c.Endpoint
+			if endpoint == "" {
+				_, port, err := net.SplitHostPort(c.Listen.Peer)
+				if err != nil {
+					return err
+				}
+				endpoint = "https://" + domain.Name + ":" + port + "/v1/transferblocks"
+			}
+			record := "ebl-transferblock=" + endpoint
+			v := map[string]string{"name": domain.Name, "type": "TXT", "value": record}
+			return a.print(v, func(w io.Writer) {
+				fmt.Fprintf(w, "%s. 3600 IN TXT %q\n", domain.Name, record)
+			})
+		},
+	}
+}

@@ -1,0 +1,86 @@
+package eblnode_test
+
+import (
+	"encoding/json"
+	"os/exec"
+	"slices"
+	"strings"
+	"testing"
+)
+
+// allowed is the architecture: which package may import what, of ours and of others,
+// beside the standard library. A package or an import that is not here fails the test.
+// Entries ending in /… allow everything below.
+var allowed = map[string][]string{
+	"eblnode/identity":  {"github.com/lestrrat-go/jwx/v2/jwk", "golang.org/x/crypto/ocsp", "golang.org/x/net/idna"},
+	"eblnode/envelope":  {"eblnode/identity", "github.com/go-json-experiment/json/…", "github.com/lestrrat-go/jwx/v2/jwa", "github.com/lestrrat-go/jwx/v2/jws"},
+	"eblnode/chain":     {"eblnode/envelope", "eblnode/identity"},
+	"eblnode/discovery": {"eblnode/identity", "github.com/miekg/dns", "golang.org/x/sync/…"},
+	"eblnode/node": {"eblnode/chain", "eblnode/discovery", "eblnode/envelope", "eblnode/identity",
+		"github.com/pressly/goose/v3", "golang.org/x/sync/…", "modernc.org/sqlite"},
+	"eblnode/api": {"eblnode/discovery", "eblnode/envelope", "eblnode/identity", "eblnode/node",
+		"github.com/gin-gonic/gin", "github.com/go-json-experiment/json/…", "github.com/prometheus/client_golang/…", "golang.org/x/time/rate"},
+	"eblnode/cmd/eblnode": {"eblnode/api", "eblnode/discovery", "eblnode/envelope", "eblnode/identity", "eblnode/internal/demo", "eblnode/node",
+		"github.com/gin-gonic/gin", "github.com/goccy/go-yaml", "github.com/prometheus/client_golang/…", "github.com/spf13/cobra"},
+	"eblnode/cmd/eblverify": {"eblnode/chain", "eblnode/envelope", "eblnode/identity", "github.com/spf13/cobra"},
+
+	// Data for other implementations: knows nothing of ours; what makes it may.
+	"eblnode/testvectors":              {},
+	"eblnode/testvectors/internal/gen": {"eblnode/chain", "eblnode/envelope", "eblnode/identity"},
+
+	"eblnode/internal/demo":      {"eblnode/chain", "eblnode/envelope", "eblnode/identity", "eblnode/internal/dnsserver"},
+	"eblnode/internal/dnsserver": {"github.com/miekg/dns"},
+	"eblnode/internal/ebltest":   {"eblnode/api", "eblnode/chain", "eblnode/discovery", "eblnode/envelope", "eblnode/identity", "eblnode/node"},
+}
+
+// forTests are imports that any package's tests may have beside its own.
+var forTests = []string{"eblnode/…", "github.com/getkin/kin-openapi/…", "github.com/lestrrat-go/jwx/v2/…", "github.com/miekg/dns", "github.com/rogpeppe/go-internal/testscript",
+	"github.com/gin-gonic/gin", "github.com/go-json-experiment/json/…", "github.com/goccy/go-yaml", "modernc.org/sqlite"}
+
+// TestImports holds the tree against the table.
+func TestImports(t *testing.T) {
+	out, err := exec.Command("go", "list", "-json=ImportPath,Imports,TestImports,XTestImports,Standard", "./...").Output()
+	if err != nil {
+		t.Fatalf("go list: %v", err)
+	}
+	dec := json.NewDecoder(strings.NewReader(string(out)))
+	for dec.More() {
+		var p struct {
+			ImportPath                         string
+			Imports, TestImports, XTestImports []string
+		}
+		if err := dec.Decode(&p); err != nil {
+			t.Fatal(err)
+		}
+		if p.ImportPath == "eblnode" {
+			continue // this test
+		}
+		list, known := allowed[p.ImportPath]
+		if !known {
+			t.Errorf("package %s is not in the table of imports", p.ImportPath)
+			continue
+		}
+		for _, i := range p.Imports {
+			if !permits(list, i) {
+				t.Errorf("%s must not import %s", p.ImportPath, i)
+			}
+		}
+		for _, i := range slices.Concat(p.TestImports, p.XTestImports) {
+			if !permits(list, i) && !permits(forTests, i) {
+				t.Errorf("the tests of %s must not import %s", p.ImportPath, i)
+			}
+		}
+	}
+}
+
+func permits(list []string, path string) bool {
+	if first, _, _ := strings.Cut(path, "/"); !strings.Contains(first, ".") && first != "eblnode" {
+		return true // the standard library
+	}
+	for _, a := range list {
+		if below, ok := strings.CutSuffix(a, "/…"); ok && (path == below || strings.HasPrefix(path, below+"/")) || a == path {
+			return true
+		}
+	}
+	return false
+}

@@ -1,0 +1,126 @@
+// Package testvectors holds the test vectors of the transferblock for every
+// implementation, ours and others: one file, one reason. README.md describes the
+// format, schema.json is its JSON Schema. The package only carries the files; it
+// imports nothing of ours, so that a fault of ours cannot agree with itself.
+package testvectors
+
+import (
+	"embed"
+	"encoding/base64"
+	"encoding/json"
+	"fmt"
+	"io/fs"
+	"path"
+	"strings"
+)
+
+//go:generate go run ./internal/gen
+
+// Files is the folder testdata: keys, trust, and one folder per family.
+//
+//go:embed testdata
+var Files embed.FS
+
+// Families are the folders that hold vectors.
+var Families = []string{"canonical", "signed", "envelope", "chain", "receipt"}
+
+// A Vector is one file. Members that a reader does not know are to be ignored.
+type Vector struct {
+	// Name is family/file without extension; it stands in the file name only.
+	Name string `json:"-"`
+
+	Comment string `json:"comment"`
+	Spec    string `json:"spec"` // id of the check in docs/PROTOCOL.md
+	// Kind says what Input is: "block", "document", "receipt", "rejection", "verdict".
+	Kind string `json:"kind"`
+	// Expect is "accept", "malformed", "signature", "chain" or "indeterminate".
+	Expect string `json:"expect"`
+	Reason string `json:"reason,omitempty"`
+	Law    string `json:"law,omitempty"`
+	Code   int    `json:"code,omitempty"` // errorCode of the answer
+	// Entry and Transaction are the place, from 0; absent where there is none.
+	Entry       *int   `json:"entry,omitempty"`
+	Transaction *int   `json:"transaction,omitempty"`
+	Path        string `json:"path,omitempty"` // JSONPath; advice, not law
+	// Flags are words to filter by, such as "quirk" or "ES512".
+	Flags []string `json:"flags,omitempty"`
+	At    string   `json:"at,omitempty"` // the verifier's clock, RFC 3339
+	// Sender is the platform on the connection; absent for an offline verifier.
+	Sender string `json:"sender,omitempty"`
+	Trust  string `json:"trust,omitempty"` // testdata/trust/NAME.json
+	// Signer, and what follows it, belong to receipts, rejections and verdicts: the platform
+	// that must have signed, and the transfer that is to be answered.
+	Signer       string `json:"signer,omitempty"`
+	Receiver     string `json:"receiver,omitempty"`
+	EnvelopeHash string `json:"envelopeHash,omitempty"`
+	JWS          string `json:"jws,omitempty"`
+	// One of the three inputs is there. Input is any JSON text of the value; in the
+	// other two the bytes matter.
+	Input       json.RawMessage `json:"input,omitempty"`
+	InputText   *string         `json:"inputText,omitempty"`
+	InputBase64 *string         `json:"inputBase64,omitempty"`
+	// Canonical is the RFC 8785 text of an accepted document.
+	Canonical string `json:"canonical,omitempty"`
+	State     *State `json:"state,omitempty"`
+}
+
+// A State is the bill after an accepted block.
+type State struct {
+	Possessor    string `json:"possessor"` // localid@ and the domain of the trust entry
+	Status       string `json:"status"`
+	Issuing      string `json:"issuing"`
+	ToOrder      bool   `json:"toOrder"`
+	Head         string `json:"head"` // SHA-256 of the newest payload, whatever the quirks
+	Length       int    `json:"length"`
+	DocumentHash string `json:"documentHash"`
+}
+
+// Bytes is the input.
+func (v *Vector) Bytes() ([]byte, error) {
+	switch {
+	case v.InputText != nil:
+		return []byte(*v.InputText), nil
+	case v.InputBase64 != nil:
+		b, err := base64.StdEncoding.DecodeString(*v.InputBase64)
+		if err != nil {
+			return nil, fmt.Errorf("reading the vector %s: %w", v.Name, err)
+		}
+		return b, nil
+	case v.Input != nil:
+		return v.Input, nil
+	}
+	return nil, fmt.Errorf("reading the vector %s: no input", v.Name)
+}
+
+// Load reads the vectors of one family, in the order of their names.
+func Load(family string) ([]*Vector, error) {
+	files, err := fs.Glob(Files, path.Join("testdata", family, "*.json"))
+	if err != nil {
+		return nil, fmt.Errorf("reading the vectors of %s: %w", family, err)
+	}
+	if len(files) == 0 {
+		return nil, fmt.Errorf("reading the vectors of %s: there are none", family)
+	}
+	var out []*Vector
+	for _, f := range files {
+		text, err := Files.ReadFile(f)
+		if err != nil {
+			return nil, fmt.Errorf("reading the vector %s: %w", f, err)
+		}
+		v := &Vector{Name: family + "/" + strings.TrimSuffix(path.Base(f), ".json")}
+		if err := json.Unmarshal(text, v); err != nil {
+			return nil, fmt.Errorf("reading the vector %s: %w", f, err)
+		}
+		out = append(out, v)
+	}
+	return out, nil
+}
+
+// Trust reads the trust file of that name.
+func Trust(name string) ([]byte, error) {
+	text, err := Files.ReadFile("testdata/trust/" + name + ".json")
+	if err != nil {
+		return nil, fmt.Errorf("reading the trust file %q: %w", name, err)
+	}
+	return text, nil
+}
