@@ -10,7 +10,7 @@ import (
 	"crypto/x509"
 	"fmt"
 	"log/slog"
-	"net/http"
+	"net"
 	"os"
 	"path/filepath"
 	"slices"
@@ -20,6 +20,7 @@ import (
 	"testing"
 	"time"
 
+	"eblnode/api"
 	"eblnode/discovery"
 	"eblnode/envelope"
 	"eblnode/identity"
@@ -100,13 +101,17 @@ type Platform struct {
 	Dir string
 	// Addr is the address of its peer listener, "127.0.0.1:port"; empty without TLS.
 	Addr string
+	// Metrics are those of the running node; nil without TLS.
+	Metrics *api.Metrics
 
 	t       testing.TB
 	network *Network
 	opts    options
 	node    atomic.Pointer[node.Node]
-	handler atomic.Pointer[http.Handler]
 	stop    func()
+
+	listener net.Listener // nil while stopped
+	peers    *api.Peers
 
 	mu    sync.Mutex
 	users map[string]*User

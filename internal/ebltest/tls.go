@@ -1,17 +1,74 @@
 package ebltest
 
 import (
-	"errors"
+	"context"
+	"net"
+	"net/http"
+	"time"
 
+	"eblnode/api"
 	"eblnode/discovery"
 	"eblnode/identity"
 	"eblnode/node"
 )
 
-func (p *Platform) listen() {}
+// listen takes a port for the peer listener and names it in the trust entry, under the
+// platform's own name: the dialler of the network leads there.
+func (p *Platform) listen() {
+	p.t.Helper()
+	l, err := net.Listen("tcp", "127.0.0.1:0")
+	if err != nil {
+		p.t.Fatal(err)
+	}
+	p.listener, p.Addr = l, l.Addr().String()
+	_, port, err := net.SplitHostPort(p.Addr)
+	if err != nil {
+		p.t.Fatal(err)
+	}
+	p.Entry.Endpoint = "https://" + net.JoinHostPort(p.Domain().Name, port) + "/v1/transferblocks"
+	p.peers = api.NewPeers(api.PeersConfig{Self: p.Domain(), Certificate: api.Fixed(p.TLS), DialContext: dialLoopback, Timeout: 10 * time.Second})
+	p.t.Cleanup(p.peers.Close)
+}
 
-func (p *Platform) serve(*node.Node) (stop func()) { return func() {} }
+// dialLoopback connects to the port of addr here, whatever its name.
+func dialLoopback(ctx context.Context, network, addr string) (net.Conn, error) {
+	_, port, err := net.SplitHostPort(addr)
+	if err != nil {
+		return nil, err
+	}
+	return (&net.Dialer{}).DialContext(ctx, network, net.JoinHostPort("127.0.0.1", port))
+}
 
-func (p *Platform) dialTLS(*identity.Platform, discovery.Endpoint) (node.Peer, error) {
-	return nil, errors.New("no TLS yet")
+// serve serves the peer listener of n until stop is called, which cuts connections as
+// the end of a process does.
+func (p *Platform) serve(n *node.Node) (stop func()) {
+	p.t.Helper()
+	if p.listener == nil { // after a Stop
+		l, err := net.Listen("tcp", p.Addr)
+		if err != nil {
+			p.t.Fatal(err)
+		}
+		p.listener = l
+	}
+	p.Metrics = api.NewMetrics(n)
+	log := p.Config().Log
+	h := api.NewPeerHandler(n, api.Options{Log: log, Metrics: p.Metrics})
+	s := api.NewServer(h, api.ServerTLS(api.Fixed(p.TLS), n.Trust, n.Now), log, p.Metrics)
+	done := make(chan struct{})
+	l := p.listener
+	go func() {
+		defer close(done)
+		if err := s.ServeTLS(l, "", ""); err != http.ErrServerClosed {
+			p.t.Errorf("serving %s: %v", p.Domain(), err)
+		}
+	}()
+	return func() {
+		_ = s.Close()
+		<-done
+		p.listener = nil
+	}
+}
+
+func (p *Platform) dialTLS(to *identity.Platform, at discovery.Endpoint) (node.Peer, error) {
+	return p.peers.Dial(to, at)
 }

@@ -1,0 +1,260 @@
+package api
+
+import (
+	"net/http"
+	"strings"
+
+	"eblnode/identity"
+	"eblnode/node"
+
+	"github.com/gin-gonic/gin"
+	"github.com/go-json-experiment/json/jsontext"
+)
+
+// adminHandler serves operators.
+type adminHandler struct {
+	node    *node.Node
+	version string
+}
+
+// ActorHeader names the operator in the rows of the audit. It is informational: whoever
+// can open the socket is an operator.
+const ActorHeader = "X-Eblnode-Actor"
+
+// NewAdminHandler serves the operators' commands of n. It asks for no credentials, so
+// it belongs on a Unix socket of mode 0600 in the data folder and nowhere else.
+func NewAdminHandler(n *node.Node, o Options) http.Handler {
+	o = o.withDefaults()
+	h := &adminHandler{node: n, version: o.Version}
+	g := newEngine("admin", o)
+	v1 := g.Group("/admin/v1")
+	v1.GET("/peers", h.listPeers)
+	v1.POST("/peers", h.addPeers)
+	v1.GET("/peers/:domain", h.showPeer)
+	v1.DELETE("/peers/:domain", h.removePeer)
+	v1.GET("/users", h.listUsers)
+	v1.POST("/users", h.addUser)
+	v1.POST("/users/:local/disable", h.disableUser)
+	v1.GET("/self", h.self)
+	v1.GET("/status", h.status)
+	return g
+}
+
+// PeerView is a trust entry in short.
+type PeerView struct {
+	Domain      string `json:"domain"`
+	Name        string `json:"name,omitempty"`
+	Endpoint    string `json:"endpoint,omitempty"` // as configured; absent: DNS says it
+	Issuer      bool   `json:"issuer"`
+	Keys        int    `json:"keys"`
+	Fingerprint string `json:"fingerprint"` // what two operators compare
+}
+
+// PeerList lists peers by their domain.
+type PeerList struct {
+	Peers []PeerView `json:"peers"`
+}
+
+// UserList lists users by their local id.
+type UserList struct {
+	Users []UserView `json:"users"`
+}
+
+// NewUserView is a user just added, with the token that is shown this once.
+type NewUserView struct {
+	User  UserView `json:"user"`
+	Token string   `json:"token"`
+}
+
+// StatusView is what an operator looks at first.
+type StatusView struct {
+	Domain    string         `json:"domain"`
+	Version   string         `json:"version"`
+	Time      stamp          `json:"time"` // the node's clock
+	Peers     int            `json:"peers"`
+	Bills     map[string]int `json:"bills"`     // by control
+	Transfers map[string]int `json:"transfers"` // by state
+	// OldestInDoubt is when the oldest transfer without a signed answer was sent.
+	OldestInDoubt stamp `json:"oldestInDoubt,omitzero"`
+	// ForkEntries counts entries of forked chains kept as proof.
+	ForkEntries int `json:"forkEntries"`
+}
+
+type newUser struct {
+	Local string     `json:"local"`
+	Name  string     `json:"name"`
+	Role  string     `json:"role"`
+	Codes []CodeView `json:"identifyingCodes"`
+	Tax1  string     `json:"taxReference1"`
+	Tax2  string     `json:"taxReference2"`
+}
+
+// actor is who the audit names.
+func actor(c *gin.Context) string {
+	who := clip(strings.TrimSpace(c.GetHeader(ActorHeader)), 64)
+	if who == "" {
+		who = "operator"
+	}
+	eventOf(c).who = who
+	return who
+}
+
+func viewPeer(p *identity.Platform) PeerView {
+	return PeerView{Domain: p.Domain.String(), Name: p.Name, Endpoint: p.Endpoint, Issuer: p.Issuer, Keys: len(p.Keys), Fingerprint: p.Fingerprint()}
+}
+
+func (h *adminHandler) peers() []*identity.Platform {
+	var list []*identity.Platform
+	for _, p := range h.node.Trust().Platforms() {
+		if p.Domain != h.node.Domain() {
+			list = append(list, p)
+		}
+	}
+	return list
+}
+
+func (h *adminHandler) listPeers(c *gin.Context) {
+	out := PeerList{Peers: []PeerView{}}
+	for _, p := range h.peers() {
+		out.Peers = append(out.Peers, viewPeer(p))
+	}
+	writeJSON(c, http.StatusOK, out)
+}
+
+// addPeers takes a trust file as it is: one entry, an array, or {"platforms": […]}.
+func (h *adminHandler) addPeers(c *gin.Context) {
+	who := actor(c)
+	if refusal := checkMediaType(c.Request); refusal != nil {
+		fail(c, refusal)
+		return
+	}
+	body, refusal := readBody(c, identity.MaxTrustSize)
+	if refusal != nil {
+		fail(c, refusal)
+		return
+	}
+	ps, err := identity.ParseTrust(body)
+	if err != nil {
+		fail(c, malformed("", err.Error()))
+		return
+	}
+	if err := h.node.AddPeers(c.Request.Context(), who, ps); err != nil {
+		fail(c, err)
+		return
+	}
+	out := PeerList{Peers: []PeerView{}}
+	for _, p := range ps {
+		out.Peers = append(out.Peers, viewPeer(p))
+	}
+	writeJSON(c, http.StatusOK, out)
+}
+
+// peer finds the peer in the path.
+func (h *adminHandler) peer(c *gin.Context) (*identity.Platform, *node.Error) {
+	domain, err := identity.ParseHost(c.Param("domain"))
+	if err == nil {
+		for _, p := range h.peers() {
+			if p.Domain == domain {
+				return p, nil
+			}
+		}
+	}
+	return nil, refuse(node.NotFound, "notFound", "there is no peer of that domain")
+}
+
+func (h *adminHandler) showPeer(c *gin.Context) {
+	p, refusal := h.peer(c)
+	if refusal != nil {
+		fail(c, refusal)
+		return
+	}
+	writeEntry(c, p)
+}
+
+// writeEntry answers with a trust entry, as a trust file.
+func writeEntry(c *gin.Context, p *identity.Platform) {
+	text, err := p.JSON()
+	if err != nil {
+		fail(c, err)
+		return
+	}
+	writeJSON(c, http.StatusOK, EntryView{Entry: text, Fingerprint: p.Fingerprint()})
+}
+
+// EntryView is a trust entry, as it stands in a trust file, with its fingerprint.
+type EntryView struct {
+	Entry       jsontext.Value `json:"entry"`
+	Fingerprint string         `json:"fingerprint"`
+}
+
+func (h *adminHandler) removePeer(c *gin.Context) {
+	who := actor(c)
+	p, refusal := h.peer(c)
+	if refusal != nil {
+		fail(c, refusal)
+		return
+	}
+	if err := h.node.RemovePeer(c.Request.Context(), who, p.Domain); err != nil {
+		fail(c, err)
+		return
+	}
+	writeJSON(c, http.StatusOK, viewPeer(p))
+}
+
+func (h *adminHandler) listUsers(c *gin.Context) {
+	users, err := h.node.Users(c.Request.Context())
+	if err != nil {
+		fail(c, err)
+		return
+	}
+	out := UserList{Users: []UserView{}}
+	for i := range users {
+		out.Users = append(out.Users, viewUser(&users[i]))
+	}
+	writeJSON(c, http.StatusOK, out)
+}
+
+func (h *adminHandler) addUser(c *gin.Context) {
+	who := actor(c)
+	var v newUser
+	if refusal := readJSON(c, 64<<10, &v); refusal != nil {
+		fail(c, refusal)
+		return
+	}
+	u := userOf(v)
+	token, err := h.node.AddUser(c.Request.Context(), who, u)
+	if err != nil {
+		fail(c, err)
+		return
+	}
+	u.CreatedAt = h.node.Now()
+	writeJSON(c, http.StatusCreated, NewUserView{User: viewUser(&u), Token: token})
+}
+
+func (h *adminHandler) disableUser(c *gin.Context) {
+	who, local := actor(c), c.Param("local")
+	if err := h.node.DisableUser(c.Request.Context(), who, local); err != nil {
+		fail(c, err)
+		return
+	}
+	h.listUsers(c)
+}
+
+func (h *adminHandler) self(c *gin.Context) { writeEntry(c, h.node.Self()) }
+
+func (h *adminHandler) status(c *gin.Context) {
+	t, err := h.node.Totals(c.Request.Context())
+	if err != nil {
+		fail(c, err)
+		return
+	}
+	out := StatusView{Domain: h.node.Domain().String(), Version: h.version, Time: stamp{h.node.Now()}, Peers: len(h.peers()),
+		Bills: map[string]int{}, Transfers: map[string]int{}, OldestInDoubt: stamp{t.OldestDoubt}, ForkEntries: t.Branches}
+	for control, n := range t.Bills {
+		out.Bills[string(control)] = n
+	}
+	for state, n := range t.Transfers {
+		out.Transfers[string(state)] = n
+	}
+	writeJSON(c, http.StatusOK, out)
+}

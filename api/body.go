@@ -1,0 +1,105 @@
+package api
+
+import (
+	"bytes"
+	"errors"
+	"fmt"
+	"mime"
+	"net/http"
+	"strings"
+
+	"eblnode/envelope"
+	"eblnode/node"
+
+	"github.com/gin-gonic/gin"
+	"github.com/go-json-experiment/json"
+)
+
+// checkVersion refuses an API-Version other than 1 (wire document, section 1).
+func checkVersion(r *http.Request) *node.Error {
+	for _, v := range r.Header.Values("API-Version") {
+		if v != "1" {
+			return refuse(node.BadAPIVersion, "unsupportedApiVersion", "this path speaks API-Version 1 only")
+		}
+	}
+	return nil
+}
+
+// checkMediaType refuses what is not plain JSON in UTF-8. A content coding would be a
+// second spelling of the same bytes, and a bomb.
+func checkMediaType(r *http.Request) *node.Error {
+	if len(r.Header.Values("Content-Encoding")) > 0 {
+		return refuse(node.BadMediaType, "unsupportedMediaType", "no Content-Encoding is accepted; send plain application/json")
+	}
+	bad := refuse(node.BadMediaType, "unsupportedMediaType", "send Content-Type: application/json, in UTF-8")
+	types := r.Header.Values("Content-Type")
+	if len(types) != 1 {
+		return bad
+	}
+	kind, params, err := mime.ParseMediaType(types[0])
+	if err != nil || kind != "application/json" {
+		return bad
+	}
+	if charset, found := params["charset"]; found && !strings.EqualFold(charset, "utf-8") {
+		return bad
+	}
+	return nil
+}
+
+// readBody reads at most limit bytes and not one more. What is refused before is not
+// read at all, not even asked for by 100 Continue.
+func readBody(c *gin.Context, limit int) ([]byte, *node.Error) {
+	tooLarge := refuse(node.TooLarge, "tooLarge", fmt.Sprintf("the body is over the limit of %d bytes (limit: body)", limit))
+	r := c.Request
+	if r.ContentLength > int64(limit) {
+		c.Header("Connection", "close") // the rest is not read
+		return nil, tooLarge
+	}
+	var buf bytes.Buffer
+	const trusted = 64 << 10 // a length is only a claim
+	buf.Grow(int(min(max(r.ContentLength, 0), trusted)) + bytes.MinRead)
+	if _, err := buf.ReadFrom(http.MaxBytesReader(c.Writer, r.Body, int64(limit))); err != nil {
+		c.Header("Connection", "close")
+		if _, ok := errors.AsType[*http.MaxBytesError](err); ok {
+			return nil, tooLarge
+		}
+		e := malformed("$", "the body did not come whole in time")
+		e.Err = err
+		return nil, e
+	}
+	return buf.Bytes(), nil
+}
+
+// readJSON reads a local order into v, strictly: the rules of the wire for JSON, and no
+// member that the order does not have, so that nothing slips in beside.
+func readJSON(c *gin.Context, limit int, v any) *node.Error {
+	if e := checkMediaType(c.Request); e != nil {
+		return e
+	}
+	body, e := readBody(c, limit)
+	if e != nil {
+		return e
+	}
+	return decodeStrict(body, v)
+}
+
+func decodeStrict(body []byte, v any) *node.Error {
+	if _, err := envelope.Canonicalize(body); err != nil {
+		return node.AsError(err)
+	}
+	err := json.Unmarshal(body, v, json.RejectUnknownMembers(true))
+	if err == nil {
+		return nil
+	}
+	path, detail := "$", "not the object that belongs here"
+	if sem, ok := errors.AsType[*json.SemanticError](err); ok {
+		for name := range sem.JSONPointer.Tokens() {
+			path += "." + clip(name, 40)
+		}
+		detail = "the value is not of the type that belongs here"
+		if errors.Is(err, json.ErrUnknownName) {
+			detail = "there is no such member; see /openapi.json"
+		}
+	}
+	return malformed(path, detail)
+}

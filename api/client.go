@@ -1,0 +1,169 @@
+package api
+
+import (
+	"bytes"
+	"context"
+	"errors"
+	"fmt"
+	"io"
+	"net"
+	"net/http"
+	"net/url"
+	"path"
+	"strconv"
+	"strings"
+	"time"
+
+	"eblnode/envelope"
+	"eblnode/identity"
+	"eblnode/node"
+)
+
+// A ClientConfig says how to talk to a peer. Self, Certificate, Peer and Endpoint are
+// required.
+type ClientConfig struct {
+	// Self is our own domain, the sender of every request.
+	Self identity.Host
+	// Certificate is shown to the peer.
+	Certificate CertificateSource
+	// Peer is its trust entry; the server must prove to be it.
+	Peer *identity.Platform
+	// Endpoint is where it takes transferblocks; https.
+	Endpoint *url.URL
+	// DialContext makes connections; discovery.Resolver's refuses addresses of our own
+	// network. nil means a net.Dialer, which refuses none.
+	DialContext func(ctx context.Context, network, addr string) (net.Conn, error)
+	// Timeout bounds one request with its answer; 0 means 60 s.
+	Timeout time.Duration
+	Now     func() time.Time // nil: time.Now
+}
+
+// maxAnswer bounds what a peer can make us read, in bytes.
+const maxAnswer = 1 << 20
+
+// A Client is a node elsewhere: a [node.Peer] over https, with connections that are
+// kept and used again. It is safe for concurrent use. Close it when done.
+type Client struct {
+	cfg       ClientConfig
+	transport *http.Transport
+}
+
+var _ node.Peer = (*Client)(nil)
+
+// NewClient makes a client; it connects when it is first asked.
+func NewClient(cfg ClientConfig) (*Client, error) {
+	if cfg.Self.IsZero() || cfg.Certificate == nil || cfg.Peer == nil || cfg.Endpoint == nil {
+		return nil, errors.New("making a client: Self, Certificate, Peer and Endpoint are required")
+	}
+	if cfg.Endpoint.Scheme != "https" {
+		return nil, fmt.Errorf("making a client of %s: the endpoint is not https", cfg.Peer.Domain)
+	}
+	if cfg.Timeout == 0 {
+		cfg.Timeout = 60 * time.Second
+	}
+	if cfg.Now == nil {
+		cfg.Now = time.Now
+	}
+	if cfg.DialContext == nil {
+		cfg.DialContext = (&net.Dialer{Timeout: 10 * time.Second}).DialContext
+	}
+	return &Client{cfg: cfg, transport: &http.Transport{
+		// Proxy stays nil: one from the environment would dial unchecked.
+		DialContext:            cfg.DialContext,
+		TLSClientConfig:        ClientTLS(cfg.Certificate, cfg.Peer, cfg.Now),
+		TLSHandshakeTimeout:    10 * time.Second,
+		DisableCompression:     true,
+		MaxIdleConnsPerHost:    16,
+		MaxConnsPerHost:        16,
+		IdleConnTimeout:        90 * time.Second,
+		ResponseHeaderTimeout:  cfg.Timeout,
+		MaxResponseHeaderBytes: 32 << 10,
+	}}, nil
+}
+
+// Close lets idle connections go; requests under way come to their end.
+func (c *Client) Close() { c.transport.CloseIdleConnections() }
+
+// Check asks for the peer's public keys: the first read shows whether it took our
+// certificate, which with TLS 1.3 the handshake alone does not.
+func (c *Client) Check(ctx context.Context, sender identity.Host) error {
+	a, err := c.ask(ctx, sender, http.MethodGet, c.path("../.well-known/jwks.json"), nil)
+	if err != nil {
+		return err
+	}
+	if a.status != http.StatusOK {
+		return a.refusal()
+	}
+	return nil
+}
+
+// PutTransferblock sends a block. The status of the answer is not covered by any
+// signature, so it decides nothing.
+func (c *Client) PutTransferblock(ctx context.Context, r node.Request) (node.Reply, error) {
+	at := *c.cfg.Endpoint
+	a, err := c.ask(ctx, r.Sender, http.MethodPut, &at, r.Body)
+	if err != nil {
+		return node.Reply{}, err
+	}
+	return a.reply()
+}
+
+// Verdict asks for the carrier's verdict on a bill.
+func (c *Client) Verdict(ctx context.Context, sender identity.Host, document envelope.Hash) (string, error) {
+	a, err := c.ask(ctx, sender, http.MethodGet, c.path("../transferblocks/"+document.String()+"/verdict"), nil)
+	if err != nil {
+		return "", err
+	}
+	if jws, ok := a.jws(); ok {
+		return strings.Trim(jws, `"`), nil
+	}
+	return "", a.refusal()
+}
+
+// path is a path beside the endpoint's own: its last element is the name of the
+// collection, in one of two spellings.
+func (c *Client) path(rel string) *url.URL {
+	at := *c.cfg.Endpoint
+	at.Path, at.RawPath = path.Join(at.Path, rel), ""
+	return &at
+}
+
+// ask makes one request. Redirects are answers like any other: RoundTrip follows none.
+func (c *Client) ask(ctx context.Context, sender identity.Host, method string, at *url.URL, body []byte) (*answer, error) {
+	if sender != c.cfg.Self {
+		return nil, fmt.Errorf("asking %s: we are %s and cannot ask as %s", c.cfg.Peer.Domain, c.cfg.Self, sender)
+	}
+	ctx, cancel := context.WithTimeout(ctx, c.cfg.Timeout)
+	defer cancel()
+	var content io.Reader
+	if body != nil {
+		content = bytes.NewReader(body)
+	}
+	req, err := http.NewRequestWithContext(ctx, method, at.String(), content)
+	if err != nil {
+		return nil, fmt.Errorf("asking %s: %w", c.cfg.Peer.Domain, err)
+	}
+	if body != nil {
+		req.Header.Set("Content-Type", "application/json")
+	}
+	req.Header.Set("Accept", "application/jose, application/json")
+	req.Header.Set("API-Version", "1")
+	req.Header.Set("User-Agent", "eblnode")
+	res, err := c.transport.RoundTrip(req)
+	if err != nil {
+		return nil, fmt.Errorf("asking %s: %w", c.cfg.Peer.Domain, err)
+	}
+	defer res.Body.Close()
+	text, err := io.ReadAll(io.LimitReader(res.Body, maxAnswer+1))
+	if err != nil {
+		return nil, fmt.Errorf("reading the answer of %s: %w", c.cfg.Peer.Domain, err)
+	}
+	if len(text) > maxAnswer {
+		return nil, fmt.Errorf("reading the answer of %s: it is over the limit of %d bytes", c.cfg.Peer.Domain, maxAnswer)
+	}
+	a := &answer{peer: c.cfg.Peer.Domain, status: res.StatusCode, body: bytes.TrimSpace(text)}
+	// A date is not read: some minutes or hours more or less do no harm here.
+	a.retry, _ = strconv.Atoi(res.Header.Get("Retry-After"))
+	a.retry = min(max(a.retry, 0), 24*3600)
+	return a, nil
+}

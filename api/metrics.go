@@ -1,0 +1,111 @@
+package api
+
+import (
+	"context"
+	"net/http"
+	"time"
+
+	"eblnode/node"
+
+	"github.com/prometheus/client_golang/prometheus"
+	"github.com/prometheus/client_golang/prometheus/promhttp"
+)
+
+// Metrics are what a node tells Prometheus. One belongs to all handlers and servers of
+// one node.
+type Metrics struct {
+	registry   *prometheus.Registry
+	requests   *prometheus.CounterVec
+	seconds    *prometheus.HistogramVec
+	handshakes prometheus.Counter
+}
+
+// NewMetrics makes the metrics of n.
+func NewMetrics(n *node.Node) *Metrics {
+	m := &Metrics{
+		registry: prometheus.NewRegistry(),
+		requests: prometheus.NewCounterVec(prometheus.CounterOpts{Name: "eblnode_http_requests_total",
+			Help: "Requests by listener, method, route and status."}, []string{"listener", "method", "route", "status"}),
+		seconds: prometheus.NewHistogramVec(prometheus.HistogramOpts{Name: "eblnode_http_request_seconds",
+			Help: "Time from the header of a request to the end of its answer.", Buckets: prometheus.ExponentialBuckets(0.001, 2, 14)},
+			[]string{"listener", "route"}),
+		handshakes: prometheus.NewCounter(prometheus.CounterOpts{Name: "eblnode_tls_handshakes_failed_total",
+			Help: "TLS handshakes that failed, mostly strangers."}),
+	}
+	m.registry.MustRegister(m.requests, m.seconds, m.handshakes, &nodeMetrics{n})
+	return m
+}
+
+// handler serves the metrics in Prometheus' text form.
+func (m *Metrics) handler() http.Handler {
+	return promhttp.HandlerFor(m.registry, promhttp.HandlerOpts{})
+}
+
+// nodeMetrics reads the node when it is asked.
+type nodeMetrics struct{ node *node.Node }
+
+var (
+	billsDesc     = prometheus.NewDesc("eblnode_bills", "Bills by who is in control.", []string{"control"}, nil)
+	transfersDesc = prometheus.NewDesc("eblnode_transfers", "Transfers to other platforms by state.", []string{"state"}, nil)
+	doubtDesc     = prometheus.NewDesc("eblnode_transfer_oldest_in_doubt_seconds", "Age of the oldest transfer sent and not answered with a signature; 0 if none.", nil, nil)
+	branchesDesc  = prometheus.NewDesc("eblnode_fork_entries", "Entries of forked chains kept as proof. Not 0: a platform signed twice.", nil, nil)
+	readDesc      = prometheus.NewDesc("eblnode_database_readable", "1 if the database answered.", nil, nil)
+	receivedDesc  = prometheus.NewDesc("eblnode_received_total", "Transferblocks received since the start, by result.", []string{"result"}, nil)
+	sentDesc      = prometheus.NewDesc("eblnode_sent_total", "Transfers settled since the start, by result.", []string{"result"}, nil)
+	attemptsDesc  = prometheus.NewDesc("eblnode_send_attempts_total", "Attempts to send since the start.", nil, nil)
+	failedDesc    = prometheus.NewDesc("eblnode_send_attempts_failed_total", "Attempts without a signed answer since the start.", nil, nil)
+	forksDesc     = prometheus.NewDesc("eblnode_forks_total", "Forked chains offered since the start.", nil, nil)
+	unbelieveDesc = prometheus.NewDesc("eblnode_answers_not_believed_total", "Answers whose signature was not the addressee's over this transfer, since the start.", nil, nil)
+)
+
+// Describe is the Collector's.
+func (m *nodeMetrics) Describe(ch chan<- *prometheus.Desc) {
+	for _, d := range []*prometheus.Desc{billsDesc, transfersDesc, doubtDesc, branchesDesc, readDesc, receivedDesc, sentDesc,
+		attemptsDesc, failedDesc, forksDesc, unbelieveDesc} {
+		ch <- d
+	}
+}
+
+// Collect is the Collector's.
+func (m *nodeMetrics) Collect(ch chan<- prometheus.Metric) {
+	gauge := func(d *prometheus.Desc, v float64, labels ...string) {
+		ch <- prometheus.MustNewConstMetric(d, prometheus.GaugeValue, v, labels...)
+	}
+	count := func(d *prometheus.Desc, v int64, labels ...string) {
+		ch <- prometheus.MustNewConstMetric(d, prometheus.CounterValue, float64(v), labels...)
+	}
+	s := &m.node.Stats
+	count(receivedDesc, s.Accepted.Load(), "accepted")
+	count(receivedDesc, s.Repeated.Load(), "repeated")
+	count(receivedDesc, s.Rejected.Load(), "rejected")
+	count(receivedDesc, s.Refused.Load(), "refused")
+	count(sentDesc, s.SentAccepted.Load(), "accepted")
+	count(sentDesc, s.SentRejected.Load(), "rejected")
+	count(sentDesc, s.SentDisputed.Load(), "disputed")
+	count(attemptsDesc, s.Attempts.Load())
+	count(failedDesc, s.AttemptsFailed.Load())
+	count(forksDesc, s.Forks.Load())
+	count(unbelieveDesc, s.Unbelieved.Load())
+
+	ctx, cancel := context.WithTimeout(context.Background(), 5*time.Second)
+	defer cancel()
+	t, err := m.node.Totals(ctx)
+	if err != nil {
+		gauge(readDesc, 0)
+		return
+	}
+	gauge(readDesc, 1)
+	// Every state, also where nothing is in it: an alert needs a series to watch.
+	for _, c := range []node.Control{node.Held, node.Locked, node.Disputed, node.Away, node.Voided} {
+		gauge(billsDesc, float64(t.Bills[c]), string(c))
+	}
+	for _, x := range []node.TransferState{node.Prepared, node.Sending, node.Accepted, node.Rejected, node.DisputedT, node.Cancelled} {
+		gauge(transfersDesc, float64(t.Transfers[x]), string(x))
+	}
+	gauge(branchesDesc, float64(t.Branches))
+	doubt := 0.0
+	if !t.OldestDoubt.IsZero() {
+		doubt = max(0, m.node.Now().Sub(t.OldestDoubt).Seconds())
+	}
+	gauge(doubtDesc, doubt)
+}

@@ -1,0 +1,53 @@
+package api
+
+import (
+	"net"
+	"net/http"
+
+	"eblnode/node"
+
+	"github.com/gin-gonic/gin"
+	"github.com/go-json-experiment/json/jsontext"
+)
+
+// NewPublicHandler serves the optional public listener of n: our public keys, so that
+// two strangers can fetch each other's before they are peers, and nothing else. Each
+// address is limited in rate. Serve it with [PublicTLS].
+func NewPublicHandler(n *node.Node, o Options) http.Handler {
+	o = o.withDefaults()
+	limit := newLimiter(o, o.Concurrency)
+	g := newEngine("public", o)
+	keys := func(c *gin.Context) {
+		address, _, err := net.SplitHostPort(c.Request.RemoteAddr)
+		if err != nil {
+			address = c.Request.RemoteAddr
+		}
+		leave, refusal := limit.enter(address)
+		if refusal != nil {
+			fail(c, refusal)
+			return
+		}
+		defer leave()
+		writeJWKS(c, n)
+	}
+	g.GET("/v1"+pathJWKS, keys)
+	g.GET(pathJWKS, keys)
+	return g
+}
+
+// writeJWKS answers with our keys as a JWK set, the old ones too: chains signed with
+// them are checked for years.
+func writeJWKS(c *gin.Context, n *node.Node) {
+	var set struct {
+		Keys []jsontext.Value `json:"keys"`
+	}
+	for _, k := range n.Self().Keys {
+		jwk, err := k.JWK()
+		if err != nil {
+			fail(c, err)
+			return
+		}
+		set.Keys = append(set.Keys, jwk)
+	}
+	writeJSON(c, http.StatusOK, set)
+}

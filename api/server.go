@@ -1,0 +1,56 @@
+package api
+
+import (
+	"bytes"
+	"crypto/tls"
+	"log"
+	"log/slog"
+	"net/http"
+	"time"
+)
+
+// NewServer is a server with the limits that every listener has: nobody holds a
+// connection by sending slowly. The caller sets Addr or brings a net.Listener, and calls
+// ServeTLS(l, "", "") where config is set, Serve where it is nil. log and m may be nil.
+func NewServer(h http.Handler, config *tls.Config, log *slog.Logger, m *Metrics) *http.Server {
+	if log == nil {
+		log = slog.New(slog.DiscardHandler)
+	}
+	var protocols http.Protocols
+	protocols.SetHTTP1(true)
+	return &http.Server{
+		Handler:           h,
+		TLSConfig:         config,
+		Protocols:         &protocols,
+		ReadHeaderTimeout: 10 * time.Second,
+		ReadTimeout:       60 * time.Second,
+		WriteTimeout:      150 * time.Second, // an order may wait a minute for its peer
+		IdleTimeout:       120 * time.Second,
+		MaxHeaderBytes:    32 << 10,
+		ErrorLog:          errorLog(log, m),
+	}
+}
+
+func errorLog(l *slog.Logger, m *Metrics) *log.Logger {
+	return log.New(serverLog{l, m}, "", 0)
+}
+
+// serverLog turns net/http's lines into records, and counts handshakes that failed: the
+// only trace that a stranger's certificate leaves.
+type serverLog struct {
+	log *slog.Logger
+	m   *Metrics
+}
+
+func (w serverLog) Write(line []byte) (int, error) {
+	text := clip(string(bytes.TrimSpace(line)), 500)
+	if bytes.HasPrefix(line, []byte("http: TLS handshake error")) {
+		if w.m != nil {
+			w.m.handshakes.Inc()
+		}
+		w.log.Warn("a TLS handshake failed", "err", text)
+	} else {
+		w.log.Warn("http", "err", text)
+	}
+	return len(line), nil
+}

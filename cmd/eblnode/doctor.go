@@ -1,0 +1,177 @@
+package main
+
+import (
+	"context"
+	"crypto/x509"
+	"errors"
+	"fmt"
+	"io"
+	"net"
+	"os"
+	"path/filepath"
+	"time"
+
+	"eblnode/identity"
+	"eblnode/node"
+
+	"github.com/spf13/cobra"
+)
+
+// A finding is one thing that doctor looked at.
+type finding struct {
+	Check string `json:"check"`
+	State string `json:"state"` // ok, warning, error
+	Found string `json:"found"`
+	Cure  string `json:"cure,omitempty"`
+}
+
+func (a *app) doctorCommand() *cobra.Command {
+	return &cobra.Command{
+		Use:   "doctor",
+		Short: "Look for what is wrong with this node",
+		Long: `Look at configuration, files, certificates, clock, listeners, DNS and disk, and say what
+is wrong and how to mend it. Nothing is changed. Exit code 1 if something is an error.`,
+		Args: cobra.NoArgs,
+		RunE: func(c *cobra.Command, _ []string) error {
+			list := a.examine(c.Context())
+			bad := 0
+			for _, f := range list {
+				if f.State == "error" {
+					bad++
+				}
+			}
+			err := a.print(map[string]any{"findings": list, "errors": bad}, func(w io.Writer) {
+				for _, f := range list {
+					fmt.Fprintf(w, "%-8s %-14s %s\n", f.State, f.Check, plain(f.Found))
+					if f.Cure != "" {
+						fmt.Fprintf(w, "%-8s %-14s → %s\n", "", "", plain(f.Cure))
+					}
+				}
+			})
+			if err != nil || bad == 0 {
+				return err
+			}
+			return &exitError{1, errors.New("")}
+		},
+	}
+}
+
+func (a *app) examine(ctx context.Context) (list []finding) {
+	add := func(check, state, found, cure string) { list = append(list, finding{check, state, found, cure}) }
+	c, err := loadConfig(a.data)
+	if err != nil {
+		add("configuration", "error", err.Error(), "mend the file; docs/OPERATIONS.md explains each value")
+		return list
+	}
+	add("configuration", "ok", filepath.Join(a.data, configFile), "")
+	list = append(list, examineFiles(a.data)...)
+	k, err := loadKeys(a.data, c)
+	if err != nil {
+		add("keys", "error", err.Error(), "put the key files back, or make a new node in another folder")
+		return list
+	}
+	now := time.Now()
+	list = append(list, examineKey("signing key", k.signer.Key.Certificates[0], now), examineKey("TLS key", k.tls.Leaf, now))
+	self, err := c.self(k)
+	if err != nil {
+		add("trust entry", "error", err.Error(), "")
+		return list
+	}
+	add("trust entry", "ok", "fingerprint "+self.Fingerprint(), "")
+	list = append(list, examineClock(a.data, now))
+	list = append(list, examineListeners(ctx, a.data, c)...)
+	list = append(list, examineDNS(ctx, c, self)...)
+	return append(list, examineDisk(a.data))
+}
+
+func examineFiles(dir string) (list []finding) {
+	bad := func(path string, mode os.FileMode, want string) {
+		list = append(list, finding{"files", "error", fmt.Sprintf("%s is open to others (mode %o)", path, mode), "chmod " + want + " " + path})
+	}
+	if info, err := os.Stat(dir); err == nil && info.Mode().Perm()&0o077 != 0 {
+		bad(dir, info.Mode().Perm(), "700")
+	}
+	for _, pattern := range []string{"*.yaml", node.DatabaseFile + "*", keysDir + "/*.key"} {
+		names, _ := filepath.Glob(filepath.Join(dir, pattern))
+		for _, name := range names {
+			if info, err := os.Stat(name); err == nil && info.Mode().Perm()&0o077 != 0 {
+				bad(name, info.Mode().Perm(), "600")
+			}
+		}
+	}
+	if len(list) == 0 {
+		list = append(list, finding{"files", "ok", "the data folder is ours alone", ""})
+	}
+	return list
+}
+
+func examineKey(what string, cert *x509.Certificate, now time.Time) finding {
+	left := cert.NotAfter.Sub(now)
+	f := finding{what, "ok", fmt.Sprintf("valid until %s", cert.NotAfter.UTC().Format(time.DateOnly)), ""}
+	switch {
+	case now.Before(cert.NotBefore):
+		f.State, f.Found = "error", fmt.Sprintf("not valid before %s", cert.NotBefore.UTC().Format(time.RFC3339))
+		f.Cure = "set the clock, or wait"
+	case left <= 0:
+		f.State, f.Found = "error", fmt.Sprintf("expired at %s", cert.NotAfter.UTC().Format(time.RFC3339))
+		f.Cure = "make a new key and hand the new trust entry to your peers"
+	case left < 30*24*time.Hour:
+		f.State, f.Cure = "warning", "prepare a new key now: peers need its trust entry before you use it"
+	}
+	return f
+}
+
+// examineClock compares the clock with the newest file of the node: a clock that was set
+// back shows there. Without a network there is no better witness.
+func examineClock(dir string, now time.Time) finding {
+	info, err := os.Stat(filepath.Join(dir, node.DatabaseFile))
+	if err == nil && info.ModTime().After(now.Add(time.Minute)) {
+		return finding{"clock", "error", fmt.Sprintf("it says %s, but the database was written at %s", now.UTC().Format(time.RFC3339), info.ModTime().UTC().Format(time.RFC3339)),
+			"set the clock; peers refuse what is dated more than 5 minutes ahead of theirs"}
+	}
+	return finding{"clock", "ok", now.UTC().Format(time.RFC3339), ""}
+}
+
+func examineListeners(ctx context.Context, dir string, c *config) (list []finding) {
+	if _, err := readRunFile(dir); err == nil {
+		if err := pingAdmin(ctx, dir); err == nil {
+			return []finding{{"listeners", "ok", "the node is running", ""}}
+		}
+	}
+	for name, addr := range map[string]string{"listen.peer": c.Listen.Peer, "listen.local": c.Listen.Local} {
+		l, err := net.Listen("tcp", addr)
+		if err != nil {
+			list = append(list, finding{"listeners", "error", fmt.Sprintf("%s: %s", name, err), "free the address, or change " + name})
+			continue
+		}
+		_ = l.Close()
+	}
+	if host, _, err := net.SplitHostPort(c.Listen.Local); err == nil {
+		if ip := net.ParseIP(host); host != "localhost" && (ip == nil || !ip.IsLoopback()) {
+			list = append(list, finding{"listeners", "warning", "listen.local is not loopback, and it speaks plain HTTP", "put your own TLS proxy before it"})
+		}
+	}
+	if len(list) == 0 {
+		list = append(list, finding{"listeners", "ok", "the addresses are free; the node is not running", ""})
+	}
+	return list
+}
+
+func examineDNS(ctx context.Context, c *config, self *identity.Platform) []finding {
+	r, err := newResolver(c, nil)
+	if err != nil {
+		return []finding{{"DNS", "error", err.Error(), "mend discovery.resolvers"}}
+	}
+	ctx, cancel := context.WithTimeout(ctx, 10*time.Second)
+	defer cancel()
+	at, err := r.Endpoint(ctx, self.Domain, "")
+	switch {
+	case err == nil && self.Endpoint != "" && at.URL.String() != self.Endpoint:
+		return []finding{{"DNS", "warning", fmt.Sprintf("the TXT record says %s, the configuration %s", at.URL, self.Endpoint), "publish what eblnode dns prints"}}
+	case err == nil:
+		return []finding{{"DNS", "ok", "peers find us at " + at.URL.String(), ""}}
+	case self.Endpoint != "":
+		return []finding{{"DNS", "ok", "no TXT record; peers have our endpoint in our trust entry", ""}}
+	}
+	return []finding{{"DNS", "warning", err.Error(), "publish what eblnode dns prints, or set endpoint"}}
+}

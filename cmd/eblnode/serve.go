@@ -1,0 +1,286 @@
+package main
+
+import (
+	"context"
+	"crypto/tls"
+	"encoding/json"
+	"errors"
+	"fmt"
+	"io"
+	"log/slog"
+	"net"
+	"net/http"
+	"os"
+	"path/filepath"
+	"time"
+
+	"eblnode/api"
+	"eblnode/discovery"
+	"eblnode/identity"
+	"eblnode/node"
+
+	"github.com/gin-gonic/gin"
+	"github.com/spf13/cobra"
+	"golang.org/x/sync/errgroup"
+)
+
+// runFile says, while the node runs, where it listens. socketFile is the admin socket.
+const (
+	runFile    = "run.json"
+	socketFile = "admin.sock"
+)
+
+type runInfo struct {
+	PID    int    `json:"pid"`
+	Domain string `json:"domain"`
+	Peer   string `json:"peer"`
+	Local  string `json:"local"`
+	Public string `json:"public,omitempty"`
+}
+
+func readRunFile(dir string) (*runInfo, error) {
+	text, err := os.ReadFile(filepath.Join(dir, runFile))
+	if err != nil {
+		return nil, err
+	}
+	r := &runInfo{}
+	return r, json.Unmarshal(text, r)
+}
+
+func (a *app) serveCommand() *cobra.Command {
+	return &cobra.Command{
+		Use:   "serve",
+		Short: "Run the node",
+		Long: `Run the node until it is told to stop (SIGTERM or Ctrl-C). It answers what is under way
+and then exits; what is in the outbox goes on at the next start.`,
+		Args: cobra.NoArgs,
+		RunE: func(c *cobra.Command, _ []string) error { return a.serve(c.Context()) },
+	}
+}
+
+// open reads configuration and keys and opens the node. It is what serve runs, and what
+// operator commands use where nothing runs.
+func (a *app) open(ctx context.Context, log *slog.Logger) (*opened, error) {
+	c, err := loadConfig(a.data)
+	if err != nil {
+		return nil, err
+	}
+	k, err := loadKeys(a.data, c)
+	if err != nil {
+		return nil, err
+	}
+	self, err := c.self(k)
+	if err != nil {
+		return nil, err
+	}
+	resolver, err := newResolver(c, log)
+	if err != nil {
+		return nil, err
+	}
+	o := &opened{config: c, keys: k, resolver: resolver}
+	o.peers = api.NewPeers(api.PeersConfig{Self: self.Domain, Certificate: api.Fixed(k.tls), DialContext: resolver.DialContext})
+	o.node, err = node.Open(ctx, node.Config{
+		Self: self, Signer: k.signer, Dir: a.data, Limits: c.limits(),
+		Resolve: func(ctx context.Context, p *identity.Platform) (discovery.Endpoint, error) {
+			return resolver.Endpoint(ctx, p.Domain, p.Endpoint)
+		},
+		Dial:              o.peers.Dial,
+		RequirePartyMatch: c.PartyMatch == "require",
+		VerdictsPerHour:   c.Limits.VerdictsPerHour,
+		Retry:             c.RetryMax,
+		Log:               log,
+	})
+	return o, err
+}
+
+// An opened node, with what it was made of.
+type opened struct {
+	config   *config
+	keys     *keys
+	resolver *discovery.Resolver
+	peers    *api.Peers
+	node     *node.Node
+}
+
+func (o *opened) close() error {
+	o.peers.Close()
+	return o.node.Close()
+}
+
+func newResolver(c *config, log *slog.Logger) (*discovery.Resolver, error) {
+	networks, err := c.networks()
+	if err != nil {
+		return nil, err
+	}
+	return discovery.New(discovery.Config{Resolvers: c.Discovery.Resolvers, Trusted: c.Discovery.Trusted, DNSSEC: c.Discovery.DNSSEC,
+		AllowNetworks: networks, Timeout: c.Discovery.Timeout, Log: log})
+}
+
+func newLog(c *config, w io.Writer) *slog.Logger {
+	var level slog.Level
+	_ = level.UnmarshalText([]byte(c.Log.Level)) // checked; "" stays info
+	opts := &slog.HandlerOptions{Level: level}
+	if c.Log.Format == "json" {
+		return slog.New(slog.NewJSONHandler(w, opts))
+	}
+	return slog.New(slog.NewTextHandler(w, opts))
+}
+
+func (a *app) serve(ctx context.Context) error {
+	c, err := loadConfig(a.data)
+	if err != nil {
+		return err
+	}
+	log := newLog(c, a.errOut)
+	gin.SetMode(gin.ReleaseMode)
+	o, err := a.open(ctx, log)
+	if err != nil {
+		return err
+	}
+	defer func() { _ = o.close() }()
+	s, err := a.listen(o, log)
+	if err != nil {
+		return err
+	}
+	info := s.info(o)
+	if err := a.announce(info); err != nil {
+		return errors.Join(err, s.close())
+	}
+	defer func() { _ = os.Remove(filepath.Join(a.data, runFile)) }()
+	log.Info("serving", "domain", info.Domain, "peer", info.Peer, "local", info.Local, "public", info.Public, "version", Version)
+	err = s.run(ctx, o.node)
+	log.Info("stopped")
+	return err
+}
+
+// announce writes where we listen, whole or not at all.
+func (a *app) announce(info runInfo) error {
+	text, err := json.MarshalIndent(info, "", "  ")
+	if err != nil {
+		return err
+	}
+	path := filepath.Join(a.data, runFile)
+	if err := os.WriteFile(path+".new", append(text, '\n'), 0o600); err != nil {
+		return err
+	}
+	if err := os.Rename(path+".new", path); err != nil {
+		return err
+	}
+	if a.json {
+		return json.NewEncoder(a.out).Encode(info)
+	}
+	_, err = fmt.Fprintf(a.out, "%s: peers on %s, local users on http://%s\n", info.Domain, info.Peer, info.Local)
+	return err
+}
+
+// services are the listeners of a running node, each a trust zone of its own.
+type services struct {
+	list []*service
+}
+
+type service struct {
+	name   string
+	l      net.Listener
+	server *http.Server
+	tls    bool
+}
+
+func (a *app) listen(o *opened, log *slog.Logger) (*services, error) {
+	s := &services{}
+	metrics := api.NewMetrics(o.node)
+	opts := api.Options{Log: log, Metrics: metrics, Version: Version}
+	source := api.Fixed(o.keys.tls)
+	now := time.Now
+	socket := filepath.Join(a.data, socketFile)
+	_ = os.Remove(socket) // of a node that was killed: we hold the lock
+	for _, f := range []struct {
+		name, network, address string
+		handler                http.Handler
+		tls                    *tls.Config
+	}{
+		{"peer", "tcp", o.config.Listen.Peer, api.NewPeerHandler(o.node, opts), api.ServerTLS(source, o.node.Trust, now)},
+		{"local", "tcp", o.config.Listen.Local, api.NewLocalHandler(o.node, opts), nil},
+		{"public", "tcp", o.config.Listen.Public, api.NewPublicHandler(o.node, opts), api.PublicTLS(source)},
+		{"admin", "unix", socket, api.NewAdminHandler(o.node, opts), nil},
+	} {
+		if f.address == "" {
+			continue
+		}
+		l, err := net.Listen(f.network, f.address)
+		if err != nil {
+			return nil, errors.Join(fmt.Errorf("listening for %s: %w", f.name, err), s.close())
+		}
+		if f.network == "unix" {
+			if err := os.Chmod(socket, 0o600); err != nil {
+				return nil, errors.Join(err, l.Close(), s.close())
+			}
+		}
+		s.list = append(s.list, &service{f.name, l, api.NewServer(f.handler, f.tls, log, metrics), f.tls != nil})
+	}
+	return s, nil
+}
+
+func (s *services) close() error {
+	var err error
+	for _, v := range s.list {
+		err = errors.Join(err, v.l.Close())
+	}
+	return err
+}
+
+func (s *services) info(o *opened) runInfo {
+	r := runInfo{PID: os.Getpid(), Domain: o.node.Domain().String()}
+	for _, v := range s.list {
+		addr := v.l.Addr().String()
+		switch v.name {
+		case "peer":
+			r.Peer = addr
+		case "local":
+			r.Local = addr
+		case "public":
+			r.Public = addr
+		}
+	}
+	return r
+}
+
+// run serves until ctx is done, then lets what is under way finish.
+func (s *services) run(ctx context.Context, n *node.Node) error {
+	group, ctx := errgroup.WithContext(ctx)
+	for _, v := range s.list {
+		group.Go(func() error {
+			err := v.serve()
+			if errors.Is(err, http.ErrServerClosed) {
+				return nil
+			}
+			return fmt.Errorf("serving %s: %w", v.name, err)
+		})
+	}
+	outboxCtx, stopOutbox := context.WithCancel(context.WithoutCancel(ctx))
+	defer stopOutbox()
+	group.Go(func() error {
+		if err := n.Run(outboxCtx); err != nil && outboxCtx.Err() == nil {
+			return err
+		}
+		return nil
+	})
+	group.Go(func() error {
+		<-ctx.Done()
+		stopOutbox()
+		grace, cancel := context.WithTimeout(context.WithoutCancel(ctx), 25*time.Second)
+		defer cancel()
+		var err error
+		for _, v := range s.list {
+			err = errors.Join(err, v.server.Shutdown(grace))
+		}
+		return err
+	})
+	return group.Wait()
+}
+
+func (v *service) serve() error {
+	if v.tls {
+		return v.server.ServeTLS(v.l, "", "")
+	}
+	return v.server.Serve(v.l)
+}

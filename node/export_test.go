@@ -1,0 +1,58 @@
+package node
+
+import (
+	"database/sql"
+	"errors"
+	"testing"
+	"time"
+)
+
+// This file opens the few inner parts that the tests of package node_test need.
+
+// errAbort ends a transaction that was only opened for its place in the queue.
+var errAbort = errors.New("test: rolled back on purpose")
+
+// SetBeforeCommit puts f at the last moment of every commit from now on; nil takes it
+// away. It takes its turn behind the transaction under way.
+func SetBeforeCommit(t testing.TB, n *Node, f func() (commit bool, err error)) {
+	t.Helper()
+	err := n.store.update(t.Context(), func(*tx) error {
+		n.store.beforeCommit = f
+		return errAbort
+	})
+	if !errors.Is(err, errAbort) {
+		t.Fatal(err)
+	}
+}
+
+// DB is the read side of the database.
+func DB(n *Node) *sql.DB { return n.store.read }
+
+// Exec changes the database behind the node's back, as a test of what it then does.
+func Exec(t testing.TB, n *Node, query string, args ...any) {
+	t.Helper()
+	if _, err := n.store.write.ExecContext(t.Context(), query, args...); err != nil {
+		t.Fatal(err)
+	}
+}
+
+// Update runs statements in one write transaction; the error is that of the store.
+func Update(t testing.TB, n *Node, queries ...string) error {
+	t.Helper()
+	return n.store.update(t.Context(), func(x *tx) error {
+		for _, q := range queries {
+			if err := x.exec(q); err != nil {
+				return err
+			}
+		}
+		return nil
+	})
+}
+
+// AuditHash is the hash of an audit row.
+func AuditHash(previous []byte, at int64, fields []string) [32]byte {
+	return auditHash(previous, at, fields)
+}
+
+// Pause is the back-off after so many attempts.
+func Pause(n *Node, attempts int) time.Duration { return n.pause(attempts) }
