@@ -2,6 +2,7 @@ package api
 
 import (
 	"net/http"
+	"net/url"
 	"strings"
 
 	"eblnode/identity"
@@ -232,7 +233,13 @@ func (h *adminHandler) addUser(c *gin.Context) {
 }
 
 func (h *adminHandler) disableUser(c *gin.Context) {
-	who, local := actor(c), c.Param("local")
+	who := actor(c)
+	// A local id may hold a slash, so it comes escaped.
+	local, err := url.PathUnescape(c.Param("local"))
+	if err != nil {
+		fail(c, malformed("", "the local id in the path is not escaped as in a URL"))
+		return
+	}
 	if err := h.node.DisableUser(c.Request.Context(), who, local); err != nil {
 		fail(c, err)
 		return
@@ -248,8 +255,8 @@ func (h *adminHandler) status(c *gin.Context) {
 		fail(c, err)
 		return
 	}
-	out := StatusView{Domain: h.node.Domain().String(), Version: h.version, Time: stamp{h.node.Now()}, Peers: len(h.peers()),
-		Bills: map[string]int{}, Transfers: map[string]int{}, OldestInDoubt: stamp{t.OldestDoubt}, ForkEntries: t.Branches}
+	out := StatusView{Domain: h.node.Domain().String(), Version: h.version, Time: stamp(h.node.Now()), Peers: len(h.peers()),
+		Bills: map[string]int{}, Transfers: map[string]int{}, OldestInDoubt: stamp(t.OldestDoubt), ForkEntries: t.Branches}
 	for control, n := range t.Bills {
 		out.Bills[string(control)] = n
 	}

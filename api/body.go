@@ -55,10 +55,16 @@ func readBody(c *gin.Context, limit int) ([]byte, *node.Error) {
 		c.Header("Connection", "close") // the rest is not read
 		return nil, tooLarge
 	}
+	if len(r.TransferEncoding) > 0 {
+		// net/http lets a Content-Length beside chunks pass and forgets it. If
+		// somebody in between believed it, what follows on this connection is not
+		// what it seems; so nothing follows.
+		c.Header("Connection", "close")
+	}
 	var buf bytes.Buffer
 	const trusted = 64 << 10 // a length is only a claim
 	buf.Grow(int(min(max(r.ContentLength, 0), trusted)) + bytes.MinRead)
-	if _, err := buf.ReadFrom(http.MaxBytesReader(c.Writer, r.Body, int64(limit))); err != nil {
+	if _, err := buf.ReadFrom(r.Body); err != nil {
 		c.Header("Connection", "close")
 		if _, ok := errors.AsType[*http.MaxBytesError](err); ok {
 			return nil, tooLarge

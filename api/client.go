@@ -136,14 +136,14 @@ func (c *Client) ask(ctx context.Context, sender identity.Host, method string, a
 	ctx, cancel := context.WithTimeout(ctx, c.cfg.Timeout)
 	defer cancel()
 	var content io.Reader
-	if body != nil {
+	if method == http.MethodPut {
 		content = bytes.NewReader(body)
 	}
 	req, err := http.NewRequestWithContext(ctx, method, at.String(), content)
 	if err != nil {
 		return nil, fmt.Errorf("asking %s: %w", c.cfg.Peer.Domain, err)
 	}
-	if body != nil {
+	if content != nil {
 		req.Header.Set("Content-Type", "application/json")
 	}
 	req.Header.Set("Accept", "application/jose, application/json")

@@ -43,7 +43,7 @@ func statusOf(c node.Code) int {
 }
 
 // ErrorResponse is the DCSA ErrorResponse, the body of every error on every listener.
-// It never quotes what was sent.
+// It never quotes a document or a token.
 type ErrorResponse struct {
 	HTTPMethod        string `json:"httpMethod"`
 	RequestURI        string `json:"requestUri"`
@@ -74,7 +74,6 @@ type ErrorDetail struct {
 // timeFormat is how times are written on every listener.
 const timeFormat = "2006-01-02T15:04:05.000Z"
 
-// malformed is a 400; local mistakes of a caller are described, never quoted.
 func refuse(code node.Code, text, detail string) *node.Error {
 	return &node.Error{Code: code, Text: text, Detail: detail, Entry: -1, Transaction: -1}
 }

@@ -11,10 +11,22 @@ import (
 
 // A stamp is a time on the local and admin listeners: RFC 3339, milliseconds, UTC. The
 // zero stamp is left out.
-type stamp struct{ time.Time }
+type stamp time.Time
 
 // MarshalText writes it.
-func (s stamp) MarshalText() ([]byte, error) { return []byte(s.UTC().Format(timeFormat)), nil }
+func (s stamp) MarshalText() ([]byte, error) {
+	return []byte(time.Time(s).UTC().Format(timeFormat)), nil
+}
+
+// UnmarshalText reads it.
+func (s *stamp) UnmarshalText(b []byte) error {
+	at, err := time.Parse(timeFormat, string(b))
+	*s = stamp(at)
+	return err
+}
+
+// IsZero reports whether there is no time.
+func (s stamp) IsZero() bool { return time.Time(s).IsZero() }
 
 // BillView is a bill as its user sees it.
 type BillView struct {
@@ -116,7 +128,7 @@ func viewBill(v *node.BillView) BillView {
 		DocumentHash: v.Document.String(), CarrierCode: v.Reference.CarrierCode, Reference: v.Reference.Number, SubReference: v.Reference.SubReference,
 		ToOrder: v.ToOrder, Status: string(v.Status), Control: string(v.Control), IssuingPlatform: v.Issuing.String(),
 		Issuer: v.Issuer, Possessor: v.Possessor, ReturnedBy: v.Returned, Entries: v.Length, Steps: v.Steps, Reason: v.Reason,
-		Verdict: v.Verdict, IssuedAt: stamp{v.Issued}, ChangedAt: stamp{v.Changed},
+		Verdict: v.Verdict, IssuedAt: stamp(v.Issued), ChangedAt: stamp(v.Changed),
 	}
 	if !v.Head.IsZero() {
 		out.Head = v.Head.String()
@@ -130,14 +142,14 @@ func viewBill(v *node.BillView) BillView {
 func viewTransfer(v *node.TransferView) *TransferView {
 	return &TransferView{
 		ID: v.ID, DocumentHash: v.Document.String(), State: string(v.State), InDoubt: v.InDoubt, Instruction: v.Instruction,
-		Peer: v.Peer.String(), Transferee: jsontext.Value(v.Transferee), EnvelopeHash: v.Envelope.String(), CreatedAt: stamp{v.CreatedAt},
-		SentAt: stamp{v.SentAt}, Attempts: v.Attempts, LastAttemptAt: stamp{v.LastAt}, LastAnswer: v.LastAnswer, NextAttemptAt: stamp{v.NextAt},
-		Verdict: v.Verdict, SettledBy: v.SettledBy, SettledAt: stamp{v.SettledAt},
+		Peer: v.Peer.String(), Transferee: jsontext.Value(v.Transferee), EnvelopeHash: v.Envelope.String(), CreatedAt: stamp(v.CreatedAt),
+		SentAt: stamp(v.SentAt), Attempts: v.Attempts, LastAttemptAt: stamp(v.LastAt), LastAnswer: v.LastAnswer, NextAttemptAt: stamp(v.NextAt),
+		Verdict: v.Verdict, SettledBy: v.SettledBy, SettledAt: stamp(v.SettledAt),
 	}
 }
 
 func viewUser(u *node.User) UserView {
-	out := UserView{Local: u.Local, Name: u.Name, Role: string(u.Role), Tax1: u.Tax1, Tax2: u.Tax2, Disabled: u.Disabled, CreatedAt: stamp{u.CreatedAt}}
+	out := UserView{Local: u.Local, Name: u.Name, Role: string(u.Role), Tax1: u.Tax1, Tax2: u.Tax2, Disabled: u.Disabled, CreatedAt: stamp(u.CreatedAt)}
 	for _, c := range u.Codes {
 		out.Codes = append(out.Codes, CodeView{c.Provider, c.Code, c.List})
 	}

@@ -68,7 +68,7 @@ func newEngine(listener string, o Options) *gin.Engine {
 	g := gin.New()
 	g.HandleMethodNotAllowed = true
 	g.RedirectTrailingSlash, g.RedirectFixedPath, g.RemoveExtraSlash = false, false, false
-	g.UseRawPath, g.UnescapePathValues = true, false
+	g.UseEscapedPath, g.UnescapePathValues = true, false
 	_ = g.SetTrustedProxies(nil) // no error without proxies
 	g.Use(observe(listener, o))
 	g.NoRoute(func(c *gin.Context) { fail(c, refuse(node.NotFound, "notFound", "there is nothing at this path")) })

@@ -172,7 +172,7 @@ func (v *verifier) hashes() *Error {
 			previous = v.block.Entries[i-1].Claimed
 		}
 		switch {
-		case e.Payload.Previous == previous:
+		case e.Payload.Linked == (i > 0) && e.Payload.Previous == previous:
 		case i == 0:
 			return v.fail(BadLink, i, nil, "the first entry of a chain has no previousEnvelopeHash")
 		default:

@@ -170,7 +170,7 @@ func (b *Transferblock) parseDocument(doc jsontext.Value) *FormatError {
 		Number  *string `json:"transportDocumentReference"`
 		Sub     *string `json:"transportDocumentSubReference"`
 	}
-	if err := decode(doc, &w, MaxDepth); err != nil {
+	if err := reread(doc, &w); err != nil {
 		return err
 	}
 	b.Document = trimJSON(doc)
@@ -188,7 +188,7 @@ func (b *Transferblock) parseChain(list jsontext.Value, limits Limits) *FormatEr
 		Signature *string        `json:"signature"`
 		Beside    jsontext.Value `json:"eblEnvelope"`
 	}
-	if err := decode(list, &ws, limits.Depth); err != nil {
+	if err := reread(list, &ws); err != nil {
 		return err
 	}
 	if len(ws) == 0 {
@@ -253,6 +253,7 @@ func parseEntry(signature string, limits Limits) (Entry, *FormatError) {
 type Payload struct {
 	DocumentHash Hash
 	Previous     Hash // previousEnvelopeHash; zero if null or absent
+	Linked       bool // previousEnvelopeHash is there: 64 zeros are a hash, and no other null
 	Transactions []Transaction
 }
 
@@ -305,9 +306,10 @@ func parsePayload(data []byte, limits Limits) (Payload, *FormatError) {
 		return Payload{}, malformed("$.documentHash", "%s", err)
 	}
 	if w.Previous != nil {
-		if p.Previous, err = ParseHash(*w.Previous); err != nil || p.Previous.IsZero() {
-			return Payload{}, malformed("$.previousEnvelopeHash", "%s", errHash)
+		if p.Previous, err = ParseHash(*w.Previous); err != nil {
+			return Payload{}, malformed("$.previousEnvelopeHash", "%s", err)
 		}
+		p.Linked = true
 	}
 	if len(w.Transactions) == 0 {
 		return Payload{}, malformed("$.transactions", "missing or empty")
@@ -328,6 +330,9 @@ func parsePayload(data []byte, limits Limits) (Payload, *FormatError) {
 
 // ParseTransaction reads one transaction; the error is a *FormatError.
 func ParseTransaction(data []byte) (Transaction, error) {
+	if err := checkDepth(data, MaxDepth); err != nil {
+		return Transaction{}, err
+	}
 	tx, err := parseTransaction(data)
 	if err != nil {
 		return Transaction{}, err
@@ -345,7 +350,7 @@ func parseTransaction(data []byte) (Transaction, *FormatError) {
 		PlatformHost *string        `json:"platformHost"`
 		Transferee   jsontext.Value `json:"transferee"`
 	}
-	if err := decode(data, &w, MaxDepth); err != nil {
+	if err := reread(data, &w); err != nil {
 		return Transaction{}, err
 	}
 	if w.Instruction != nil && w.Action != nil {
@@ -397,6 +402,9 @@ func parseTransaction(data []byte) (Transaction, *FormatError) {
 // object with eBLPlatformIdentifier and members of the DCSA Party. Other members of
 // the object are tolerated. The error is a *FormatError.
 func ParseTransferee(data []byte) (identity.Party, error) {
+	if err := checkDepth(data, MaxDepth); err != nil {
+		return identity.Party{}, err
+	}
 	p, err := parseTransferee(data)
 	if err != nil {
 		return identity.Party{}, err
@@ -410,7 +418,7 @@ func parseTransferee(v jsontext.Value) (identity.Party, *FormatError) {
 	}
 	if v.Kind() == '"' {
 		var s string
-		if err := decode(v, &s, MaxDepth); err != nil {
+		if err := reread(v, &s); err != nil {
 			return identity.Party{}, err
 		}
 		return partyOf(s, "$")
@@ -430,7 +438,7 @@ func parseTransferee(v jsontext.Value) (identity.Party, *FormatError) {
 		Tax1 *string `json:"taxReference1"`
 		Tax2 *string `json:"taxReference2"`
 	}
-	if err := decode(v, &w, MaxDepth); err != nil {
+	if err := reread(v, &w); err != nil {
 		return identity.Party{}, err
 	}
 	if w.ID == nil {

@@ -24,6 +24,12 @@ func decode(data []byte, v any, depth int) *FormatError {
 	if err := checkDepth(data, depth); err != nil {
 		return err
 	}
+	return reread(data, v)
+}
+
+// reread is decode for a part of a text whose depth was checked as a whole: a limit
+// that counts from the root must not be applied again to what lies below it.
+func reread(data []byte, v any) *FormatError {
 	if err := json.Unmarshal(data, v); err != nil {
 		return jsonError(err)
 	}
@@ -204,6 +210,8 @@ func sameValue(a, b jsontext.Value) bool {
 	switch ka, kb := a.Kind(), b.Kind(); {
 	case ka != kb:
 		return false
+	case string(trimJSON(a)) == string(trimJSON(b)):
+		return true // also numbers too large for decimal
 	case ka == '0':
 		da, ea, oka := decimal(string(trimJSON(a)))
 		db, eb, okb := decimal(string(trimJSON(b)))
@@ -234,7 +242,7 @@ func sameValue(a, b jsontext.Value) bool {
 		var sa, sb string
 		return json.Unmarshal(a, &sa) == nil && json.Unmarshal(b, &sb) == nil && sa == sb
 	}
-	return string(trimJSON(a)) == string(trimJSON(b))
+	return false
 }
 
 func trimJSON(v jsontext.Value) []byte {

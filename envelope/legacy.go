@@ -28,11 +28,12 @@ const (
 // blocks, microseconds (15 or 16 digits) or nanoseconds (17 and more; the example
 // of 2022 has 19).
 func timestampOf(digits string) (time.Time, bool) {
-	if digits == "" || len(digits) > 1 && digits[0] == '0' {
+	// The unit follows from the number of digits, so there is nothing but digits: no -0.
+	if digits == "" || digits[0] == '-' || len(digits) > 1 && digits[0] == '0' {
 		return time.Time{}, false
 	}
 	n, err := strconv.ParseInt(digits, 10, 64)
-	if err != nil || n < 0 {
+	if err != nil {
 		return time.Time{}, false
 	}
 	switch {

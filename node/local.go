@@ -166,6 +166,13 @@ func (n *Node) newTransaction(t *tx, steps []step, b *bill, in envelope.Instruct
 		if floor := fromMillis(int64(highest)).Add(-envelope.ClockSkew + time.Second); floor.After(at) {
 			at = floor
 		}
+		refused, err := t.lastRejected(b)
+		if err != nil {
+			return envelope.Transaction{}, nil, err
+		}
+		if at.UnixMilli() <= refused.UnixMilli() {
+			at = refused.Add(time.Millisecond)
+		}
 	}
 	text, err := envelope.NewTransaction(envelope.Transaction{
 		Instruction: in, Comments: comments, At: at, ToOrder: b.state.ToOrder, PlatformHost: n.Domain(),

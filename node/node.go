@@ -66,6 +66,7 @@ type Node struct {
 	store *store
 	trust atomic.Pointer[identity.Trust]
 	lock  io.Closer
+	peers sync.Mutex // held while trust entries change
 
 	verdicts rateWindow
 	wake     chan struct{}
@@ -118,6 +119,9 @@ func Open(ctx context.Context, cfg Config) (*Node, error) {
 
 func (n *Node) open(ctx context.Context) error {
 	path := filepath.Join(n.cfg.Dir, DatabaseFile)
+	if err := checkLog(path); err != nil {
+		return err
+	}
 	if f, err := os.OpenFile(path, os.O_RDWR|os.O_CREATE, 0o600); err != nil {
 		return fmt.Errorf("opening the database: %w", err)
 	} else if err := f.Close(); err != nil {

@@ -2,6 +2,8 @@ package node
 
 import (
 	"context"
+	"database/sql"
+	"errors"
 	"fmt"
 
 	"eblnode/envelope"
@@ -44,6 +46,10 @@ func (n *Node) loadTrust(ctx context.Context) error {
 // host neither, since older envelopes name it. Let a key end by its notAfter, or mark
 // it revoked.
 func (n *Node) AddPeers(ctx context.Context, actor string, ps []*identity.Platform) error {
+	// Two entries added at once must see each other: if they exclude each other and both
+	// were stored, the node could not start any more.
+	n.peers.Lock()
+	defer n.peers.Unlock()
 	all := []*identity.Platform{}
 	fresh := map[identity.Host]bool{}
 	for _, p := range ps {
@@ -54,10 +60,8 @@ func (n *Node) AddPeers(ctx context.Context, actor string, ps []*identity.Platfo
 			return refuse(Malformed, "malformed", "%s is there twice", p.Domain)
 		}
 		fresh[p.Domain] = true
-		if old, found := n.Trust().Find(p.Domain); found && old.Domain == p.Domain {
-			if err := keeps(old, p); err != nil {
-				return err
-			}
+		if err := n.keepsFormer(ctx, p); err != nil {
+			return err
 		}
 		all = append(all, p)
 	}
@@ -86,21 +90,50 @@ func (n *Node) AddPeers(ctx context.Context, actor string, ps []*identity.Platfo
 		}
 		return nil
 	})
-	if err != nil {
+	return n.reloadTrust(ctx, err)
+}
+
+// reloadTrust ends a change of the trust entries: also a failed one, since it may have
+// happened.
+func (n *Node) reloadTrust(ctx context.Context, changed error) error {
+	if err := n.loadTrust(context.WithoutCancel(ctx)); changed == nil {
 		return err
 	}
-	return n.loadTrust(ctx)
+	return changed
+}
+
+// keepsFormer is keeps for the entry that p replaces, a removed one too.
+func (n *Node) keepsFormer(ctx context.Context, p *identity.Platform) error {
+	var entry string
+	err := n.store.read.QueryRowContext(ctx, "SELECT entry FROM peers WHERE domain = ?", p.Domain.String()).Scan(&entry)
+	if errors.Is(err, sql.ErrNoRows) {
+		return nil
+	}
+	if err != nil {
+		return busy(err)
+	}
+	former, err := identity.ParseTrust([]byte(entry))
+	if err != nil {
+		return fmt.Errorf("reading the former entry of %s: %w", p.Domain, err)
+	}
+	return keeps(former[0], p)
 }
 
 // keeps refuses an entry that would drop what older signatures need.
 func keeps(old, p *identity.Platform) error {
-	has := map[[32]byte]bool{}
+	names := map[[32]byte]string{}
 	for _, k := range p.Keys {
-		has[k.Thumbprint()] = true
+		names[k.Thumbprint()] = k.ID
 	}
 	for _, k := range old.Keys {
-		if !has[k.Thumbprint()] {
+		id, found := names[k.Thumbprint()]
+		if !found {
 			return refuse(Malformed, "malformed", "the new entry of %s lacks the key %q, with which older chains are checked; keep it and give it a notAfter, or mark it revoked", p.Domain, k.ID)
+		}
+		// A key without a name may get one; signatures with its name could not be checked
+		// under another.
+		if k.ID != "" && id != k.ID {
+			return refuse(Malformed, "malformed", "the new entry of %s calls the key %q by another kid, %q; older chains name it", p.Domain, k.ID, id)
 		}
 	}
 	for _, h := range old.Hosts {
@@ -115,6 +148,8 @@ func keeps(old, p *identity.Platform) error {
 // bills with its signatures in their chain are not accepted from others either. A
 // peer with a transfer still open is not removed: its verdict could not be checked.
 func (n *Node) RemovePeer(ctx context.Context, actor string, domain identity.Host) error {
+	n.peers.Lock()
+	defer n.peers.Unlock()
 	err := n.store.update(ctx, func(t *tx) error {
 		var open int
 		if err := t.QueryRowContext(t.ctx, `SELECT count(*) FROM transfers WHERE peer = ? AND state IN ('prepared', 'sending', 'disputed')`,
@@ -129,8 +164,17 @@ func (n *Node) RemovePeer(ctx context.Context, actor string, domain identity.Hos
 		}
 		return t.audit(actor, "peer.remove", envelope.Hash{}, domain.String())
 	})
-	if err != nil {
+	return n.reloadTrust(ctx, err)
+}
+
+// stillPeer refuses what was begun for a peer that has been removed since.
+func (t *tx) stillPeer(domain identity.Host) error {
+	var found int
+	if err := t.QueryRowContext(t.ctx, "SELECT count(*) FROM peers WHERE domain = ? AND removed_at IS NULL", domain.String()).Scan(&found); err != nil {
 		return err
 	}
-	return n.loadTrust(ctx)
+	if found == 0 {
+		return refuse(NotPossible, TextNotTrusted, "%s is no longer a peer", domain)
+	}
+	return nil
 }

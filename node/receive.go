@@ -185,6 +185,15 @@ func (in *incoming) decideIn(t *tx) (Reply, func(), error) {
 	if accepted != nil {
 		return *accepted, func() { n.Stats.Repeated.Add(1) }, nil
 	}
+	// Check 5 once more: the same question may have been answered since we looked, and
+	// a second signed answer to it would be another one.
+	repeated, err := in.rejection(t.ctx, t, "request_sum = ?", in.sum[:])
+	if err != nil {
+		return Reply{}, nil, err
+	}
+	if repeated != nil {
+		return *repeated, func() { n.Stats.Repeated.Add(1) }, nil
+	}
 	if in.refuse != nil && in.refuse.Code == BSIG {
 		return in.reject(t, in.refuse)
 	}
@@ -245,6 +254,12 @@ func (in *incoming) compare(t *tx) (Reply, func(), error) {
 	case chain.Same, chain.Behind:
 		return in.reject(t, refuse(DISE, TextBehind, "we know a longer chain of this bill: %d entries, yours has %d", len(known), len(in.chain.Entries)))
 	case chain.Forked:
+		return in.fork(t, b, at)
+	}
+	// A bill in the hands of a user here goes on with our signature or not at all. The
+	// law sees that in every chain but the empty one: before its first entry another
+	// issuer can sign for the same document, and would take it from its holder.
+	if b != nil && b.control == Held && in.chain.Entries[at].Signer != in.node.Domain() {
 		return in.fork(t, b, at)
 	}
 	if refusal := in.unexpected(b, open, at); refusal != nil {

@@ -70,6 +70,9 @@ func (n *Node) prepare(t *tx, user *User, document envelope.Hash, o MoveOrder, p
 	if _, err := n.apply(t, b, wire); err != nil {
 		return nil, err
 	}
+	if err := t.stillPeer(peer.Domain); err != nil {
+		return nil, err
+	}
 	rows, err := loadEntries(t.ctx, t, b.id)
 	if err != nil {
 		return nil, err
@@ -243,9 +246,12 @@ func (n *Node) nextDue(ctx context.Context, now time.Time) (time.Duration, error
 // attempt sends one transfer once and applies the answer. What it cannot decide is left
 // for the next attempt: only a signed verdict ends a transfer.
 func (n *Node) attempt(ctx context.Context, id string) {
+	// Whatever came of it: a commit that is said to have failed may have happened.
+	defer n.watchers.notify(id)
 	x, body, err := n.startAttempt(ctx, id)
 	if err != nil {
 		n.log.ErrorContext(ctx, "starting an attempt failed", "transfer", id, "err", err)
+		n.rest(ctx)
 		return
 	}
 	if x == nil {
@@ -259,7 +265,6 @@ func (n *Node) attempt(ctx context.Context, id string) {
 		err = n.believe(ctx, x, reply)
 	}
 	if err == nil {
-		n.watchers.notify(id)
 		return
 	}
 	n.Stats.AttemptsFailed.Add(1)
@@ -268,6 +273,16 @@ func (n *Node) attempt(ctx context.Context, id string) {
 	err = n.store.update(context.WithoutCancel(ctx), func(t *tx) error { return t.recordAttempt(x, err.Error(), next) })
 	if err != nil {
 		n.log.ErrorContext(ctx, "recording an attempt failed", "transfer", id, "err", err)
+		n.rest(ctx)
+	}
+}
+
+// rest holds an attempt that could not be recorded: it is due again at once, and while
+// the disk is full the outbox would do nothing but try.
+func (n *Node) rest(ctx context.Context) {
+	select {
+	case <-ctx.Done():
+	case <-time.After(n.pause(0)):
 	}
 }
 

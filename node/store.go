@@ -93,6 +93,18 @@ func (s *store) prepare(ctx context.Context, path string) error {
 	return os.Chmod(path, 0o600)
 }
 
+// checkLog refuses to make a new database beside the write-ahead log of one that is gone
+// or empty: SQLite throws such a log away without a word, and with it every bill.
+func checkLog(path string) error {
+	if db, err := os.Stat(path); err == nil && db.Size() > 0 {
+		return nil
+	}
+	if wal, err := os.Stat(path + "-wal"); err == nil && wal.Size() > 0 {
+		return fmt.Errorf("database %s is gone or empty, and its log %s-wal is not; restore a backup, and keep both for the search", path, path)
+	}
+	return nil
+}
+
 // migrate brings the schema up, forward only. A database of a newer program is refused:
 // an older one does not know which rules it would break.
 func (s *store) migrate(ctx context.Context, path string) error {

@@ -92,6 +92,25 @@ func (t *tx) insertTransfer(x *transfer) error {
 		millis(t.now), millis(t.now))
 }
 
+// lastRejected is the time of the newest envelope for the next place of b's chain that
+// was rejected. The next one must be later: were it the same again, to the byte, as it
+// can be while a clock stands, it would stay rejected for ever.
+func (t *tx) lastRejected(b *bill) (time.Time, error) {
+	x, err := scanTransfer(t.QueryRowContext(t.ctx, "SELECT "+transferColumns+
+		" FROM transfers WHERE bill = ? AND idx = ? AND state = 'rejected' ORDER BY seq DESC LIMIT 1", b.id, b.state.Length))
+	if errors.Is(err, sql.ErrNoRows) {
+		return time.Time{}, nil
+	}
+	if err != nil {
+		return time.Time{}, err
+	}
+	e, err := x.entry()
+	if err != nil {
+		return time.Time{}, err
+	}
+	return e.Payload.SignedAt(), nil
+}
+
 // settle ends a transfer that is being sent. It fails with errMoved if that has an end
 // already, so that a late answer changes nothing.
 func (t *tx) settle(x *transfer, state TransferState, verdict, by string) error {

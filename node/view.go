@@ -230,19 +230,22 @@ func (n *Node) Transfer(ctx context.Context, u *User, id string) (*TransferView,
 
 // Await returns once the transfer is settled, or ctx is done; then it is as it is.
 func (n *Node) Await(ctx context.Context, u *User, id string) (*TransferView, error) {
+	// Who settled it may not know that it did: see store.update.
+	again := time.NewTicker(2 * time.Second)
+	defer again.Stop()
 	for {
 		settled, stop := n.watchers.watch(id) // before looking, so that nothing is missed
 		v, err := n.Transfer(context.WithoutCancel(ctx), u, id)
-		if err == nil && (v.State == Prepared || v.State == Sending) {
-			select {
-			case <-settled:
-				stop()
-				continue
-			case <-ctx.Done():
-			}
+		if err != nil || v.State != Prepared && v.State != Sending || ctx.Err() != nil {
+			stop()
+			return v, err
+		}
+		select {
+		case <-settled:
+		case <-again.C:
+		case <-ctx.Done():
 		}
 		stop()
-		return v, err
 	}
 }
 

@@ -4,12 +4,12 @@ import "fmt"
 
 // A platform is a trust entry as it is written.
 type platform struct {
-	Domain   string          `json:"domain"`
-	Hosts    []string        `json:"hosts,omitempty"`
-	Issuer   bool            `json:"issuer,omitempty"`
-	Carriers []string        `json:"carriers,omitempty"`
+	Domain   string           `json:"domain"`
+	Hosts    []string         `json:"hosts,omitempty"`
+	Issuer   bool             `json:"issuer,omitempty"`
+	Carriers []string         `json:"carriers,omitempty"`
 	Keys     map[string][]jwk `json:"keys"`
-	Quirks   map[string]any  `json:"quirks,omitempty"`
+	Quirks   map[string]any   `json:"quirks,omitempty"`
 }
 
 func keys(list ...jwk) map[string][]jwk { return map[string][]jwk{"keys": list} }

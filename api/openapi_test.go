@@ -1,0 +1,283 @@
+package api_test
+
+import (
+	"bytes"
+	"encoding/json"
+	"mime"
+	"net/http"
+	"regexp"
+	"slices"
+	"strconv"
+	"strings"
+	"sync"
+	"testing"
+
+	"eblnode/api"
+	"eblnode/identity"
+	"eblnode/internal/ebltest"
+	"eblnode/node"
+
+	"github.com/getkin/kin-openapi/openapi3"
+	"github.com/gin-gonic/gin"
+)
+
+var described = sync.OnceValues(func() (*openapi3.T, error) {
+	return openapi3.NewLoader().LoadFromData(api.OpenAPI())
+})
+
+func document(t testing.TB) *openapi3.T {
+	t.Helper()
+	doc, err := described()
+	if err != nil {
+		t.Fatalf("loading openapi.json: %v", err)
+	}
+	return doc
+}
+
+func TestOpenAPIDocumentIsValid(t *testing.T) {
+	if err := document(t).Validate(t.Context(), openapi3.EnableExamplesValidation()); err != nil {
+		t.Fatal(err)
+	}
+}
+
+// seen collects "METHOD template status" of every answer that a test got.
+var seen sync.Map
+
+var parameter = regexp.MustCompile(`\\\{[^}]*\\\}`)
+
+// operation finds the description of a path; "" where nothing is there.
+func operation(doc *openapi3.T, method, path string) (string, *openapi3.Operation) {
+	for _, template := range doc.Paths.InMatchingOrder() {
+		pattern := "^" + parameter.ReplaceAllString(regexp.QuoteMeta(template), "[^/]+") + "$"
+		if regexp.MustCompile(pattern).MatchString(path) {
+			return template, doc.Paths.Value(template).GetOperation(method)
+		}
+	}
+	return "", nil
+}
+
+// checkDescribed fails the test if an answer is not one that openapi.json describes.
+func checkDescribed(t testing.TB, method, path string, status int, contentType string, body []byte) {
+	t.Helper()
+	doc := document(t)
+	template, op := operation(doc, methodOf(doc, method, path), path)
+	var response *openapi3.ResponseRef
+	if op != nil {
+		seen.Store(method+" "+template+" "+strconv.Itoa(status), true)
+		if response = op.Responses.Status(status); response == nil && status >= 400 {
+			response = op.Responses.Default()
+		}
+		if response == nil {
+			t.Errorf("%s %s: status %d is not described", method, path, status)
+			return
+		}
+	}
+	kind, _, err := mime.ParseMediaType(contentType)
+	if err != nil {
+		t.Errorf("%s %s: Content-Type %q: %v", method, path, contentType, err)
+		return
+	}
+	schema := doc.Components.Schemas["ErrorResponse"] // of a path that is not there
+	if response != nil {
+		media := response.Value.Content[kind]
+		if media == nil {
+			t.Errorf("%s %s: %d with Content-Type %s is not described", method, path, status, kind)
+			return
+		}
+		schema = media.Schema
+	}
+	var v any = string(body)
+	if !schema.Value.Type.Is("string") {
+		d := json.NewDecoder(bytes.NewReader(body))
+		if err := d.Decode(&v); err != nil {
+			t.Errorf("%s %s: %v in %.300q", method, path, err, body)
+			return
+		}
+	}
+	if err := schema.Value.VisitJSON(v, openapi3.VisitAsResponse()); err != nil {
+		t.Errorf("%s %s: %d is not as described: %v\n%.600s", method, path, status, err, body)
+	}
+}
+
+// methodOf is method, unless the path has no such operation.
+func methodOf(doc *openapi3.T, method, path string) string {
+	template, _ := operation(doc, http.MethodGet, path)
+	if template == "" || !slices.Contains([]string{http.MethodGet, http.MethodPut, http.MethodPost, http.MethodDelete}, method) {
+		return http.MethodHead // nowhere described
+	}
+	return method
+}
+
+var ginParameter = regexp.MustCompile(`:([A-Za-z]+)`)
+
+func routes(t *testing.T, h http.Handler) map[string]bool {
+	t.Helper()
+	m := map[string]bool{}
+	for _, r := range h.(*gin.Engine).Routes() {
+		m[r.Method+" "+ginParameter.ReplaceAllString(r.Path, "{$1}")] = true
+	}
+	return m
+}
+
+func TestEveryRouteIsDescribedAndEveryDescriptionIsARoute(t *testing.T) {
+	n := ebltest.New(t).Platform("carrier.example").Node()
+	o := api.Options{Metrics: api.NewMetrics(n)}
+	served := map[string]map[string]bool{
+		"peer": routes(t, api.NewPeerHandler(n, o)), "public": routes(t, api.NewPublicHandler(n, o)),
+		"local": routes(t, api.NewLocalHandler(n, o)), "admin": routes(t, api.NewAdminHandler(n, o)),
+	}
+	promised := map[string]map[string]bool{}
+	for template, item := range document(t).Paths.Map() {
+		for method, op := range item.Operations() {
+			for _, tag := range op.Tags {
+				if promised[tag] == nil {
+					promised[tag] = map[string]bool{}
+				}
+				promised[tag][method+" "+template] = true
+			}
+		}
+	}
+	for listener := range served {
+		for r := range served[listener] {
+			if !promised[listener][r] {
+				t.Errorf("the %s listener serves %s, which openapi.json does not describe", listener, r)
+			}
+		}
+		for r := range promised[listener] {
+			if !served[listener][r] {
+				t.Errorf("openapi.json describes %s, which the %s listener does not serve", r, listener)
+			}
+		}
+	}
+	if got, want := len(promised), len(served); got != want {
+		t.Errorf("listeners described: got %d, want %d", got, want)
+	}
+}
+
+// Every operation is asked until it has said yes and, where it can, no; do compares each
+// answer with its description.
+func TestEveryAnswerIsAsDescribed(t *testing.T) {
+	net := ebltest.NewTLS(t)
+	carrier, bank := net.Platform("carrier.example"), net.Platform("bank.example", ebltest.NotIssuer())
+	l, a := newLocal(t, carrier, api.Options{}), newAdmin(t, carrier)
+	issuer, alice, bob := carrier.User("issuer", "issuer"), carrier.User("alice"), bank.User("bob")
+	none := repeated("0", 64)
+
+	askLocal(t, l, carrier, bank)
+	askAdmin(t, a)
+
+	// the peer's and the public listener
+	peer, base := tlsClient(t, bank), "https://"+carrier.Addr
+	body, _ := bank.Offer(alice.ID) // the bank may not issue
+	for _, path := range []string{"/v1/transferblocks", "/v1/transferblock"} {
+		good, _ := carrier.Offer(bob.ID)
+		do(t, tlsClient(t, carrier), call{method: "PUT", url: "https://" + bank.Addr + path, body: good}).want(t, 200, 0)
+		do(t, peer, call{method: "PUT", url: base + path, body: body}).want(t, 422, 8002)
+		do(t, peer, call{method: "PUT", url: base + path, body: []byte(`{}`)}).want(t, 400, 7001)
+	}
+	doc := carrier.Issue(bob.ID)
+	bank.Settled(bank.Move(bob, doc, "SURR", issuer.ID).Transfer, "accepted")
+	verdict := "/v1/transferblocks/" + doc.String() + "/verdict"
+	do(t, peer, call{method: "GET", url: base + verdict}).want(t, 404, 7104)
+	l.as(issuer, "POST", "/api/v1/ebls/"+doc.String()+"/honour", `{}`).want(t, 200, 0)
+	do(t, peer, call{method: "GET", url: base + verdict}).want(t, 200, 0)
+	do(t, peer, call{method: "GET", url: base + "/v1/transferblocks/" + none + "/verdict"}).want(t, 404, 7104)
+	public := "http://" + serveHTTP(t, api.NewPublicHandler(carrier.Node(), api.Options{Rate: 1, Burst: 4}))
+	for _, path := range []string{"/.well-known/jwks.json", "/v1/.well-known/jwks.json"} {
+		do(t, peer, call{method: "GET", url: base + path}).want(t, 200, 0)
+		do(t, http.DefaultClient, call{method: "GET", url: public + path}).want(t, 200, 0)
+		do(t, http.DefaultClient, call{method: "POST", url: public + path}).want(t, 405, 7105)
+	}
+	for range 10 {
+		do(t, http.DefaultClient, call{method: "GET", url: public + "/.well-known/jwks.json"})
+	}
+	do(t, http.DefaultClient, call{method: "GET", url: public + "/.well-known/jwks.json"}).want(t, 429, 7129)
+
+	errorless := []string{"/healthz", "/metrics", "/openapi.json", "/readyz", "/admin/v1/self", "/admin/v1/status", "/v1/.well-known/jwks.json"}
+	for template, item := range document(t).Paths.Map() {
+		for method := range item.Operations() {
+			yes, no := false, slices.Contains(errorless, template) || method == "GET" && strings.HasPrefix(template, "/admin/v1/") && !strings.Contains(template, "{")
+			for key := range seen.Range {
+				if status, found := strings.CutPrefix(key.(string), method+" "+template+" "); found {
+					yes, no = yes || status[0] == '2', no || status[0] == '4'
+				}
+			}
+			if !yes || !no {
+				t.Errorf("%s %s: a yes was seen: %t, a no was seen: %t; want both", method, template, yes, no)
+			}
+		}
+	}
+}
+
+func askLocal(t *testing.T, l *local, carrier, bank *ebltest.Platform) {
+	t.Helper()
+	issuer, alice, bob := carrier.User("issuer", "issuer"), carrier.User("alice"), bank.User("bob")
+	for _, path := range []string{"/healthz", "/readyz", "/metrics", "/openapi.json"} {
+		l.as(nil, "GET", path, "").want(t, 200, 0)
+	}
+	l.as(nil, "GET", "/api/v1/whoami", "").want(t, 401, 7101)
+	l.as(alice, "GET", "/api/v1/whoami", "").want(t, 200, 0)
+	issue := func(to string) string {
+		c := l.as(issuer, "POST", "/api/v1/ebls", `{"document":`+string(carrier.Document())+`,"to":`+jsonString(to)+`}`).want(t, 200, 0)
+		return decode[api.OperationView](t, c).Bill.DocumentHash
+	}
+	l.as(alice, "POST", "/api/v1/ebls", `{"document":{"isToOrder":true},"to":"alice@carrier.example"}`).want(t, 403, 7103)
+	doc := issue(alice.ID)
+	l.as(alice, "GET", "/api/v1/ebls", "").want(t, 200, 0)
+	l.as(alice, "GET", "/api/v1/ebls?limit=0", "").want(t, 400, 7001)
+	path := "/api/v1/ebls/" + doc
+	none := "/api/v1/ebls/" + repeated("0", 64)
+	for _, sub := range []string{"", "/document"} {
+		l.as(alice, "GET", path+sub, "").want(t, 200, 0)
+		l.as(alice, "GET", none+sub, "").want(t, 404, 7104)
+	}
+	l.as(alice, "GET", path+"/chain", "").want(t, 404, 7104)
+	to := func(id string) string { return `{"to":` + jsonString(id) + `}` }
+	for _, verb := range []string{"transfer", "surrender", "amend", "switch-to-paper", "honour", "decline"} {
+		body := `{}`
+		if verb == "transfer" {
+			body = to(bob.ID)
+		}
+		l.as(alice, "POST", none+"/"+verb, body).want(t, 404, 7104)
+	}
+	l.as(alice, "POST", path+"/transfer", to("nobody@bank.example")).want(t, 409, 8004)
+	c := l.as(alice, "POST", path+"/transfer", to(bob.ID)).want(t, 200, 0)
+	id := decode[api.OperationView](t, c).Transfer.ID
+	l.as(alice, "GET", "/api/v1/transfers/"+id, "").want(t, 200, 0)
+	l.as(alice, "GET", "/api/v1/transfers/0", "").want(t, 404, 7104)
+	l.as(alice, "GET", path+"/chain", "").want(t, 200, 0)
+	for _, verb := range []string{"surrender", "amend", "switch-to-paper"} {
+		path := "/api/v1/ebls/" + issue(alice.ID)
+		l.as(alice, "POST", path+"/"+verb, `{}`).want(t, 200, 0)
+		l.as(issuer, "POST", path+"/decline", `{"comments":"freight is not paid"}`).want(t, 200, 0)
+	}
+	path = "/api/v1/ebls/" + issue(alice.ID)
+	l.as(alice, "POST", path+"/amend", `{}`).want(t, 200, 0)
+	c = l.as(issuer, "POST", path+"/honour", `{"replacement":`+string(carrier.Document())+`}`).want(t, 200, 0)
+	if v := decode[api.OperationView](t, c); v.ReplacedBy == "" || v.Verdict == "" || v.Bill.Status != "void" {
+		t.Errorf("honouring an amendment: got %+v, want a void bill, its verdict and its replacement", v)
+	}
+	takeVerdictAtTheBank(t, carrier, bank)
+	l.as(alice, "POST", "/api/v1/verdicts", `{"verdict":"x"}`).want(t, 400, 7001)
+}
+
+// takeVerdictAtTheBank brings the carrier's verdict there as a file, before the bank has
+// asked for it.
+func takeVerdictAtTheBank(t *testing.T, carrier, bank *ebltest.Platform) {
+	t.Helper()
+	issuer, bob := carrier.User("issuer"), bank.User("bob")
+	doc := carrier.Issue(bob.ID)
+	bank.Settled(bank.Move(bob, doc, "SURR", issuer.ID).Transfer, "accepted")
+	lost := *carrier.Entry
+	lost.Endpoint = "https://nowhere.example/v1/transferblocks"
+	if err := bank.Node().AddPeers(t.Context(), "test", []*identity.Platform{&lost}); err != nil {
+		t.Fatal(err)
+	}
+	defer bank.Trust(carrier)
+	moved, err := carrier.Node().Honour(t.Context(), issuer.User, doc, node.HonourOrder{})
+	if err != nil {
+		t.Fatal(err)
+	}
+	l := newLocal(t, bank, api.Options{})
+	l.as(bob, "POST", "/api/v1/verdicts", `{"verdict":`+jsonString(moved.Verdict)+`}`).want(t, 200, 0)
+}

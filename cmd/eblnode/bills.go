@@ -1,0 +1,309 @@
+package main
+
+import (
+	"encoding/json"
+	"fmt"
+	"io"
+	"net/http"
+	"net/url"
+	"os"
+	"strings"
+
+	"eblnode/api"
+
+	"github.com/spf13/cobra"
+)
+
+// userCommands are what local users do, over the local API.
+func (a *app) userCommands() []*cobra.Command {
+	list := []*cobra.Command{
+		a.issueCommand(),
+		a.moveCommand("transfer", "Give a bill to another party", "transfer", true, "endorse"),
+		a.moveCommand("surrender", "Return a bill to its issuer, against the cargo", "surrender", false),
+		a.moveCommand("amend", "Return a bill to its issuer for an amendment", "amend", false),
+		a.moveCommand("switch-to-paper", "Return a bill to its issuer for a paper one", "switch-to-paper", false),
+		a.honourCommand(), a.declineCommand(), a.listCommand(), a.showCommand(),
+	}
+	for _, c := range list {
+		c.Flags().StringVar(&a.url, "url", "", "the node's local API (default $EBLNODE_URL, else the node running in --data)")
+		c.Flags().StringVar(&a.tokenFile, "token-file", "", "file with your token (default $EBLNODE_TOKEN_FILE; - reads standard input)")
+	}
+	return list
+}
+
+func (a *app) issueCommand() *cobra.Command {
+	var to, comments string
+	var toOrder bool
+	c := &cobra.Command{
+		Use: "issue DOCUMENT --to PARTY", Short: "Issue a bill (role issuer)", Args: cobra.ExactArgs(1),
+		Long: `Issue a bill: DOCUMENT is a file with the transport document, a JSON object. PARTY, who
+controls it first, is localid@domain, or @FILE with a DCSA Party. The bill's name from
+then on is the hash that is printed.`,
+		Example: `  eblnode issue bl.json --to shipper@carrier.example --token-file carrier.token`,
+		RunE: func(c *cobra.Command, args []string) error {
+			document, err := a.readArg(args[0])
+			if err != nil {
+				return err
+			}
+			if !json.Valid(document) {
+				return usage("%s is not JSON", args[0])
+			}
+			party, err := a.party(to)
+			if err != nil {
+				return err
+			}
+			in := map[string]any{"document": json.RawMessage(document), "to": party, "comments": comments}
+			if c.Flags().Changed("to-order") {
+				in["isToOrder"] = toOrder
+			}
+			return a.order(c, "/api/v1/ebls", in)
+		},
+	}
+	c.Flags().StringVar(&to, "to", "", "who controls it first: localid@domain, or @FILE with a Party (needed)")
+	c.Flags().StringVar(&comments, "comments", "", "a text for that party, 255 characters at most")
+	c.Flags().BoolVar(&toOrder, "to-order", false, "the bill is to order; needed where the document does not say isToOrder")
+	return c
+}
+
+func (a *app) moveCommand(use, short, path string, needsTo bool, aliases ...string) *cobra.Command {
+	var to, comments string
+	c := &cobra.Command{
+		Use: use + " HASH", Aliases: aliases, Short: short, Args: cobra.ExactArgs(1),
+		RunE: func(c *cobra.Command, args []string) error {
+			in := map[string]any{"comments": comments}
+			if to != "" {
+				party, err := a.party(to)
+				if err != nil {
+					return err
+				}
+				in["to"] = party
+			} else if needsTo {
+				return usage("--to is needed: who gets the bill?")
+			}
+			return a.order(c, "/api/v1/ebls/"+url.PathEscape(args[0])+"/"+path, in)
+		},
+	}
+	what := "the issuer: localid@domain; may be left out on the platform that issued the bill"
+	if needsTo {
+		c.Use += " --to PARTY"
+		what = "who gets it: localid@domain, or @FILE with a Party (needed)"
+	}
+	c.Flags().StringVar(&to, "to", "", what)
+	c.Flags().StringVar(&comments, "comments", "", "a text for that party, 255 characters at most")
+	return c
+}
+
+func (a *app) honourCommand() *cobra.Command {
+	var replacement, comments string
+	c := &cobra.Command{
+		Use: "honour HASH", Short: "Say yes to a returned bill: it is void then", Args: cobra.ExactArgs(1),
+		Long: `Say yes to a returned bill, as the user that issued it. The verdict is signed and final:
+the bill is void. For an amendment, --replacement is the new document; it is issued in the
+same step.`,
+		RunE: func(c *cobra.Command, args []string) error {
+			in := map[string]any{"comments": comments}
+			if replacement != "" {
+				document, err := a.readArg(replacement)
+				if err != nil {
+					return err
+				}
+				if !json.Valid(document) {
+					return usage("%s is not JSON", replacement)
+				}
+				in["replacement"] = json.RawMessage(document)
+			}
+			return a.order(c, "/api/v1/ebls/"+url.PathEscape(args[0])+"/honour", in)
+		},
+	}
+	c.Flags().StringVar(&replacement, "replacement", "", "file with the document that replaces an amended bill")
+	c.Flags().StringVar(&comments, "comments", "", "a text for who gets the replacement")
+	return c
+}
+
+func (a *app) declineCommand() *cobra.Command {
+	var comments string
+	c := &cobra.Command{
+		Use: "decline HASH", Short: "Say no to a returned bill: it goes back", Args: cobra.ExactArgs(1),
+		RunE: func(c *cobra.Command, args []string) error {
+			return a.order(c, "/api/v1/ebls/"+url.PathEscape(args[0])+"/decline", map[string]any{"comments": comments})
+		},
+	}
+	c.Flags().StringVar(&comments, "comments", "", "why, 255 characters at most")
+	return c
+}
+
+// party reads --to: an identifier, or @FILE.
+func (a *app) party(s string) (json.RawMessage, error) {
+	if s == "" {
+		return nil, usage("--to is needed: who gets the bill?")
+	}
+	file, isFile := strings.CutPrefix(s, "@")
+	if !isFile {
+		return quoteJSON(s), nil
+	}
+	text, err := os.ReadFile(file)
+	if err != nil {
+		return nil, usage("--to: %s", err)
+	}
+	if !json.Valid(text) {
+		return nil, usage("--to: %s is not JSON", file)
+	}
+	return text, nil
+}
+
+// order gives an order and prints what came of it.
+func (a *app) order(c *cobra.Command, path string, in any) error {
+	r, err := a.local()
+	if err != nil {
+		return err
+	}
+	var out api.OperationView
+	text, err := r.raw(c.Context(), http.MethodPost, path, in)
+	if err != nil {
+		return err
+	}
+	if err := json.Unmarshal(text, &out); err != nil {
+		return err
+	}
+	return a.print(json.RawMessage(text), func(w io.Writer) {
+		b := out.Bill
+		fmt.Fprintln(w, b.DocumentHash)
+		if x := out.Transfer; x != nil {
+			switch {
+			case x.State == "accepted":
+				fmt.Fprintf(w, "accepted by %s; receipt %s…\n", x.Peer, clip(x.Verdict, 40))
+			default:
+				fmt.Fprintf(w, "transfer %s to %s is %s: %s\n", x.ID, x.Peer, x.State, plain(b.Reason))
+			}
+		}
+		if out.ReplacedBy != "" {
+			fmt.Fprintf(w, "replaced by %s\n", out.ReplacedBy)
+		}
+		fmt.Fprintln(w, standing(&b))
+	})
+}
+
+func clip(s string, n int) string {
+	if len(s) > n {
+		return s[:n]
+	}
+	return s
+}
+
+// standing says in one line where a bill is.
+func standing(b *api.BillView) string {
+	switch b.Control {
+	case "held":
+		if b.ReturnedBy != "" {
+			return fmt.Sprintf("%s is in control; returned by %s (%s)", b.Possessor, b.ReturnedBy, b.Status)
+		}
+		return b.Possessor + " is in control"
+	case "away":
+		return b.Possessor + " is in control, on another platform"
+	case "void":
+		return "the bill is void; its carrier honoured the return"
+	}
+	return b.Control + ": " + plain(b.Reason)
+}
+
+func (a *app) listCommand() *cobra.Command {
+	var all bool
+	c := &cobra.Command{
+		Use: "list", Short: "List the bills that you may see", Args: cobra.NoArgs,
+		RunE: func(c *cobra.Command, _ []string) error {
+			r, err := a.local()
+			if err != nil {
+				return err
+			}
+			var list api.BillList
+			cursor := ""
+			for {
+				var page api.BillList
+				if err := r.call(c.Context(), http.MethodGet, "/api/v1/ebls?limit=200"+cursor, nil, &page); err != nil {
+					return err
+				}
+				list.Bills, list.NextCursor = append(list.Bills, page.Bills...), page.NextCursor
+				if page.NextCursor == "" || !all {
+					break
+				}
+				cursor = "&cursor=" + url.QueryEscape(page.NextCursor)
+			}
+			return a.print(list, func(w io.Writer) {
+				table(w, "BILL\tREFERENCE\tSTATUS\tWHERE", func(t io.Writer) {
+					for i := range list.Bills {
+						b := &list.Bills[i]
+						fmt.Fprintf(t, "%s\t%s\t%s\t%s\n", b.DocumentHash, plain(b.Reference), b.Status, standing(b))
+					}
+				})
+				if list.NextCursor != "" {
+					fmt.Fprintln(w, "(more: --all)")
+				}
+			})
+		},
+	}
+	c.Flags().BoolVar(&all, "all", false, "all of them, not the newest 200 only")
+	return c
+}
+
+func (a *app) showCommand() *cobra.Command {
+	var chain, document bool
+	c := &cobra.Command{
+		Use: "show HASH", Short: "Show a bill: who is in control, and why it is locked if it is", Args: cobra.ExactArgs(1),
+		Long: `Show a bill. --chain prints its transferblock, which eblverify reads; --document the
+transport document.`,
+		RunE: func(c *cobra.Command, args []string) error {
+			r, err := a.local()
+			if err != nil {
+				return err
+			}
+			path := "/api/v1/ebls/" + url.PathEscape(args[0])
+			if chain || document {
+				part := "/chain"
+				if document {
+					part = "/document"
+				}
+				text, err := r.raw(c.Context(), http.MethodGet, path+part, nil)
+				if err != nil {
+					return err
+				}
+				_, err = fmt.Fprintln(a.out, string(text))
+				return err
+			}
+			var b api.BillView
+			if err := r.call(c.Context(), http.MethodGet, path, nil, &b); err != nil {
+				return err
+			}
+			return a.print(b, func(w io.Writer) { showBill(w, &b) })
+		},
+	}
+	c.Flags().BoolVar(&chain, "chain", false, "print the transferblock")
+	c.Flags().BoolVar(&document, "document", false, "print the transport document")
+	c.MarkFlagsMutuallyExclusive("chain", "document")
+	return c
+}
+
+func showBill(w io.Writer, b *api.BillView) {
+	table(w, "bill\t"+b.DocumentHash, func(t io.Writer) {
+		line := func(name, value string) {
+			if value != "" {
+				fmt.Fprintf(t, "%s\t%s\n", name, plain(value))
+			}
+		}
+		line("carrier", b.CarrierCode)
+		line("reference", strings.TrimSpace(b.Reference+" "+b.SubReference))
+		line("status", b.Status)
+		line("possessor", b.Possessor)
+		line("title", b.Possessor)
+		line("control", standing(b))
+		line("returned by", b.ReturnedBy)
+		line("issued by", strings.TrimSpace(b.Issuer+" "+b.IssuingPlatform))
+		line("head", b.Head)
+		line("entries", fmt.Sprintf("%d, and %d steps since", b.Entries, b.Steps))
+		if x := b.Transfer; x != nil {
+			line("transfer", fmt.Sprintf("%s to %s: %s, %d attempts", x.ID, x.Peer, x.State, x.Attempts))
+			line("last answer", x.LastAnswer)
+			line("receipt", x.Verdict)
+		}
+		line("verdict", b.Verdict)
+	})
+}

@@ -1,0 +1,242 @@
+package main
+
+import (
+	"bytes"
+	"context"
+	"encoding/json"
+	"errors"
+	"fmt"
+	"io"
+	"log/slog"
+	"net"
+	"net/http"
+	"net/url"
+	"os"
+	"os/user"
+	"path/filepath"
+	"strings"
+	"time"
+
+	"eblnode/api"
+	"eblnode/node"
+
+	"github.com/gin-gonic/gin"
+)
+
+// A remoteError is an ErrorResponse that a listener of the node gave.
+type remoteError struct {
+	Status    int
+	Code      int
+	Text      string
+	Message   string
+	Path      string
+	Reference string
+}
+
+func (e *remoteError) Error() string {
+	s := fmt.Sprintf("%s (%d %s)", e.Message, e.Code, e.Text)
+	if e.Path != "" {
+		s += " at " + e.Path
+	}
+	return s
+}
+
+// A remote is a listener of a node: the local one with a user's token, or the admin
+// socket.
+type remote struct {
+	base   string
+	token  string
+	actor  string
+	client *http.Client
+	close  func() error
+}
+
+// call sends a request and decodes the answer into out, if that is not nil. An
+// ErrorResponse becomes a *remoteError with exit code 1, or 3 where it may pass.
+func (r *remote) call(ctx context.Context, method, path string, in, out any) error {
+	text, err := r.raw(ctx, method, path, in)
+	if err != nil || out == nil {
+		return err
+	}
+	return json.Unmarshal(text, out)
+}
+
+func (r *remote) raw(ctx context.Context, method, path string, in any) ([]byte, error) {
+	var body io.Reader
+	switch v := in.(type) {
+	case nil:
+	case []byte:
+		body = bytes.NewReader(v)
+	default:
+		text, err := json.Marshal(v)
+		if err != nil {
+			return nil, err
+		}
+		body = bytes.NewReader(text)
+	}
+	req, err := http.NewRequestWithContext(ctx, method, r.base+path, body)
+	if err != nil {
+		return nil, err
+	}
+	if in != nil {
+		req.Header.Set("Content-Type", "application/json")
+	}
+	if r.token != "" {
+		req.Header.Set("Authorization", "Bearer "+r.token)
+	}
+	if r.actor != "" {
+		req.Header.Set(api.ActorHeader, r.actor)
+	}
+	resp, err := r.client.Do(req)
+	if err != nil {
+		return nil, unsure("the node does not answer: %w; is it running? (eblnode serve)", err)
+	}
+	defer resp.Body.Close()
+	text, err := io.ReadAll(io.LimitReader(resp.Body, 64<<20))
+	if err != nil {
+		return nil, unsure("reading the node's answer: %w", err)
+	}
+	if resp.StatusCode < 300 {
+		return text, nil
+	}
+	return nil, errorOf(resp.StatusCode, text)
+}
+
+func errorOf(status int, text []byte) error {
+	var e api.ErrorResponse
+	if json.Unmarshal(text, &e) != nil || len(e.Errors) == 0 {
+		return unsure("the answer is %d %s and no error of a node", status, http.StatusText(status))
+	}
+	first := e.Errors[0]
+	code := 1
+	if status >= 500 || status == http.StatusTooManyRequests || first.Text == node.TextPeerNotReady {
+		code = 3
+	}
+	return &exitError{code, &remoteError{status, first.Code, first.Text, first.Message, first.JSONPath, e.Reference}}
+}
+
+// admin is the way to what operators may do: the admin socket of the running node, or,
+// where none runs, the same handler on a node opened for this one command.
+func (a *app) admin(ctx context.Context) (*remote, error) {
+	r := &remote{base: "http://admin", actor: actor(), close: func() error { return nil }}
+	socket := filepath.Join(a.data, socketFile)
+	if conn, err := net.Dial("unix", socket); err == nil {
+		_ = conn.Close()
+		r.client = &http.Client{Timeout: time.Minute, Transport: &http.Transport{
+			DialContext: func(ctx context.Context, _, _ string) (net.Conn, error) {
+				return (&net.Dialer{}).DialContext(ctx, "unix", socket)
+			}}}
+		return r, nil
+	}
+	gin.SetMode(gin.ReleaseMode)
+	log := slog.New(slog.NewTextHandler(a.errOut, &slog.HandlerOptions{Level: slog.LevelError}))
+	o, err := a.open(ctx, log)
+	if errors.Is(err, node.ErrInUse) {
+		return nil, unsure("%w, and it does not answer on %s", err, socket)
+	}
+	if err != nil {
+		return nil, err
+	}
+	r.client = &http.Client{Transport: inProcess{api.NewAdminHandler(o.node, api.Options{Log: log, Version: Version})}}
+	r.close = o.close
+	return r, nil
+}
+
+// inProcess is a transport that calls a handler.
+type inProcess struct{ h http.Handler }
+
+func (t inProcess) RoundTrip(req *http.Request) (*http.Response, error) {
+	if req.Body == nil {
+		req.Body = http.NoBody
+	}
+	w := &answer{header: http.Header{}, status: http.StatusOK}
+	t.h.ServeHTTP(w, req)
+	return &http.Response{StatusCode: w.status, Header: w.header, Body: io.NopCloser(&w.body), Request: req}, nil
+}
+
+// answer keeps what a handler writes.
+type answer struct {
+	header http.Header
+	status int
+	body   bytes.Buffer
+}
+
+func (w *answer) Header() http.Header         { return w.header }
+func (w *answer) WriteHeader(status int)      { w.status = status }
+func (w *answer) Write(b []byte) (int, error) { return w.body.Write(b) }
+
+// actor is who runs the command, for the audit log.
+func actor() string {
+	if u, err := user.Current(); err == nil {
+		return u.Username
+	}
+	return "operator"
+}
+
+func pingAdmin(ctx context.Context, dir string) error {
+	r, err := (&app{data: dir, errOut: io.Discard}).admin(ctx)
+	if err != nil {
+		return err
+	}
+	defer func() { _ = r.close() }()
+	return r.call(ctx, http.MethodGet, "/admin/v1/status", nil, nil)
+}
+
+// local is the way to what users may do: the local listener, with a token.
+func (a *app) local() (*remote, error) {
+	base := a.url
+	if base == "" {
+		base = os.Getenv("EBLNODE_URL")
+	}
+	if base == "" {
+		run, err := readRunFile(a.data)
+		if err != nil {
+			return nil, unsure("the node in %s is not running; start it with: eblnode serve --data %s (or name another with --url)", a.data, a.data)
+		}
+		base = "http://" + run.Local
+	}
+	u, err := url.Parse(base)
+	if err != nil || u.Host == "" || u.Scheme != "http" && u.Scheme != "https" {
+		return nil, usage("--url %q is not http://host:port", base)
+	}
+	token, err := a.token()
+	if err != nil {
+		return nil, err
+	}
+	return &remote{base: strings.TrimSuffix(base, "/"), token: token, client: &http.Client{Timeout: 2 * time.Minute}, close: func() error { return nil }}, nil
+}
+
+// token reads the bearer token from a file. It is never an argument: those are seen by
+// everybody on the machine.
+func (a *app) token() (string, error) {
+	name := a.tokenFile
+	if name == "" {
+		name = os.Getenv("EBLNODE_TOKEN_FILE")
+	}
+	if name == "" {
+		return "", usage("--token-file FILE is needed (or EBLNODE_TOKEN_FILE): the token that eblnode user add gave")
+	}
+	var text []byte
+	var err error
+	if name == "-" {
+		text, err = io.ReadAll(io.LimitReader(a.in, 4096))
+	} else {
+		text, err = os.ReadFile(name)
+	}
+	if err != nil {
+		return "", usage("reading the token: %s", err)
+	}
+	return strings.TrimSpace(string(text)), nil
+}
+
+// readArg reads a file, or standard input for "-".
+func (a *app) readArg(name string) ([]byte, error) {
+	if name == "-" {
+		return io.ReadAll(io.LimitReader(a.in, 64<<20))
+	}
+	text, err := os.ReadFile(name)
+	if err != nil {
+		return nil, usage("%s", err)
+	}
+	return text, nil
+}
