@@ -64,7 +64,7 @@ func readBody(c *gin.Context, limit int) ([]byte, *node.Error) {
 	var buf bytes.Buffer
 	const trusted = 64 << 10 // a length is only a claim
 	buf.Grow(int(min(max(r.ContentLength, 0), trusted)) + bytes.MinRead)
-	if _, err := buf.ReadFrom(r.Body); err != nil {
+	if _, err := buf.ReadFrom(http.MaxBytesReader(c.Writer, r.Body, int64(limit))); err != nil {
 		c.Header("Connection", "close")
 		if _, ok := errors.AsType[*http.MaxBytesError](err); ok {
 			return nil, tooLarge
