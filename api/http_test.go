@@ -247,6 +247,16 @@ func TestStrangersBodyIsNotAskedFor(t *testing.T) {
 	}
 }
 
+func TestBodyThatSaysItIsTooLargeIsNotAskedFor(t *testing.T) {
+	p := newPair(t)
+	conn := p.dial(t, p.carrier)
+	fmt.Fprintf(conn, "PUT /v1/transferblocks HTTP/1.1\r\nHost: x\r\nContent-Type: application/json\r\nContent-Length: 99999999\r\nExpect: 100-continue\r\n\r\n")
+	line, err := bufio.NewReader(conn).ReadString('\n')
+	if err != nil || !strings.HasPrefix(line, "HTTP/1.1 413") {
+		t.Errorf("got %q and %v, want 413 and no 100 Continue", line, err)
+	}
+}
+
 // dial opens a connection to the bank's peer listener, on which nothing was sent.
 func (p *pair) dial(t testing.TB, from *ebltest.Platform) *tls.Conn {
 	t.Helper()
@@ -292,7 +302,7 @@ func TestSmuggledRequestIsNotAnswered(t *testing.T) {
 func TestSlowSenderLosesItsPlace(t *testing.T) {
 	p := newPair(t)
 	n := p.bank.Node()
-	h := api.NewPeerHandler(n, api.Options{Concurrency: 1})
+	h := api.NewPeerHandler(n, api.Options{Concurrency: 1, Rate: 10000, Burst: 10000})
 	addr := serveTLS(t, h, api.ServerTLS(api.Fixed(p.bank.TLS), n.Trust, n.Now), func(s *http.Server) {
 		s.ReadHeaderTimeout, s.ReadTimeout = 300*time.Millisecond, 600*time.Millisecond
 	})

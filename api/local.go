@@ -27,7 +27,7 @@ type localHandler struct {
 
 // NewLocalHandler serves the local listener of n: its users, each with a bearer token,
 // and what an operator watches. It belongs on loopback, or behind TLS; a token is as
-// good as the bills of its user.
+// good as the bills of its user. Without o.Metrics there is no /metrics.
 func NewLocalHandler(n *node.Node, o Options) http.Handler {
 	o = o.withDefaults()
 	h := &localHandler{node: n, limit: newLimiter(o, 0)}

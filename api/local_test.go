@@ -125,6 +125,33 @@ func TestBillOfAnotherUserIsNotThere(t *testing.T) {
 	l.as(auditor, "POST", "/api/v1/verdicts", `{"verdict":"x"}`).want(t, 403, 7103)
 }
 
+// Nor does a verdict, which somebody may have seen elsewhere, tell whether a bill is here.
+func TestVerdictTellsNobodyWhichBillsAreHere(t *testing.T) {
+	w := ebltest.New(t)
+	carrier, bank := w.Platform("carrier.example"), w.Platform("bank.example", ebltest.NotIssuer())
+	l := newLocal(t, bank, api.Options{})
+	bob, mallory, op := bank.User("bob"), bank.User("mallory"), bank.User("op", "operator")
+	doc := carrier.Issue(bob.ID)
+	bank.Settled(bank.Move(bob, doc, envelope.Surrender, "issuer@carrier.example").Transfer, node.Accepted)
+	verdict := func(h envelope.Hash) string {
+		jws, err := envelope.SignVerdict(envelope.Verdict{DocumentHash: h, EnvelopeHash: bank.View(doc).Head, Kind: envelope.Surrendered, At: carrier.Node().Now()}, carrier.Signer)
+		if err != nil {
+			t.Fatal(err)
+		}
+		return `{"verdict":` + jsonString(jws) + `}`
+	}
+	here, unknown := verdict(doc), verdict(envelope.HashOf([]byte("unknown")))
+	sameRefusal(t, l.as(mallory, "POST", "/api/v1/verdicts", here), l.as(mallory, "POST", "/api/v1/verdicts", unknown))
+	if got := bank.View(doc).Status; got == "void" {
+		t.Error("a stranger's hand voided the bill")
+	}
+	l.as(op, "POST", "/api/v1/verdicts", unknown).want(t, 404, 7104)
+	l.as(op, "POST", "/api/v1/verdicts", here).want(t, 200, 0)
+	if got := bank.View(doc).Status; got != "void" {
+		t.Errorf("status: got %s, want void", got)
+	}
+}
+
 func sameRefusal(t testing.TB, a, b *call) {
 	t.Helper()
 	a.want(t, 404, 7104)

@@ -56,7 +56,8 @@ func (h *peerHandler) admit(c *gin.Context) (sender identity.Host, leave func(),
 	}
 	p, err := h.node.Trust().PeerByTLS(c.Request.TLS.PeerCertificates, h.node.Now())
 	if err != nil {
-		p = h.node.Self()
+		unknown.Err = err
+		return sender, nil, unknown
 	}
 	eventOf(c).who = p.Domain.String()
 	if leave, refusal = h.limit.enter(p.Domain.String()); refusal != nil {

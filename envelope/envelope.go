@@ -54,6 +54,12 @@ func (l Limits) withDefaults() Limits {
 // BodyLimit is the largest body that l allows, in bytes.
 func (l Limits) BodyLimit() int { return l.withDefaults().Body }
 
+// ChainLimit is how many entries a chain may have.
+func (l Limits) ChainLimit() int { return l.withDefaults().Chain }
+
+// TransactionsLimit is how many transactions an entry may have.
+func (l Limits) TransactionsLimit() int { return l.withDefaults().Transactions }
+
 // A Transferblock is a document with its chain, well formed and not verified.
 type Transferblock struct {
 	Document []byte // as received; a JSON object whose numbers keep their value
@@ -482,7 +488,8 @@ func detailOf(err error) string {
 // InspectDocument reads of a document what a block's parser reads: the carrier's
 // reference and isToOrder (nil if absent). The error is a *FormatError.
 func InspectDocument(document []byte) (Reference, *bool, error) {
-	if err := checkDepth(document, MaxDepth); err != nil {
+	// In a block its root is the second level.
+	if err := checkDepth(document, MaxDepth-1); err != nil {
 		return Reference{}, nil, err
 	}
 	b := &Transferblock{}

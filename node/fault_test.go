@@ -79,6 +79,7 @@ func TestCommitFailsWhileAccepting(t *testing.T) {
 
 // TestCommitFailsWhileTheBillComesHome: the acceptance also settles our transfer in doubt.
 func TestCommitFailsWhileTheBillComesHome(t *testing.T) {
+	t.Parallel()
 	for _, f := range faults {
 		t.Run(f.name, func(t *testing.T) {
 			w := ebltest.New(t)
@@ -119,6 +120,7 @@ func TestCommitFailsWhileTheBillComesHome(t *testing.T) {
 // TestCommitFailsWhileSending: at every commit of a transfer, from the order to the
 // receipt: preparing, marking as sending, settling.
 func TestCommitFailsWhileSending(t *testing.T) {
+	t.Parallel()
 	for _, f := range faults {
 		for n, name := range []string{"prepare", "sending", "settle"} {
 			t.Run(name+" "+f.name, func(t *testing.T) {
@@ -229,6 +231,7 @@ func TestCommitFailsInLocalOrders(t *testing.T) {
 // TestDiskThatStaysFull: the outbox does not spin, sends nothing that it could not
 // record, and goes on when there is space again.
 func TestDiskThatStaysFull(t *testing.T) {
+	t.Parallel()
 	w := ebltest.New(t)
 	a, b := w.Platform("a.example", ebltest.Manual()), w.Platform("b.example")
 	al, bob := a.User("al"), b.User("bob")

@@ -30,6 +30,7 @@ func waitFor(t testing.TB, what string, f func() bool) {
 }
 
 func TestJourneyOverTwentyHops(t *testing.T) {
+	t.Parallel()
 	w := ebltest.New(t)
 	platforms := []*ebltest.Platform{w.Platform("a.example")}
 	for _, d := range []string{"b.example", "c.example", "d.example"} {

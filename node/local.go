@@ -4,6 +4,7 @@ import (
 	"context"
 	"encoding/json"
 	"errors"
+	"slices"
 	"time"
 
 	"eblnode/chain"
@@ -314,6 +315,11 @@ func (n *Node) moveIn(t *tx, user *User, document envelope.Hash, o MoveOrder) er
 	if err != nil {
 		return err
 	}
+	// One more must fit into the entry by which the bill leaves: peers refuse a longer one
+	// without a signature, and the bill would stay locked.
+	if most := n.cfg.Limits.TransactionsLimit() - 1; len(steps) >= most {
+		return refuse(TooLarge, "tooLarge", "the bill has moved %d times inside this platform; it must leave before it moves again", most)
+	}
 	wire, text, err := n.newTransaction(t, steps, b, o.Instruction, o.To, o.Comments)
 	if err != nil {
 		return err
@@ -425,9 +431,21 @@ func (n *Node) Decline(ctx context.Context, user *User, document envelope.Hash, 
 	return n.Move(ctx, user, document, MoveOrder{Instruction: envelope.Transfer, To: quote(b.state.ReturnedBy.String()), Comments: comments})
 }
 
-// party reads a transferee.
+// maxParty is the longest transferee of an order, in bytes. It travels with the bill for
+// ever, and a few long ones would fill what peers take of it.
+const maxParty = 16 << 10
+
+// party reads the transferee of an order.
 func (n *Node) party(to []byte) (identity.Party, error) {
+	if len(to) > maxParty {
+		return identity.Party{}, refuse(TooLarge, "tooLarge", "the transferee has %d bytes, more than %d", len(to), maxParty)
+	}
 	p, err := envelope.ParseTransferee(to)
+	if err == nil {
+		// In an envelope it stands three levels down. A step that cannot be sealed would
+		// keep the bill here for ever.
+		_, err = envelope.Canonicalize(slices.Concat([]byte("[[["), to, []byte("]]]")))
+	}
 	if err != nil {
 		e := AsError(err)
 		e.Detail = "the transferee is " + e.Detail
@@ -449,6 +467,9 @@ func quote(s string) []byte {
 func orBusy(err error) error {
 	if e, ok := errors.AsType[*Error](err); ok {
 		return e
+	}
+	if f, ok := errors.AsType[*envelope.FormatError](err); ok {
+		return formatRefusal(f)
 	}
 	return busy(err)
 }

@@ -158,13 +158,13 @@ func TestOneBillMovedToManyAtOnce(t *testing.T) {
 	checkAll(t, w)
 }
 
-// TestBillsCrossing: two bills go to and fro between two nodes, against each other.
+// TestBillsCrossing: two bills go to and fro between two nodes, against each other, a hundred times each way.
 func TestBillsCrossing(t *testing.T) {
 	w := ebltest.New(t)
 	a, b := w.Platform("a.example"), w.Platform("b.example")
 	al, bob := a.User("al"), b.User("bob")
 	first, second := a.Issue(al.ID), b.Issue(bob.ID)
-	const hops = 200
+	const hops = 100
 	together(2, func(i int) {
 		from, to, doc := a, b, first
 		by, other := al, bob

@@ -77,6 +77,9 @@ func (n *Node) prepare(t *tx, user *User, document envelope.Hash, o MoveOrder, p
 	if err != nil {
 		return nil, err
 	}
+	if most := n.cfg.Limits.ChainLimit(); len(rows) >= most {
+		return nil, refuse(TooLarge, "tooLarge", "the chain has %d entries; peers take no longer one", most)
+	}
 	var previous envelope.Hash
 	if len(rows) > 0 {
 		previous = rows[len(rows)-1].claimed
@@ -206,8 +209,12 @@ type dueTransfer struct {
 }
 
 func (n *Node) due(ctx context.Context, now time.Time) ([]dueTransfer, error) {
-	rows, err := n.store.read.QueryContext(ctx, `SELECT id, peer FROM transfers
-	  WHERE state IN ('prepared', 'sending') AND next_at <= ? ORDER BY next_at LIMIT 1000`, millis(now))
+	// Of each peer no more than can be under way and what may follow, or a dead one with
+	// a thousand bills due would fill the list and nobody else's would be seen.
+	rows, err := n.store.read.QueryContext(ctx, `SELECT id, peer FROM
+	  (SELECT id, peer, next_at, row_number() OVER (PARTITION BY peer ORDER BY next_at) AS place FROM transfers
+	    WHERE state IN ('prepared', 'sending') AND next_at <= ?)
+	  WHERE place <= ? ORDER BY next_at LIMIT 1000`, millis(now), 2*peerWidth)
 	if err != nil {
 		return nil, err
 	}
@@ -268,9 +275,9 @@ func (n *Node) attempt(ctx context.Context, id string) {
 		return
 	}
 	n.Stats.AttemptsFailed.Add(1)
-	n.log.WarnContext(ctx, "a transfer has no verdict yet", "transfer", id, "peer", x.peer.String(), "attempt", x.attempts+1, "err", err)
+	n.log.WarnContext(ctx, "a transfer has no verdict yet", "transfer", id, "peer", x.peer.String(), "attempt", x.attempts+1, "err", clip(err.Error()))
 	next := n.cfg.Now().Add(n.pause(x.attempts))
-	err = n.store.update(context.WithoutCancel(ctx), func(t *tx) error { return t.recordAttempt(x, err.Error(), next) })
+	err = n.store.update(context.WithoutCancel(ctx), func(t *tx) error { return t.recordAttempt(x, clip(err.Error()), next) })
 	if err != nil {
 		n.log.ErrorContext(ctx, "recording an attempt failed", "transfer", id, "err", err)
 		n.rest(ctx)
@@ -320,7 +327,8 @@ func (n *Node) startAttempt(ctx context.Context, id string) (x *transfer, body [
 	if err != nil {
 		return nil, nil, err
 	}
-	if body, err = n.body(b, rows, e, p); err != nil {
+	// Settled by the chain since we looked, it is among the rows, and more after it.
+	if body, err = n.body(b, rows[:min(x.idx, len(rows))], e, p); err != nil {
 		return nil, nil, err
 	}
 	// A quirk that was changed meanwhile may change the member's name, nothing else.
@@ -412,6 +420,7 @@ func (n *Node) rejected(ctx context.Context, x *transfer, rej envelope.Rejection
 	if r.Refusal != nil {
 		answer = string(rej.Code) + " " + r.Refusal.Text + ": " + r.Refusal.Detail
 	}
+	answer = clip(answer)
 	err := n.store.update(ctx, func(t *tx) error {
 		if err := t.settle(x, state, r.Rejection, "rejection"); err != nil {
 			return err

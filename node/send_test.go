@@ -144,6 +144,7 @@ func TestStateIsSendingOnTheDiskBeforeTheFirstByte(t *testing.T) {
 // does; after anything else the bill stays locked, the same bytes are sent again, and the
 // true answer still counts.
 func TestAnswersThatSettleNothing(t *testing.T) {
+	t.Parallel()
 	w := ebltest.New(t)
 	a, b, c := w.Platform("a.example", ebltest.Manual()), w.Platform("b.example"), w.Platform("c.example")
 	al, bob := a.User("al"), b.User("bob")
@@ -356,6 +357,7 @@ func TestRestartInEachState(t *testing.T) {
 // TestReceiptThatNeverCame: the bill comes home, straight or over a third platform, and
 // that proves the transfer in doubt; who waits for it is told.
 func TestReceiptThatNeverCame(t *testing.T) {
+	t.Parallel()
 	for _, name := range []string{"straight", "over a third platform"} {
 		t.Run(name, func(t *testing.T) {
 			w := ebltest.New(t)

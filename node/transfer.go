@@ -4,7 +4,9 @@ import (
 	"context"
 	"database/sql"
 	"errors"
+	"strings"
 	"time"
+	"unicode"
 
 	"eblnode/envelope"
 	"eblnode/identity"
@@ -177,4 +179,23 @@ func (n *Node) settleAccepted(t *tx, b *bill, x *transfer, receipt, by string) e
 func (t *tx) recordAttempt(x *transfer, answer string, next time.Time) error {
 	return t.exec("UPDATE transfers SET attempts = attempts + 1, last_at = ?, last_answer = ?, next_at = ? WHERE seq = ? AND state = 'sending'",
 		millis(t.now), answer, millis(next), x.seq)
+}
+
+// maxAnswer is how much of a peer's words we keep, in characters.
+const maxAnswer = 500
+
+// clip makes a peer's words fit to be stored and shown: bounded, valid, and without
+// control characters, which would reach a terminal.
+func clip(s string) string {
+	s = strings.ToValidUTF8(s[:min(len(s), 4*maxAnswer)], "")
+	s = strings.Map(func(r rune) rune {
+		if unicode.IsPrint(r) {
+			return r
+		}
+		return ' '
+	}, s)
+	if r := []rune(s); len(r) > maxAnswer {
+		return string(r[:maxAnswer]) + "…"
+	}
+	return s
 }

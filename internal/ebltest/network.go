@@ -25,8 +25,6 @@ import (
 	"eblnode/envelope"
 	"eblnode/identity"
 	"eblnode/node"
-
-	"github.com/gin-gonic/gin"
 )
 
 // A Network is a set of platforms that can reach each other.
@@ -44,10 +42,7 @@ func New(t testing.TB) *Network { return &Network{t: t} }
 
 // NewTLS makes an empty network whose nodes talk over mutually authenticated TLS on
 // loopback.
-func NewTLS(t testing.TB) *Network {
-	gin.SetMode(gin.TestMode) // or it lists every route of every node
-	return &Network{t: t, secure: true}
-}
+func NewTLS(t testing.TB) *Network { return &Network{t: t, secure: true} }
 
 // Intercept puts f between all nodes from now on: whoever dials gets what f returns, so
 // that a test can lose, delay or damage what passes. nil takes it away.

@@ -140,7 +140,6 @@ func hashVectors(g *generator) {
 		text(loose.seal(c, issue()).body().String()).ends(loose, shipper, "active"))
 }
 
-
 func (g *generator) quirkVectors(asSent string) {
 	c, b := g.key("carrier-1"), g.key("bank-1")
 	bl := billOf(asSent, asSent).seal(c, issue().with("isToOrder", "true"), tx("TRNS", carrier, ben, 1)).seal(b, tx("TRNS", bank, tess, 2))

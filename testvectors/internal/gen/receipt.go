@@ -72,6 +72,7 @@ func receiptVectors(g *generator) {
 	put("refuse-receipt-sender", "A4", "unknownKey", "signed by the sender itself", compact(g.key("carrier-1"), g.key("carrier-1").answerHeader(receiptType), hash))
 	put("refuse-receipt-changed", "A4", "badSignature", "the signature of another receipt", good[:strings.LastIndexByte(good, '.')+1]+strings.Split(compact(k, h, sum("another")), ".")[2])
 	put("refuse-receipt-compromised", "A4", "keyCompromised", "signed by a key that was stolen", compact(g.key("carrier-1"), g.key("carrier-1").answerHeader(receiptType), hash)).signer(carrier).trust("compromised")
+	put("receipt-window", "A1", "", "signed (iat) while the key might sign, read later", compact(g.key("carrier-1"), g.key("carrier-1").answerHeader(receiptType).with("iat", "1780302600"), hash)).signer(carrier).trust("window")
 	put("refuse-receipt-window", "A4", "badSignature", "signed (iat) after the key might sign", compact(g.key("carrier-1"), g.key("carrier-1").answerHeader(receiptType), hash)).signer(carrier).trust("window")
 }
 

@@ -216,6 +216,10 @@ func signatureVectors(g *generator) {
 	}{
 		{"es256-63-bytes", "one byte short", func(t string) []byte { return k.signBytes("ES256", t)[:63] }},
 		{"es256-65-bytes", "one byte long", func(t string) []byte { return append(k.signBytes("ES256", t), 0) }},
+		{"es256-zero-before-s", "one byte long, though both numbers are right", func(t string) []byte {
+			r, s := sign(t)
+			return append(joinRS(r, zero, 32)[:33], s.FillBytes(make([]byte, 32))...)
+		}},
 		{"es256-66-bytes", "each half one byte longer, the same numbers", func(t string) []byte { r, s := sign(t); return joinRS(r, s, 33) }},
 		{"es256-der", "ASN.1 in place of r and s", func(t string) []byte { r, s := sign(t); return must(asn1.Marshal(struct{ R, S *big.Int }{r, s})) }},
 		{"es256-r-zero", "r out of range", func(t string) []byte { _, s := sign(t); return joinRS(zero, s, 32) }},

@@ -1,0 +1,142 @@
+package eblnode_test
+
+import (
+	"io/fs"
+	"os"
+	"path/filepath"
+	"regexp"
+	"strings"
+	"testing"
+)
+
+var (
+	checkRow  = regexp.MustCompile(`(?m)^\| ([A-Z][0-9]+) \| (.*) \| (.*) \| (.*) \|$`)
+	codeSpan  = regexp.MustCompile("`([^`]+)`")
+	testFunc  = regexp.MustCompile(`(?m)^func ((?:Test|Fuzz)\w+)\(`)
+	errorRow  = regexp.MustCompile(`(?m)^\| (7\d\d\d|8\d\d\d) \| (.*?) \|`)
+	vectorRef = regexp.MustCompile(`^(canonical|signed|envelope|chain|receipt)/[a-z0-9-]+$`)
+)
+
+// TestEveryCheckIsShown walks the tables of checks in docs/PROTOCOL.md: each row must
+// name at least one test vector or test that exists.
+func TestEveryCheckIsShown(t *testing.T) {
+	text, err := os.ReadFile("docs/PROTOCOL.md")
+	if err != nil {
+		t.Fatal(err)
+	}
+	tests := testNames(t)
+	seen := map[string]bool{}
+	for _, row := range checkRow.FindAllStringSubmatch(string(text), -1) {
+		id, shown := row[1], row[4]
+		if seen[id] {
+			t.Errorf("%s is there twice", id)
+		}
+		seen[id] = true
+		refs := codeSpan.FindAllStringSubmatch(shown, -1)
+		if len(refs) == 0 {
+			t.Errorf("%s names no vector and no test", id)
+		}
+		for _, ref := range refs {
+			switch name := ref[1]; {
+			case vectorRef.MatchString(name):
+				if _, err := os.Stat(filepath.Join("testvectors", "testdata", name+".json")); err != nil {
+					t.Errorf("%s: there is no vector %s", id, name)
+				}
+			case !tests[name]:
+				t.Errorf("%s: there is no test %s", id, name)
+			}
+		}
+	}
+	if len(seen) < 90 {
+		t.Errorf("got %d checks, want 90 at least: is the table's form still what this test reads?", len(seen))
+	}
+	specs := vectorSpecs(t)
+	for id := range specs {
+		if !seen[id] {
+			t.Errorf("vectors name the check %s, which docs/PROTOCOL.md has not", id)
+		}
+	}
+}
+
+// testNames are all test functions of the tree.
+func testNames(t *testing.T) map[string]bool {
+	t.Helper()
+	names := map[string]bool{}
+	err := filepath.WalkDir(".", func(path string, d fs.DirEntry, err error) error {
+		if err != nil || !strings.HasSuffix(path, "_test.go") {
+			return err
+		}
+		text, err := os.ReadFile(path)
+		if err != nil {
+			return err
+		}
+		for _, m := range testFunc.FindAllStringSubmatch(string(text), -1) {
+			names[m[1]] = true
+		}
+		return nil
+	})
+	if err != nil {
+		t.Fatal(err)
+	}
+	return names
+}
+
+// vectorSpecs are the ids that vectors name.
+func vectorSpecs(t *testing.T) map[string]bool {
+	t.Helper()
+	spec := regexp.MustCompile(`(?m)^  "spec": "([^"]+)"`)
+	ids := map[string]bool{}
+	files, err := filepath.Glob("testvectors/testdata/*/*.json")
+	if err != nil {
+		t.Fatal(err)
+	}
+	for _, f := range files {
+		text, err := os.ReadFile(f)
+		if err != nil {
+			t.Fatal(err)
+		}
+		for _, m := range spec.FindAllStringSubmatch(string(text), -1) {
+			for _, id := range strings.Fields(strings.ReplaceAll(m[1], ",", " ")) {
+				ids[id] = true
+			}
+		}
+	}
+	return ids
+}
+
+// TestErrorCodesAreListed holds the closed list of the code against the one of the page.
+func TestErrorCodesAreListed(t *testing.T) {
+	page, err := os.ReadFile("docs/PROTOCOL.md")
+	if err != nil {
+		t.Fatal(err)
+	}
+	listed := map[string]bool{}
+	for _, row := range errorRow.FindAllStringSubmatch(string(page), -1) {
+		listed[row[1]] = true
+	}
+	source, err := os.ReadFile("node/errors.go")
+	if err != nil {
+		t.Fatal(err)
+	}
+	for _, m := range regexp.MustCompile(`(?m)^\t\w+\s+Code = (\d+)$`).FindAllStringSubmatch(string(source), -1) {
+		if !listed[m[1]] {
+			t.Errorf("the code %s is not in docs/PROTOCOL.md", m[1])
+		}
+		delete(listed, m[1])
+	}
+	for code := range listed {
+		t.Errorf("docs/PROTOCOL.md lists %s, which node/errors.go has not", code)
+	}
+	texts := regexp.MustCompile(`(?m)^\s*(?:Text\w+|\w+\s+(?:Law|Reason))\s+= "([A-Za-z/]+)"`)
+	for _, file := range []string{"node/errors.go", "chain/errors.go", "chain/state.go"} {
+		source, err := os.ReadFile(file)
+		if err != nil {
+			t.Fatal(err)
+		}
+		for _, m := range texts.FindAllStringSubmatch(string(source), -1) {
+			if !strings.Contains(string(page), m[1]) {
+				t.Errorf("%s has the text %q, which docs/PROTOCOL.md has not", file, m[1])
+			}
+		}
+	}
+}
