@@ -62,21 +62,31 @@ func (n *Node) Issue(ctx context.Context, user *User, o IssueOrder) (Moved, erro
 	}
 	remote := !n.isSelf(to.ID.Host)
 	first := o.To
+	var peer *identity.Platform
 	if remote {
-		if _, err := n.ready(ctx, to); err != nil {
+		if peer, err = n.ready(ctx, to); err != nil {
 			return Moved{}, err
 		}
 		first = quote(n.identifier(user.Local).String())
 	}
-	err = n.store.update(ctx, func(t *tx) error { return n.issueIn(t, user, draft, first, o.Comments) })
+	done := Moved{Document: draft.state.Document}
+	err = n.store.update(ctx, func(t *tx) error {
+		if err := n.issueIn(t, user, draft, first, o.Comments); err != nil || !remote {
+			return err
+		}
+		x, err := n.prepare(t, user, done.Document, MoveOrder{Instruction: envelope.Transfer, To: o.To, Comments: o.Comments}, peer)
+		if err == nil {
+			done.Transfer, done.State = x.id, Prepared
+		}
+		return err
+	})
 	if err != nil {
 		return Moved{}, orBusy(err)
 	}
-	done := Moved{Document: draft.state.Document}
-	if !remote {
-		return done, nil
+	if remote {
+		n.poke()
 	}
-	return n.Move(ctx, user, draft.state.Document, MoveOrder{Instruction: envelope.Transfer, To: o.To, Comments: o.Comments})
+	return done, nil
 }
 
 // draft checks a document and gives the bill that would be issued.
@@ -225,7 +235,11 @@ func (n *Node) addStep(t *tx, b *bill, steps []step, text []byte, at time.Time) 
 	if len(steps) > 0 {
 		st.Previous = envelope.HashOf([]byte(steps[len(steps)-1].jws))
 	}
-	jws, err := envelope.SignStep(st, n.cfg.Signer, t.now)
+	signer, err := n.signer(t.now)
+	if err != nil {
+		return err
+	}
+	jws, err := envelope.SignStep(st, signer, t.now)
 	if err != nil {
 		return err
 	}
@@ -397,7 +411,11 @@ func (n *Node) honourIn(t *tx, user *User, b *bill, o HonourOrder) (Moved, error
 		law, _ := errors.AsType[*chain.LawError](err)
 		return Moved{}, refuse(Conflict, "unlawful/"+string(law.Law), "%s", law.Detail)
 	}
-	jws, err := envelope.SignVerdict(v, n.cfg.Signer)
+	signer, err := n.signer(t.now)
+	if err != nil {
+		return Moved{}, err
+	}
+	jws, err := envelope.SignVerdict(v, signer)
 	if err != nil {
 		return Moved{}, err
 	}

@@ -404,7 +404,11 @@ func (in *incoming) accept(t *tx, b *bill, open *transfer) (Reply, func(), error
 	if err := t.addParty(b.id, b.state.Possessor.Local); err != nil {
 		return Reply{}, nil, err
 	}
-	receipt, err := envelope.SignReceipt(in.block.Last().Claimed, n.cfg.Signer, t.now)
+	signer, err := n.signer(t.now)
+	if err != nil {
+		return Reply{}, nil, err
+	}
+	receipt, err := envelope.SignReceipt(in.block.Last().Claimed, signer, t.now)
 	if err != nil {
 		return Reply{}, nil, err
 	}

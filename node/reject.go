@@ -42,10 +42,14 @@ func (in *incoming) reject(t *tx, e *Error) (Reply, func(), error) {
 		return Reply{}, nil, tooManyVerdicts()
 	}
 	hash, jwsSum := in.hash(), envelope.HashOf([]byte(in.block.Last().JWS.Raw))
+	signer, err := n.signer(t.now)
+	if err != nil {
+		return Reply{}, nil, err
+	}
 	jws, err := envelope.SignRejection(envelope.Rejection{
 		EnvelopeHash: hash, JWSSum: jwsSum, Sender: in.sender, Receiver: n.Domain(),
 		Code: code, Reason: e.Text, At: t.now,
-	}, n.cfg.Signer)
+	}, signer)
 	if err != nil {
 		return Reply{}, nil, err
 	}

@@ -88,7 +88,11 @@ func (n *Node) prepare(t *tx, user *User, document envelope.Hash, o MoveOrder, p
 	for _, s := range steps {
 		txs = append(txs, []byte(s.tx))
 	}
-	e, err := envelope.Seal(b.state.Document, previous, append(txs, text), n.cfg.Signer)
+	signer, err := n.signer(t.now)
+	if err != nil {
+		return nil, err
+	}
+	e, err := envelope.Seal(b.state.Document, previous, append(txs, text), signer)
 	if err != nil {
 		return nil, err
 	}

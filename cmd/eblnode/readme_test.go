@@ -40,7 +40,7 @@ func TestReadmeSession(t *testing.T) {
 	if beta == "" {
 		t.Fatal("README.md: the session transfers nothing to bank@localhost")
 	}
-	script, err := scriptOf(session)
+	script, files, err := scriptOf(session)
 	if err != nil {
 		t.Fatalf("README.md: %v", err)
 	}
@@ -67,7 +67,7 @@ wait beta
 ! exists alpha/run.json beta/run.json alpha/admin.sock beta/admin.sock
 `, regexp.QuoteMeta(beta))
 	file := filepath.Join(t.TempDir(), "readme.txtar")
-	if err := os.WriteFile(file, []byte(script), 0o600); err != nil {
+	if err := os.WriteFile(file, []byte(script+files), 0o600); err != nil {
 		t.Fatal(err)
 	}
 	runScripts(t, testscript.Params{Files: []string{file}})
@@ -83,10 +83,10 @@ var (
 	plainLine      = regexp.MustCompile(`^ebl[a-z]+ [^<>|&]+$`)
 )
 
-// scriptOf writes a shell session as a test script. A line of a shape that it does not
-// know is an error: what is not run is not tested.
-func scriptOf(session string) (string, error) {
-	var script, files strings.Builder
+// scriptOf writes a shell session as a test script, and the files for its end. A line of
+// a shape that it does not know is an error: what is not run is not tested.
+func scriptOf(session string) (commands, files string, err error) {
+	var script, archive strings.Builder
 	var nodes []string
 	for _, line := range strings.Split(session, "\n") {
 		switch m := []string(nil); {
@@ -98,7 +98,7 @@ func scriptOf(session string) (string, error) {
 			fmt.Fprintln(&script, "await", strings.Join(nodes, " "))
 		case match(&m, echoLine, line):
 			fmt.Fprintf(&script, "cp echo-%s %s\n", m[2], m[2])
-			fmt.Fprintf(&files, "-- echo-%s --\n%s\n", m[2], strings.Trim(m[1], "'"))
+			fmt.Fprintf(&archive, "-- echo-%s --\n%s\n", m[2], strings.Trim(m[1], "'"))
 		case match(&m, intoFileLine, line):
 			fmt.Fprintf(&script, "exec %s\ncp stdout %s\n", m[1], m[2])
 		case match(&m, backgroundLine, line):
@@ -109,13 +109,13 @@ func scriptOf(session string) (string, error) {
 		case plainLine.MatchString(line):
 			fmt.Fprintln(&script, "exec", line)
 		default:
-			return "", fmt.Errorf("the session has a line of a kind that this test cannot run: %s", line)
+			return "", "", fmt.Errorf("the session has a line of a kind that this test cannot run: %s", line)
 		}
 	}
 	if len(nodes) != 2 {
-		return "", fmt.Errorf("the session runs %d nodes, not 2", len(nodes))
+		return "", "", fmt.Errorf("the session runs %d nodes, not 2", len(nodes))
 	}
-	return script.String() + "\n" + files.String(), nil
+	return script.String(), archive.String(), nil
 }
 
 func match(m *[]string, pattern *regexp.Regexp, line string) bool {
@@ -126,7 +126,7 @@ func match(m *[]string, pattern *regexp.Regexp, line string) bool {
 // TestUnknownLineOfSessionIsAnError: a session cannot hide a line from its test.
 func TestUnknownLineOfSessionIsAnError(t *testing.T) {
 	for _, line := range []string{"curl http://localhost:8080", "eblnode list | tail", "eblnode list && rm -r alpha", "rm alpha.json", "sleep 1"} {
-		if script, err := scriptOf(line); err == nil {
+		if script, _, err := scriptOf(line); err == nil {
 			t.Errorf("%s: got the script %q, want an error", line, script)
 		}
 	}
