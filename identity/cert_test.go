@@ -170,10 +170,12 @@ func TestKeySizePolicyHoldsForBareKeys(t *testing.T) {
 		"nil RSA":           {(*rsa.PublicKey)(nil), RuleKeyType},
 		"nil EC":            {(*ecdsa.PublicKey)(nil), RuleKeyType},
 		"EC without curve":  {&ecdsa.PublicKey{}, RuleKeyType},
-		"off the curve":     {&ecdsa.PublicKey{Curve: elliptic.P256(), X: big.NewInt(1), Y: big.NewInt(1)}, RuleKeyType},
-		"infinity":          {&ecdsa.PublicKey{Curve: elliptic.P256(), X: new(big.Int), Y: new(big.Int)}, RuleKeyType},
-		"HMAC":              {[]byte("secret"), RuleKeyType},
-		"nothing":           {nil, RuleKeyType},
+		//lint:ignore SA1019 only the raw coordinates can hold what a hostile key says
+		"off the curve": {&ecdsa.PublicKey{Curve: elliptic.P256(), X: big.NewInt(1), Y: big.NewInt(1)}, RuleKeyType},
+		//lint:ignore SA1019 only the raw coordinates can hold what a hostile key says
+		"infinity": {&ecdsa.PublicKey{Curve: elliptic.P256(), X: new(big.Int), Y: new(big.Int)}, RuleKeyType},
+		"HMAC":     {[]byte("secret"), RuleKeyType},
+		"nothing":  {nil, RuleKeyType},
 	} {
 		if got := rule(checkPublic(c.pub)); got != c.want {
 			t.Errorf("%s: got %s, want %s", name, got, c.want)

@@ -152,15 +152,17 @@ func (a *app) peerShow() *cobra.Command {
 		Use: "show DOMAIN", Short: "Print a peer's trust entry", Args: cobra.ExactArgs(1),
 		RunE: func(c *cobra.Command, args []string) error {
 			return a.withAdmin(c, func(r *remote) error {
-				text, err := r.raw(c.Context(), http.MethodGet, "/admin/v1/peers/"+url.PathEscape(args[0]), nil)
+				var out struct {
+					Entry json.RawMessage `json:"entry"`
+				}
+				if err := r.call(c.Context(), http.MethodGet, "/admin/v1/peers/"+url.PathEscape(args[0]), nil, &out); err != nil {
+					return err
+				}
+				ps, err := identity.ParseTrust(out.Entry)
 				if err != nil {
 					return err
 				}
-				ps, err := identity.ParseTrust(text)
-				if err != nil {
-					return err
-				}
-				text, err = ps[0].JSON()
+				text, err := ps[0].JSON()
 				if err != nil {
 					return err
 				}
