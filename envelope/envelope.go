@@ -138,14 +138,9 @@ func parse(body []byte, limits Limits) (*Transferblock, *FormatError) {
 	if err := decode(body, &w, limits.Depth); err != nil {
 		return nil, err
 	}
-	field, list := chainField, w.Chain
-	switch {
-	case present(w.Chain) && present(w.OldChain):
-		return nil, malformed("$."+oldChainField, "both spellings of endorsementChain are there")
-	case present(w.OldChain):
-		field, list = oldChainField, w.OldChain
-	case !present(w.Chain):
-		return nil, malformed("$."+chainField, "missing")
+	field, list, err := chainOf(w.Chain, w.OldChain)
+	if err != nil {
+		return nil, err
 	}
 	b := &Transferblock{}
 	if err := b.parseDocument(w.Document); err != nil {
@@ -359,17 +354,12 @@ func parseTransaction(data []byte) (Transaction, *FormatError) {
 	if err := reread(data, &w); err != nil {
 		return Transaction{}, err
 	}
-	if w.Instruction != nil && w.Action != nil {
-		return Transaction{}, malformed("$.action", "instruction and its alias action are both there")
-	}
-	if w.Instruction == nil {
-		w.Instruction = w.Action
+	instruction, ferr := instructionOf(w.Instruction, w.Action)
+	if ferr != nil {
+		return Transaction{}, ferr
 	}
 	var tx Transaction
-	if w.Instruction == nil {
-		return Transaction{}, malformed("$.instruction", "missing")
-	}
-	switch tx.Instruction = Instruction(*w.Instruction); tx.Instruction {
+	switch tx.Instruction = Instruction(*instruction); tx.Instruction {
 	case Issue, Transfer, Surrender, Amend, SwitchToPaper:
 	default:
 		return Transaction{}, malformed("$.instruction", "not one of ISSU, TRNS, SURR, AMND, SW2P")
@@ -396,7 +386,6 @@ func parseTransaction(data []byte) (Transaction, *FormatError) {
 	if tx.PlatformHost, err = identity.ParsePlatformHost(*w.PlatformHost); err != nil {
 		return Transaction{}, malformed("$.platformHost", "not https://host[:port][/…] or host[:port]")
 	}
-	var ferr *FormatError
 	if tx.Transferee, ferr = parseTransferee(w.Transferee); ferr != nil {
 		return Transaction{}, ferr.under("$.transferee")
 	}
@@ -456,10 +445,7 @@ func parseTransferee(v jsontext.Value) (identity.Party, *FormatError) {
 	}
 	p.Name, p.TaxReference1, p.TaxReference2 = deref(w.Name), deref(w.Tax1), deref(w.Tax2)
 	for _, c := range w.Codes {
-		provider := deref(c.Provider)
-		if provider == "" {
-			provider = deref(c.Agency)
-		}
+		provider := providerOf(c.Provider, c.Agency)
 		// A code without its list says nothing that could be compared.
 		if provider != "" && deref(c.Code) != "" {
 			p.Codes = append(p.Codes, identity.IdentifyingCode{Provider: provider, Code: deref(c.Code), List: deref(c.List)})

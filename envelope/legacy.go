@@ -5,6 +5,8 @@ import (
 	"encoding/json"
 	"strconv"
 	"time"
+
+	"github.com/go-json-experiment/json/jsontext"
 )
 
 // This file holds every old reading of the 2022 text that we still take, so that
@@ -16,6 +18,40 @@ const (
 	chainField    = "endorsementChain"
 	oldChainField = "endorcementChain" // the spelling of the 2022 prose and its examples
 )
+
+// chainOf is the chain under whichever of its two names it came, and that name.
+func chainOf(now, old jsontext.Value) (field string, list jsontext.Value, err *FormatError) {
+	switch {
+	case present(now) && present(old):
+		return "", nil, malformed("$."+oldChainField, "both spellings of endorsementChain are there")
+	case present(old):
+		return oldChainField, old, nil
+	case !present(now):
+		return "", nil, malformed("$."+chainField, "missing")
+	}
+	return chainField, now, nil
+}
+
+// instructionOf is the instruction of a transaction, which some write as action.
+func instructionOf(instruction, action *string) (*string, *FormatError) {
+	switch {
+	case instruction != nil && action != nil:
+		return nil, malformed("$.action", "instruction and its alias action are both there")
+	case instruction != nil:
+		return instruction, nil
+	case action != nil:
+		return action, nil
+	}
+	return nil, malformed("$.instruction", "missing")
+}
+
+// providerOf is whose code an identifying code is; the older Party named an agency.
+func providerOf(provider, agency *string) string {
+	if deref(provider) != "" {
+		return *provider
+	}
+	return deref(agency)
+}
 
 // Quirk values of a trust entry. A quirk replaces the normal reading for one
 // platform; nothing is guessed from the message.
