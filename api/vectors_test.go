@@ -1,7 +1,6 @@
 package api_test
 
 import (
-	"bytes"
 	"crypto/tls"
 	"crypto/x509"
 	"database/sql"
@@ -107,11 +106,19 @@ func newWire(t *testing.T, trustName string) *wire {
 	if w.trust, err = identity.NewTrust(ps...); err != nil {
 		t.Fatal(err)
 	}
-	if w.db, err = sql.Open("sqlite", "file:"+filepath.Join(w.receiver.Dir, node.DatabaseFile)+"?_busy_timeout=5000"); err != nil {
+	w.db = database(t, w.receiver)
+	return w
+}
+
+// database is the platform's database, beside its node.
+func database(t *testing.T, p *ebltest.Platform) *sql.DB {
+	t.Helper()
+	db, err := sql.Open("sqlite", "file:"+filepath.Join(p.Dir, node.DatabaseFile)+"?_busy_timeout=5000")
+	if err != nil {
 		t.Fatal(err)
 	}
-	t.Cleanup(func() { _ = w.db.Close() })
-	return w
+	t.Cleanup(func() { _ = db.Close() })
+	return db
 }
 
 // sender is who sends the block: the vector's, else the platform that signed the newest
@@ -159,9 +166,9 @@ func (w *wire) send(t *testing.T, v *testvectors.Vector) bool {
 	if _, err := w.db.ExecContext(t.Context(), "DELETE FROM rejections"); err != nil {
 		t.Fatal(err)
 	}
-	before := w.dump(t)
+	before := dump(t, w.db)
 	c := do(t, w.clients[sender], call{method: http.MethodPut, url: "https://" + w.receiver.Addr + "/v1/transferblocks", body: body})
-	after := w.dump(t)
+	after := dump(t, w.db)
 	w.check(t, v, sender, body, c)
 	var want []string
 	if signed(v) {
@@ -223,39 +230,47 @@ func (w *wire) check(t *testing.T, v *testvectors.Vector, sender identity.Host, 
 	}
 }
 
-// dump is every row of every table of the node.
-func (w *wire) dump(t *testing.T) []string {
+// dump is every row of every table of a node but the library's own.
+func dump(t *testing.T, db *sql.DB) []string {
 	t.Helper()
 	var lines []string
-	for _, table := range []string{"node", "peers", "users", "bills", "entries", "steps", "parties", "receipts", "rejections",
-		"branches", "transfers", "verdicts", "verdict_polls", "evidence_keys", "audit"} {
-		rows, err := w.db.QueryContext(t.Context(), "SELECT * FROM "+table)
-		if err != nil {
+	for _, name := range query(t, db, "SELECT name FROM sqlite_master WHERE type = 'table' AND name NOT LIKE 'goose%' AND name NOT LIKE 'sqlite%' ORDER BY name") {
+		for _, row := range query(t, db, "SELECT * FROM "+name) {
+			lines = append(lines, name+":"+row)
+		}
+	}
+	return lines
+}
+
+// query is one text a row.
+func query(t *testing.T, db *sql.DB, text string) []string {
+	t.Helper()
+	rows, err := db.QueryContext(t.Context(), text)
+	if err != nil {
+		t.Fatal(err)
+	}
+	defer rows.Close()
+	columns, err := rows.Columns()
+	if err != nil {
+		t.Fatal(err)
+	}
+	var lines []string
+	for rows.Next() {
+		values := make([]any, len(columns))
+		for i := range values {
+			values[i] = new(any)
+		}
+		if err := rows.Scan(values...); err != nil {
 			t.Fatal(err)
 		}
-		columns, err := rows.Columns()
-		if err != nil {
-			t.Fatal(err)
+		var fields []string
+		for _, value := range values {
+			fields = append(fields, fmt.Sprint(*value.(*any)))
 		}
-		for rows.Next() {
-			values := make([]any, len(columns))
-			for i := range values {
-				values[i] = new(any)
-			}
-			if err := rows.Scan(values...); err != nil {
-				t.Fatal(err)
-			}
-			var line bytes.Buffer
-			fmt.Fprintf(&line, "%s:", table)
-			for _, value := range values {
-				fmt.Fprintf(&line, " %v", *value.(*any))
-			}
-			lines = append(lines, line.String())
-		}
-		if err := rows.Err(); err != nil {
-			t.Fatal(err)
-		}
-		_ = rows.Close()
+		lines = append(lines, strings.Join(fields, " "))
+	}
+	if err := rows.Err(); err != nil {
+		t.Fatal(err)
 	}
 	return lines
 }

@@ -1,0 +1,83 @@
+package api_test
+
+import (
+	"bytes"
+	"net/http"
+	"slices"
+	"strings"
+	"testing"
+
+	"eblnode/api"
+	"eblnode/internal/ebltest"
+	"eblnode/node"
+)
+
+// TestRefusedRequestsChangeNothing sends what the listeners refuse before the node sees
+// it, and orders that it refuses: status, code, text, unsigned, and every row of the
+// database as before.
+func TestRefusedRequestsChangeNothing(t *testing.T) {
+	w := ebltest.NewTLS(t)
+	carrier := w.Platform("carrier.example")
+	bank := w.Platform("bank.example")
+	desk, other, auditor := bank.User("desk"), bank.User("other"), bank.User("auditor", node.AuditorRole)
+	held := bank.Issue(desk.ID).String()
+	good, _ := carrier.Offer(desk.ID)
+	unknown := strings.Repeat("ab", 32)
+	db := database(t, bank)
+	peer := "https://" + bank.Addr
+	client := tlsClient(t, carrier)
+	users := newLocal(t, bank, api.Options{})
+	order := func(u *ebltest.User, path, body string) call {
+		h := http.Header{}
+		if u != nil {
+			h.Set("Authorization", "Bearer "+u.Token)
+		}
+		return call{method: http.MethodPost, url: users.url + "/api/v1" + path, header: h, body: []byte(body)}
+	}
+	for name, c := range map[string]struct {
+		call   call
+		status int
+		code   node.Code
+		text   string
+	}{
+		"POST":                    {call{method: http.MethodPost, url: peer + "/v1/transferblocks", body: good}, 405, node.BadMethod, "methodNotAllowed"},
+		"another path":            {call{method: http.MethodPut, url: peer + "/v1/transferblocks/", body: good}, 404, node.NotFound, "notFound"},
+		"an API version to come":  {call{method: http.MethodPut, url: peer + "/v1/transferblocks", body: good, header: http.Header{"Api-Version": {"2"}}}, 400, node.BadAPIVersion, "unsupportedApiVersion"},
+		"text":                    {call{method: http.MethodPut, url: peer + "/v1/transferblocks", body: good, header: http.Header{"Content-Type": {"text/plain"}}}, 415, node.BadMediaType, "unsupportedMediaType"},
+		"UTF-16":                  {call{method: http.MethodPut, url: peer + "/v1/transferblocks", body: good, header: http.Header{"Content-Type": {"application/json; charset=utf-16"}}}, 415, node.BadMediaType, "unsupportedMediaType"},
+		"compressed":              {call{method: http.MethodPut, url: peer + "/v1/transferblocks", body: good, header: http.Header{"Content-Encoding": {"gzip"}}}, 415, node.BadMediaType, "unsupportedMediaType"},
+		"too large":               {call{method: http.MethodPut, url: peer + "/v1/transferblocks", body: bytes.Repeat([]byte(" "), 8<<20+1)}, 413, node.TooLarge, "tooLarge"},
+		"empty":                   {call{method: http.MethodPut, url: peer + "/v1/transferblocks", body: []byte{}}, 400, node.Malformed, "malformed"},
+		"verdict on nothing":      {call{method: http.MethodGet, url: peer + "/v1/transferblocks/" + unknown + "/verdict"}, 404, node.NotFound, "notFound"},
+		"verdict, no part in it":  {call{method: http.MethodGet, url: peer + "/v1/transferblocks/" + held + "/verdict"}, 403, node.Forbidden, "forbidden"},
+		"verdict, no hash":        {call{method: http.MethodGet, url: peer + "/v1/transferblocks/ABC/verdict"}, 400, node.Malformed, "malformed"},
+		"no token":                {order(nil, "/ebls/"+held+"/transfer", `{"to":"other@bank.example"}`), 401, node.Unauthorized, "tokenRequired"},
+		"another user's bill":     {order(other, "/ebls/"+held+"/transfer", `{"to":"other@bank.example"}`), 404, node.NotFound, "notFound"},
+		"an auditor's order":      {order(auditor, "/ebls/"+held+"/transfer", `{"to":"other@bank.example"}`), 403, node.Forbidden, "forbidden"},
+		"a member more":           {order(desk, "/ebls/"+held+"/transfer", `{"to":"other@bank.example","control":"held"}`), 400, node.Malformed, "malformed"},
+		"a member twice":          {order(desk, "/ebls/"+held+"/transfer", `{"to":"other@bank.example","to":"desk@bank.example"}`), 400, node.Malformed, "malformed"},
+		"to nobody":               {order(desk, "/ebls/"+held+"/transfer", `{"to":"nobody@bank.example"}`), 422, node.NotPossible, "transfereeNotAccepted"},
+		"to oneself":              {order(desk, "/ebls/"+held+"/transfer", `{"to":"desk@bank.example"}`), 409, node.Conflict, "unlawful/samePossessor"},
+		"to a stranger":           {order(desk, "/ebls/"+held+"/transfer", `{"to":"x@stranger.example"}`), 422, node.NotPossible, "platformNotTrusted"},
+		"honoured by a holder":    {order(desk, "/ebls/"+held+"/honour", `{}`), 403, node.Forbidden, "forbidden"},
+		"declined without return": {order(desk, "/ebls/"+held+"/decline", `{}`), 409, node.Conflict, "unlawful/nothingToHonour"},
+		"issued by a holder":      {order(desk, "/ebls", `{"document":{"isToOrder":true},"to":"desk@bank.example"}`), 403, node.Forbidden, "forbidden"},
+	} {
+		before := dump(t, db)
+		via := client
+		if strings.HasPrefix(c.call.url, users.url) {
+			via = http.DefaultClient
+		}
+		got := do(t, via, c.call)
+		e := got.errorResponse(t)
+		if got.status != c.status || e.Errors[0].Code != int(c.code) || e.Errors[0].Text != c.text {
+			t.Errorf("%s: got %d %d %s, want %d %d %s", name, got.status, e.Errors[0].Code, e.Errors[0].Text, c.status, c.code, c.text)
+		}
+		if e.Rejection != "" {
+			t.Errorf("%s: the answer is signed", name)
+		}
+		if after := dump(t, db); !slices.Equal(before, after) {
+			t.Errorf("%s: the database changed", name)
+		}
+	}
+}
