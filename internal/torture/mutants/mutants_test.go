@@ -1,0 +1,89 @@
+package mutants
+
+import (
+	"regexp"
+	"strings"
+	"testing"
+)
+
+// TestEveryMutantApplies: a rule that a mutant breaks is still where it was.
+func TestEveryMutantApplies(t *testing.T) {
+	root, err := Root(t.Context())
+	if err != nil {
+		t.Fatal(err)
+	}
+	all, err := All()
+	if err != nil {
+		t.Fatal(err)
+	}
+	if len(all) < 10 {
+		t.Errorf("got %d mutants, want at least 10", len(all))
+	}
+	for _, m := range all {
+		if _, err := m.Apply(root); err != nil {
+			t.Error(err)
+		}
+	}
+}
+
+// TestMutantsThatAreNotCaught: one that no longer applies is broken, one that nothing
+// notices survives; neither
+// may pass for caught.
+func TestMutantsThatAreNotCaught(t *testing.T) {
+	root, err := Root(t.Context())
+	if err != nil {
+		t.Fatal(err)
+	}
+	for name, c := range map[string]struct {
+		text string
+		want Outcome
+	}{
+		"no longer applies": {"== why\nx\n== gate test ./chain ^TestCompare$\n== file chain/compare.go\n== old\nnobody wrote this\n== new\nx\n", Broken},
+		"does not compile":  {"== why\nx\n== gate test ./chain ^TestCompare$\n== file chain/compare.go\n== old\npackage chain\n== new\npackage chain\nvar x int = \"\"\n", Broken},
+		"changes nothing":   {"== why\nx\n== gate test ./chain ^TestCompare$\n== file chain/compare.go\n== old\npackage chain\n== new\npackage chain // changed\n", Survived},
+		"no such test":      {"== why\nx\n== gate test ./chain ^TestNobodyWrote$\n== file chain/compare.go\n== old\npackage chain\n== new\npackage chain // changed\n", Broken},
+	} {
+		t.Run(name, func(t *testing.T) {
+			m, err := parse(c.text)
+			if err != nil {
+				t.Fatal(err)
+			}
+			m.Name = strings.ReplaceAll(name, " ", "-")
+			r := runner{Options: Options{Root: root}, dir: t.TempDir()}
+			if got, detail := r.run(t.Context(), m); got != c.want {
+				t.Errorf("got %s (%s), want %s", got, detail, c.want)
+			}
+		})
+	}
+}
+
+func TestOneMutantIsCaught(t *testing.T) {
+	root, err := Root(t.Context())
+	if err != nil {
+		t.Fatal(err)
+	}
+	s, err := Run(t.Context(), Options{Root: root, Only: regexp.MustCompile("^link-unchecked$")})
+	if err != nil || !s.OK() || s.Caught != 1 {
+		t.Errorf("got %+v and %v, want it caught", s, err)
+	}
+}
+
+func TestParseRefusals(t *testing.T) {
+	good := "== why\nx\n== gate test ./chain ^T$\n== file a.go\n== old\na\n== new\nb\n"
+	if _, err := parse(good); err != nil {
+		t.Fatal(err)
+	}
+	for name, text := range map[string]string{
+		"no why":      strings.Replace(good, "== why\nx\n", "", 1),
+		"no gate":     strings.Replace(good, "== gate test ./chain ^T$\n", "", 1),
+		"other gate":  strings.Replace(good, "gate test", "gate toast", 1),
+		"no file":     strings.Replace(good, "== file a.go\n", "", 1),
+		"no old text": strings.Replace(good, "\na\n", "\n", 1),
+		"no change":   strings.Replace(good, "\nb\n", "\na\n", 1),
+		"other words": good + "== hello\n",
+	} {
+		if _, err := parse(text); err == nil {
+			t.Errorf("%s: it was read", name)
+		}
+	}
+}
