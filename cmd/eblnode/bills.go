@@ -2,11 +2,13 @@ package main
 
 import (
 	"encoding/json"
+	"errors"
 	"fmt"
 	"io"
 	"net/http"
 	"net/url"
 	"os"
+	"strconv"
 	"strings"
 
 	"eblnode/api"
@@ -18,10 +20,10 @@ import (
 func (a *app) userCommands() []*cobra.Command {
 	list := []*cobra.Command{
 		a.issueCommand(),
-		a.moveCommand("transfer", "Give a bill to another party", "transfer", true, "endorse"),
-		a.moveCommand("surrender", "Return a bill to its issuer, against the cargo", "surrender", false),
-		a.moveCommand("amend", "Return a bill to its issuer for an amendment", "amend", false),
-		a.moveCommand("switch-to-paper", "Return a bill to its issuer for a paper one", "switch-to-paper", false),
+		a.moveCommand("transfer", "Give a bill to another party", true, "endorse"),
+		a.moveCommand("surrender", "Return a bill to its issuer, against the cargo", false),
+		a.moveCommand("amend", "Return a bill to its issuer for an amendment", false),
+		a.moveCommand("switch-to-paper", "Return a bill to its issuer for a paper one", false),
 		a.honourCommand(), a.declineCommand(), a.listCommand(), a.showCommand(),
 	}
 	for _, c := range list {
@@ -32,8 +34,9 @@ func (a *app) userCommands() []*cobra.Command {
 }
 
 func (a *app) issueCommand() *cobra.Command {
-	var to, comments string
+	var to string
 	var toOrder bool
+	var o orderFlags
 	c := &cobra.Command{
 		Use: "issue DOCUMENT --to PARTY", Short: "Issue a bill (role issuer)", Args: cobra.ExactArgs(1),
 		Long: `Issue a bill: DOCUMENT is a file with the transport document, a JSON object. PARTY, who
@@ -52,25 +55,45 @@ then on is the hash that is printed.`,
 			if err != nil {
 				return err
 			}
-			in := map[string]any{"document": json.RawMessage(document), "to": party, "comments": comments}
+			in := map[string]any{"document": json.RawMessage(document), "to": party}
 			if c.Flags().Changed("to-order") {
 				in["isToOrder"] = toOrder
 			}
-			return a.order(c, "/api/v1/ebls", in)
+			return a.order(c, "/api/v1/ebls", in, o)
 		},
 	}
+	o.add(c)
 	c.Flags().StringVar(&to, "to", "", "who controls it first: localid@domain, or @FILE with a Party (needed)")
-	c.Flags().StringVar(&comments, "comments", "", "a text for that party, 255 characters at most")
 	c.Flags().BoolVar(&toOrder, "to-order", false, "the bill is to order; needed where the document does not say isToOrder")
 	return c
 }
 
-func (a *app) moveCommand(use, short, path string, needsTo bool, aliases ...string) *cobra.Command {
-	var to, comments string
+// orderFlags are the flags of every order.
+type orderFlags struct {
+	comments string
+	wait     int
+}
+
+func (o *orderFlags) add(c *cobra.Command) {
+	c.Flags().StringVar(&o.comments, "comments", "", "a text for who gets it, 255 characters at most")
+	c.Flags().IntVar(&o.wait, "wait", 10, "seconds to wait for the other platform's signed answer, 60 at most")
+}
+
+// moveHelp says what the exit code of an order means: a script must not take a transfer
+// in doubt for one that is done.
+const moveHelp = `
+Exit code 0: it is done; where it went to another platform, that one's signed receipt is
+here. 1: it was refused, and the bill is where it was. 3: there is no signed answer yet;
+the bill is locked, and the same bytes are sent again until there is one. Look at it with:
+eblnode show HASH`
+
+func (a *app) moveCommand(use, short string, needsTo bool, aliases ...string) *cobra.Command {
+	var to string
+	var o orderFlags
 	c := &cobra.Command{
-		Use: use + " HASH", Aliases: aliases, Short: short, Args: cobra.ExactArgs(1),
+		Use: use + " HASH", Aliases: aliases, Short: short, Args: cobra.ExactArgs(1), Long: short + ".\n" + moveHelp,
 		RunE: func(c *cobra.Command, args []string) error {
-			in := map[string]any{"comments": comments}
+			in := map[string]any{}
 			if to != "" {
 				party, err := a.party(to)
 				if err != nil {
@@ -80,28 +103,29 @@ func (a *app) moveCommand(use, short, path string, needsTo bool, aliases ...stri
 			} else if needsTo {
 				return usage("--to is needed: who gets the bill?")
 			}
-			return a.order(c, "/api/v1/ebls/"+url.PathEscape(args[0])+"/"+path, in)
+			return a.order(c, billPath(args[0])+"/"+use, in, o)
 		},
 	}
+	o.add(c)
 	what := "the issuer: localid@domain; may be left out on the platform that issued the bill"
 	if needsTo {
 		c.Use += " --to PARTY"
 		what = "who gets it: localid@domain, or @FILE with a Party (needed)"
 	}
 	c.Flags().StringVar(&to, "to", "", what)
-	c.Flags().StringVar(&comments, "comments", "", "a text for that party, 255 characters at most")
 	return c
 }
 
 func (a *app) honourCommand() *cobra.Command {
-	var replacement, comments string
+	var replacement string
+	var o orderFlags
 	c := &cobra.Command{
 		Use: "honour HASH", Short: "Say yes to a returned bill: it is void then", Args: cobra.ExactArgs(1),
 		Long: `Say yes to a returned bill, as the user that issued it. The verdict is signed and final:
 the bill is void. For an amendment, --replacement is the new document; it is issued in the
 same step.`,
 		RunE: func(c *cobra.Command, args []string) error {
-			in := map[string]any{"comments": comments}
+			in := map[string]any{}
 			if replacement != "" {
 				document, err := a.readArg(replacement)
 				if err != nil {
@@ -112,23 +136,24 @@ same step.`,
 				}
 				in["replacement"] = json.RawMessage(document)
 			}
-			return a.order(c, "/api/v1/ebls/"+url.PathEscape(args[0])+"/honour", in)
+			return a.order(c, billPath(args[0])+"/honour", in, o)
 		},
 	}
+	o.add(c)
 	c.Flags().StringVar(&replacement, "replacement", "", "file with the document that replaces an amended bill")
-	c.Flags().StringVar(&comments, "comments", "", "a text for who gets the replacement")
 	return c
 }
 
 func (a *app) declineCommand() *cobra.Command {
-	var comments string
+	var o orderFlags
 	c := &cobra.Command{
 		Use: "decline HASH", Short: "Say no to a returned bill: it goes back", Args: cobra.ExactArgs(1),
+		Long: "Say no to a returned bill, as the user that issued it: it goes back to who returned it.\nSay why with --comments.\n" + moveHelp,
 		RunE: func(c *cobra.Command, args []string) error {
-			return a.order(c, "/api/v1/ebls/"+url.PathEscape(args[0])+"/decline", map[string]any{"comments": comments})
+			return a.order(c, billPath(args[0])+"/decline", map[string]any{}, o)
 		},
 	}
-	c.Flags().StringVar(&comments, "comments", "", "why, 255 characters at most")
+	o.add(c)
 	return c
 }
 
@@ -151,36 +176,47 @@ func (a *app) party(s string) (json.RawMessage, error) {
 	return text, nil
 }
 
+// billPath is the path of a bill on the local listener.
+func billPath(hash string) string { return "/api/v1/ebls/" + url.PathEscape(hash) }
+
 // order gives an order and prints what came of it.
-func (a *app) order(c *cobra.Command, path string, in any) error {
+func (a *app) order(c *cobra.Command, path string, in map[string]any, o orderFlags) error {
+	if o.wait < 0 || o.wait > 60 {
+		return usage("--wait %d: from 0 to 60 seconds", o.wait)
+	}
+	in["comments"] = o.comments
 	r, err := a.local()
 	if err != nil {
 		return err
 	}
 	var out api.OperationView
-	text, err := r.raw(c.Context(), http.MethodPost, path, in)
+	text, err := r.raw(c.Context(), http.MethodPost, path+"?wait="+strconv.Itoa(o.wait), in)
 	if err != nil {
 		return err
 	}
 	if err := json.Unmarshal(text, &out); err != nil {
 		return err
 	}
-	return a.print(json.RawMessage(text), func(w io.Writer) {
+	x := out.Transfer
+	open := x != nil && x.State != "accepted"
+	err = a.print(json.RawMessage(text), func(w io.Writer) {
 		b := out.Bill
 		fmt.Fprintln(w, b.DocumentHash)
-		if x := out.Transfer; x != nil {
-			switch {
-			case x.State == "accepted":
-				fmt.Fprintf(w, "accepted by %s; receipt %s…\n", x.Peer, clip(x.Verdict, 40))
-			default:
-				fmt.Fprintf(w, "transfer %s to %s is %s: %s\n", x.ID, x.Peer, x.State, plain(b.Reason))
-			}
+		switch {
+		case open:
+			fmt.Fprintf(w, "transfer %s to %s has no signed answer yet (%s); look again with: eblnode show %s\n", x.ID, x.Peer, x.State, b.DocumentHash)
+		case x != nil:
+			fmt.Fprintf(w, "accepted by %s; receipt %s…\n", x.Peer, clip(x.Verdict, 40))
 		}
 		if out.ReplacedBy != "" {
 			fmt.Fprintf(w, "replaced by %s\n", out.ReplacedBy)
 		}
 		fmt.Fprintln(w, standing(&b))
 	})
+	if err == nil && open {
+		return &exitError{3, errors.New("")} // said above
+	}
+	return err
 }
 
 func clip(s string, n int) string {
@@ -195,11 +231,11 @@ func standing(b *api.BillView) string {
 	switch b.Control {
 	case "held":
 		if b.ReturnedBy != "" {
-			return fmt.Sprintf("%s is in control; returned by %s (%s)", b.Possessor, b.ReturnedBy, b.Status)
+			return fmt.Sprintf("%s is in control; returned by %s (%s)", plain(b.Possessor), plain(b.ReturnedBy), b.Status)
 		}
-		return b.Possessor + " is in control"
+		return plain(b.Possessor) + " is in control"
 	case "away":
-		return b.Possessor + " is in control, on another platform"
+		return plain(b.Possessor) + " is in control, on another platform"
 	case "void":
 		return "the bill is void; its carrier honoured the return"
 	}
@@ -215,7 +251,7 @@ func (a *app) listCommand() *cobra.Command {
 			if err != nil {
 				return err
 			}
-			var list api.BillList
+			list := api.BillList{Bills: []api.BillView{}}
 			cursor := ""
 			for {
 				var page api.BillList
@@ -252,11 +288,14 @@ func (a *app) showCommand() *cobra.Command {
 		Long: `Show a bill. --chain prints its transferblock, which eblverify reads; --document the
 transport document.`,
 		RunE: func(c *cobra.Command, args []string) error {
+			if chain && document {
+				return usage("--chain and --document exclude each other")
+			}
 			r, err := a.local()
 			if err != nil {
 				return err
 			}
-			path := "/api/v1/ebls/" + url.PathEscape(args[0])
+			path := billPath(args[0])
 			if chain || document {
 				part := "/chain"
 				if document {
@@ -278,7 +317,6 @@ transport document.`,
 	}
 	c.Flags().BoolVar(&chain, "chain", false, "print the transferblock")
 	c.Flags().BoolVar(&document, "document", false, "print the transport document")
-	c.MarkFlagsMutuallyExclusive("chain", "document")
 	return c
 }
 
@@ -294,7 +332,9 @@ func showBill(w io.Writer, b *api.BillView) {
 		line("status", b.Status)
 		line("possessor", b.Possessor)
 		line("title", b.Possessor)
-		line("control", standing(b))
+		if b.Control != "" {
+			fmt.Fprintf(t, "control\t%s\n", standing(b)) // plain already
+		}
 		line("returned by", b.ReturnedBy)
 		line("issued by", strings.TrimSpace(b.Issuer+" "+b.IssuingPlatform))
 		line("head", b.Head)

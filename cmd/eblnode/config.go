@@ -80,6 +80,11 @@ func loadConfig(dir string) (*config, error) {
 	if err != nil {
 		return nil, err
 	}
+	return parseConfig(path, text)
+}
+
+// parseConfig reads what is, or will be, in the file at path.
+func parseConfig(path string, text []byte) (*config, error) {
 	c := &config{}
 	if err := yaml.NewDecoder(bytes.NewReader(text), yaml.Strict()).Decode(c); err != nil {
 		return nil, usage("reading %s:\n%s", path, yaml.FormatError(err, false, true))
@@ -163,12 +168,12 @@ func (c *config) check() error {
 	if len(c.Carriers) > 0 && !c.Issuer {
 		return errors.New("carriers: only a platform with issuer: true has carriers")
 	}
-	for name, addr := range map[string]string{"listen.peer": c.Listen.Peer, "listen.local": c.Listen.Local, "listen.public": c.Listen.Public} {
-		if addr == "" {
+	for _, l := range [][2]string{{"listen.peer", c.Listen.Peer}, {"listen.local", c.Listen.Local}, {"listen.public", c.Listen.Public}} {
+		if l[1] == "" {
 			continue
 		}
-		if _, _, err := net.SplitHostPort(addr); err != nil {
-			return fmt.Errorf("%s: %q is not host:port", name, addr)
+		if _, _, err := net.SplitHostPort(l[1]); err != nil {
+			return fmt.Errorf("%s: %q is not host:port", l[0], l[1])
 		}
 	}
 	if c.Listen.Peer == "" || c.Listen.Local == "" {

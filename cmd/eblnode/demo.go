@@ -1,6 +1,7 @@
 package main
 
 import (
+	"errors"
 	"os"
 	"time"
 
@@ -29,6 +30,9 @@ code is 0 only if each step and each attack ended as it must.
 			ok, err := demo.Run(c.Context(), demo.Options{Binary: binary, Dir: dir, Keep: keep, JSON: a.json, Out: a.out, Colour: isTerminal(a.out), Now: time.Now})
 			if err != nil {
 				return err
+			}
+			if !ok && a.json {
+				return &exitError{1, errors.New("")} // it is in the JSON
 			}
 			if !ok {
 				return refused("the demonstration did not end as it must")

@@ -7,6 +7,7 @@ import (
 	"fmt"
 	"io"
 	"net"
+	"net/http"
 	"os"
 	"path/filepath"
 	"time"
@@ -133,15 +134,19 @@ func examineClock(dir string, now time.Time) finding {
 }
 
 func examineListeners(ctx context.Context, dir string, c *config) (list []finding) {
-	if _, err := readRunFile(dir); err == nil {
-		if err := pingAdmin(ctx, dir); err == nil {
-			return []finding{{"listeners", "ok", "the node is running", ""}}
+	if r, running := dialAdmin(dir); running {
+		if err := r.call(ctx, http.MethodGet, "/admin/v1/status", nil, nil); err != nil {
+			return []finding{{"listeners", "error", "the node is running, but: " + err.Error(), "look at its log"}}
 		}
+		return []finding{{"listeners", "ok", "the node is running", ""}}
 	}
-	for name, addr := range map[string]string{"listen.peer": c.Listen.Peer, "listen.local": c.Listen.Local} {
-		l, err := net.Listen("tcp", addr)
+	for _, a := range [][2]string{{"listen.peer", c.Listen.Peer}, {"listen.local", c.Listen.Local}, {"listen.public", c.Listen.Public}} {
+		if a[1] == "" {
+			continue
+		}
+		l, err := net.Listen("tcp", a[1])
 		if err != nil {
-			list = append(list, finding{"listeners", "error", fmt.Sprintf("%s: %s", name, err), "free the address, or change " + name})
+			list = append(list, finding{"listeners", "error", fmt.Sprintf("%s: %s", a[0], err), "free the address, or change " + a[0]})
 			continue
 		}
 		_ = l.Close()

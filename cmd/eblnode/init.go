@@ -95,15 +95,13 @@ func (a *app) initNode(o initOptions) error {
 	if domain.Name == "localhost" && len(o.networks) == 0 {
 		o.networks = []string{"127.0.0.0/8", "::1/128"} // it can be nowhere else
 	}
-	if err := os.MkdirAll(a.data, 0o700); err != nil {
-		return err
-	}
-	if err := os.Chmod(a.data, 0o700); err != nil {
-		return err
-	}
+	// Nothing is written before all is known to be right: half a node is in the way of
+	// the next attempt.
 	path := filepath.Join(a.data, configFile)
-	if _, err := os.Stat(path); !errors.Is(err, os.ErrNotExist) {
-		return refused("%s is there already; nothing was changed", path)
+	for _, name := range []string{path, filepath.Join(a.data, keysDir)} {
+		if _, err := os.Lstat(name); !errors.Is(err, os.ErrNotExist) {
+			return refused("%s is there already; nothing was changed", name)
+		}
 	}
 	names := []string{domain.Name}
 	for _, h := range o.hosts {
@@ -113,23 +111,25 @@ func (a *app) initNode(o initOptions) error {
 		}
 		names = append(names, host.Name)
 	}
-	signing, tlsName, err := newKeys(a.data, domain, names, time.Now())
+	now := time.Now()
+	name := now.UTC().Format("2006-01")
+	text := []byte(o.yaml(domain, name, name))
+	c, err := parseConfig(path, text)
 	if err != nil {
 		return err
 	}
-	if err := writeNew(path, []byte(o.yaml(domain, signing, tlsName))); err != nil {
-		return err
+	if _, err := newResolver(c, nil); err != nil {
+		return usage("--resolver: %w", err)
 	}
-	c, err := loadConfig(a.data)
-	if err != nil {
-		return err
-	}
-	k, err := loadKeys(a.data, c)
+	files, k, err := newKeys(name, domain, names, now)
 	if err != nil {
 		return err
 	}
 	self, err := c.self(k)
 	if err != nil {
+		return usage("%w", err)
+	}
+	if err := a.writeNode(files, path, text); err != nil {
 		return err
 	}
 	result := map[string]string{"data": a.data, "domain": domain.String(), "config": path, "fingerprint": self.Fingerprint()}
@@ -138,6 +138,23 @@ func (a *app) initNode(o initOptions) error {
 		fmt.Fprintf(w, "fingerprint of its trust entry: %s\n", self.Fingerprint())
 		fmt.Fprintf(w, "next: eblnode peer self --data %s > %s.json   (hand it to your peers)\n", a.data, domain.Name)
 	})
+}
+
+// writeNode makes the data folder with its keys and, last, its configuration.
+func (a *app) writeNode(files []keyFile, path string, config []byte) error {
+	folder := filepath.Join(a.data, keysDir)
+	if err := os.MkdirAll(folder, 0o700); err != nil {
+		return err
+	}
+	if err := os.Chmod(a.data, 0o700); err != nil {
+		return err
+	}
+	for _, f := range files {
+		if err := writeNew(filepath.Join(folder, f.name), f.text); err != nil {
+			return err
+		}
+	}
+	return writeNew(path, config)
 }
 
 // yaml writes the configuration with a word on each part. Values are quoted as JSON
@@ -219,6 +236,9 @@ who: the TLS certificate and the trust entry say that.`,
 				_, port, err := net.SplitHostPort(c.Listen.Peer)
 				if err != nil {
 					return err
+				}
+				if port == "0" {
+					return refused("listen.peer has port 0, so it listens on another one at each start; give it one, or set endpoint, and publish that")
 				}
 				endpoint = "https://" + domain.Name + ":" + port + "/v1/transferblocks"
 			}

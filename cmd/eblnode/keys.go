@@ -141,39 +141,52 @@ func readPrivate(path string) (crypto.Signer, error) {
 	return priv, nil
 }
 
-// newKeys makes a signing key and a TLS key, each with a certificate of its own.
-func newKeys(dir string, domain identity.Host, names []string, now time.Time) (signing, tlsName string, err error) {
-	signing = now.UTC().Format("2006-01")
-	tlsName = signing
-	folder := filepath.Join(dir, keysDir)
-	if err := os.MkdirAll(folder, 0o700); err != nil {
-		return "", "", err
-	}
-	spec := identity.CertificateSpec{Subject: domain.String(), Names: names, NotBefore: now.Add(-time.Hour), NotAfter: now.AddDate(1, 0, 0)}
-	if err := newKey(filepath.Join(folder, "signing-"+signing), spec); err != nil {
-		return "", "", err
-	}
-	spec.Usages = []x509.ExtKeyUsage{x509.ExtKeyUsageServerAuth, x509.ExtKeyUsageClientAuth}
-	return signing, tlsName, newKey(filepath.Join(folder, "tls-"+tlsName), spec)
+// A keyFile is a file for the folder of the keys.
+type keyFile struct {
+	name string
+	text []byte
 }
 
-func newKey(base string, spec identity.CertificateSpec) error {
+// newKeys makes a signing key and a TLS key of that name, each with a certificate of its
+// own, and the files that hold them.
+func newKeys(name string, domain identity.Host, hosts []string, now time.Time) ([]keyFile, *keys, error) {
+	spec := identity.CertificateSpec{Subject: domain.String(), Names: hosts, NotBefore: now.Add(-time.Hour), NotAfter: now.AddDate(1, 0, 0)}
+	priv, cert, files, err := newKey("signing-"+name, spec)
+	if err != nil {
+		return nil, nil, err
+	}
+	public, err := identity.NewKey(domain, name, cert)
+	if err != nil {
+		return nil, nil, err
+	}
+	signer, err := identity.NewSigner(public, "ES256", priv)
+	if err != nil {
+		return nil, nil, err
+	}
+	spec.Usages = []x509.ExtKeyUsage{x509.ExtKeyUsageServerAuth, x509.ExtKeyUsageClientAuth}
+	priv, cert, more, err := newKey("tls-"+name, spec)
+	if err != nil {
+		return nil, nil, err
+	}
+	pair := tls.Certificate{Certificate: [][]byte{cert.Raw}, PrivateKey: priv, Leaf: cert}
+	return append(files, more...), &keys{signer: signer, public: []*identity.Key{public}, tls: pair}, nil
+}
+
+func newKey(name string, spec identity.CertificateSpec) (crypto.Signer, *x509.Certificate, []keyFile, error) {
 	priv, err := identity.GenerateKey("ES256")
 	if err != nil {
-		return err
+		return nil, nil, nil, err
 	}
 	cert, err := identity.NewSelfSigned(priv, spec)
 	if err != nil {
-		return err
+		return nil, nil, nil, err
 	}
 	text, err := identity.MarshalPrivateKey(priv)
 	if err != nil {
-		return err
+		return nil, nil, nil, err
 	}
-	if err := writeNew(base+".key", text); err != nil {
-		return err
-	}
-	return writeNew(base+".crt", pem.EncodeToMemory(&pem.Block{Type: "CERTIFICATE", Bytes: cert.Raw}))
+	return priv, cert, []keyFile{{name + ".key", text},
+		{name + ".crt", pem.EncodeToMemory(&pem.Block{Type: "CERTIFICATE", Bytes: cert.Raw})}}, nil
 }
 
 // writeNew writes a file that must not exist yet, for its owner alone.

@@ -17,6 +17,8 @@ import (
 	"io"
 	"os"
 	"os/signal"
+	"slices"
+	"strings"
 	"syscall"
 
 	"github.com/spf13/cobra"
@@ -41,6 +43,8 @@ func run(ctx context.Context, args []string, in io.Reader, out, errOut io.Writer
 		return 0
 	}
 	code := exitCode(err)
+	// Where the flags could not be read, --json after the bad one was not either.
+	a.json = a.json || slices.Contains(args, "--json")
 	a.fail(err, code)
 	return code
 }
@@ -86,14 +90,8 @@ func (a *app) root() *cobra.Command {
 never exists twice. Try it first: eblnode demo`,
 		SilenceErrors: true,
 		SilenceUsage:  true,
-		Args:          cobra.NoArgs,
-		RunE: func(c *cobra.Command, _ []string) error {
-			if err := c.Help(); err != nil {
-				return err
-			}
-			return usage("a command is needed")
-		},
 	}
+	a.needsCommand(root)
 	root.SetFlagErrorFunc(func(c *cobra.Command, err error) error {
 		return usage("%s; see: %s --help", err, c.CommandPath())
 	})
@@ -107,7 +105,7 @@ never exists twice. Try it first: eblnode demo`,
 	add := func(group string, cs ...*cobra.Command) {
 		for _, c := range cs {
 			c.GroupID = group
-			noArgsMeansUsage(c)
+			a.errorsAreUsage(c)
 			root.AddCommand(c)
 		}
 	}
@@ -117,9 +115,11 @@ never exists twice. Try it first: eblnode demo`,
 	return root
 }
 
-// noArgsMeansUsage gives errors about arguments exit code 2, all the way down.
-func noArgsMeansUsage(c *cobra.Command) {
-	if check := c.Args; check != nil {
+// errorsAreUsage gives errors about arguments exit code 2, all the way down.
+func (a *app) errorsAreUsage(c *cobra.Command) {
+	if c.HasSubCommands() {
+		a.needsCommand(c)
+	} else if check := c.Args; check != nil {
 		c.Args = func(c *cobra.Command, args []string) error {
 			if err := check(c, args); err != nil {
 				return usage("%s; see: %s --help", err, c.CommandPath())
@@ -128,7 +128,31 @@ func noArgsMeansUsage(c *cobra.Command) {
 		}
 	}
 	for _, sub := range c.Commands() {
-		noArgsMeansUsage(sub)
+		a.errorsAreUsage(sub)
+	}
+}
+
+// needsCommand makes it an error to use c without one of its commands, or with none that
+// there is. A script that mistypes one must not go on.
+func (a *app) needsCommand(c *cobra.Command) {
+	c.SuggestionsMinimumDistance = 2
+	c.Args = func(c *cobra.Command, args []string) error {
+		if len(args) == 0 {
+			return nil
+		}
+		text := fmt.Sprintf("unknown command %q for %s", args[0], c.CommandPath())
+		if near := c.SuggestionsFor(args[0]); len(near) > 0 {
+			text += "; did you mean " + strings.Join(near, " or ") + "?"
+		}
+		return usage("%s; see: %s --help", text, c.CommandPath())
+	}
+	c.RunE = func(c *cobra.Command, _ []string) error {
+		if !a.json {
+			if err := c.Help(); err != nil {
+				return err
+			}
+		}
+		return usage("a command is needed; see: %s --help", c.CommandPath())
 	}
 }
 
@@ -167,17 +191,23 @@ func (a *app) fail(err error, code int) {
 		_ = json.NewEncoder(a.out).Encode(out)
 		return
 	}
-	fmt.Fprintln(a.errOut, "eblnode: "+plain(err.Error()))
+	// What a node said is one line; what we say of a file may be several.
+	lines := []string{err.Error()}
+	if _, ok := errors.AsType[*remoteError](err); !ok {
+		lines = strings.Split(err.Error(), "\n")
+	}
+	for i := range lines {
+		lines[i] = plain(lines[i])
+	}
+	fmt.Fprintln(a.errOut, "eblnode: "+strings.Join(lines, "\n"))
 }
 
-// plain escapes control and direction characters: text from other platforms must not
-// draw on an operator's terminal.
+// plain escapes control and direction characters, line ends too: text from other
+// platforms must not draw on an operator's terminal, nor write lines in our name.
 func plain(s string) string {
 	out := make([]rune, 0, len(s))
 	for _, r := range s {
 		switch {
-		case r == '\n' || r == '\t':
-			out = append(out, r)
 		case r < 0x20 || r >= 0x7f && r < 0xa0 || r >= 0x200b && r <= 0x200f || r >= 0x202a && r <= 0x202e || r >= 0x2060 && r <= 0x206f || r == 0xfeff:
 			out = append(out, []rune(fmt.Sprintf("\\u%04x", r))...)
 		default:

@@ -3,6 +3,7 @@ package main
 import (
 	"bufio"
 	"encoding/json"
+	"errors"
 	"fmt"
 	"io"
 	"net/http"
@@ -84,6 +85,9 @@ that you have compared them. An entry that is replaced keeps its old keys.`,
 			if err != nil {
 				return usage("%s: %s", args[0], err)
 			}
+			if len(ps) == 0 {
+				return usage("%s: there is no trust entry in it", args[0])
+			}
 			if !yes {
 				if err := a.confirm(ps, args[0] == "-"); err != nil {
 					return err
@@ -113,10 +117,10 @@ func (a *app) confirm(ps []*identity.Platform, fromInput bool) error {
 	}
 	in := bufio.NewReader(a.in)
 	for _, p := range ps {
-		fmt.Fprintf(a.errOut, "%s  %s\n  may issue bills: %t\n  fingerprint: %s\nDoes the peer say the same fingerprint? [y/N] ", p.Domain, plain(p.Name), p.Issuer, p.Fingerprint())
+		fmt.Fprintf(a.errOut, "domain: %s\n  name: %s\n  may issue bills: %t\n  fingerprint: %s\nDoes the peer say the same fingerprint? [y/N] ", p.Domain, plain(p.Name), p.Issuer, p.Fingerprint())
 		answer, _ := in.ReadString('\n')
 		if s := strings.ToLower(strings.TrimSpace(answer)); s != "y" && s != "yes" {
-			return refused("not confirmed; nothing was added")
+			return refused("%s is not confirmed, so nothing was added (--yes says that you have compared the fingerprints)", p.Domain)
 		}
 	}
 	return nil
@@ -229,23 +233,25 @@ to a new file that you alone can read.`,
 }
 
 func (a *app) addUser(c *cobra.Command, r *remote, in map[string]any, tokenFile string) error {
-	if tokenFile != "" {
-		// Before the user is made: a token that could not be kept is lost.
-		if _, err := os.Stat(tokenFile); err == nil {
-			return refused("%s is there already; nothing was changed", tokenFile)
-		}
-	}
 	var out api.NewUserView
-	if err := r.call(c.Context(), http.MethodPost, "/admin/v1/users", in, &out); err != nil {
-		return err
-	}
 	if tokenFile == "" {
+		if err := r.call(c.Context(), http.MethodPost, "/admin/v1/users", in, &out); err != nil {
+			return err
+		}
 		return a.print(out, func(w io.Writer) {
 			fmt.Fprintf(w, "added %s (%s)\ntoken, shown this once: %s\n", out.User.Local, out.User.Role, out.Token)
 		})
 	}
-	if err := writeNew(tokenFile, []byte(out.Token+"\n")); err != nil {
-		return err
+	// Before the user is made: a token that could not be kept is lost.
+	if err := writeNew(tokenFile, nil); err != nil {
+		return refused("the token cannot be kept, so no user was added: %w", err)
+	}
+	err := r.call(c.Context(), http.MethodPost, "/admin/v1/users", in, &out)
+	if err == nil {
+		err = os.WriteFile(tokenFile, []byte(out.Token+"\n"), 0o600)
+	}
+	if err != nil {
+		return errors.Join(err, os.Remove(tokenFile))
 	}
 	return a.print(map[string]any{"user": out.User, "tokenFile": tokenFile}, func(w io.Writer) {
 		fmt.Fprintf(w, "added %s (%s); its token is in %s\n", out.User.Local, out.User.Role, tokenFile)
@@ -293,7 +299,7 @@ func (a *app) userDisable() *cobra.Command {
 }
 
 func (a *app) keyCommand() *cobra.Command {
-	key := &cobra.Command{Use: "key", Short: "Our keys"}
+	key := &cobra.Command{Use: "key", Short: "Our keys: which there are, and until when"}
 	key.AddCommand(&cobra.Command{
 		Use: "list", Short: "List our keys and how long they are valid", Args: cobra.NoArgs,
 		RunE: func(*cobra.Command, []string) error {

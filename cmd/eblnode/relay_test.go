@@ -4,6 +4,7 @@ import (
 	"io"
 	"net"
 	"sync"
+	"sync/atomic"
 	"testing"
 )
 
@@ -96,13 +97,12 @@ func (r *relay) serve(conn net.Conn) {
 		_ = conn.Close()
 	}()
 	buf := make([]byte, 16<<10)
-	request := 0
 	for {
 		n, err := conn.Read(buf)
 		if err != nil {
 			return
 		}
-		if request += n; request > largeRequest {
+		if answers.request.Add(int64(n)) > largeRequest {
 			switch x := r.spring(); {
 			case x == nil:
 			case x.mute:
@@ -118,8 +118,11 @@ func (r *relay) serve(conn net.Conn) {
 	}
 }
 
-// A gate writes until it is shut, and from then on loses everything.
+// A gate writes until it is shut, and from then on loses everything. It counts the bytes
+// of the request that has no answer yet.
 type gate struct {
+	request atomic.Int64
+
 	mu     sync.Mutex
 	w      io.Writer
 	closed bool
@@ -134,6 +137,7 @@ func (g *gate) shut() {
 func (g *gate) Write(b []byte) (int, error) {
 	g.mu.Lock()
 	defer g.mu.Unlock()
+	g.request.Store(0)
 	if g.closed {
 		return len(b), nil
 	}

@@ -14,6 +14,7 @@ import (
 	"os"
 	"os/user"
 	"path/filepath"
+	"regexp"
 	"strings"
 	"time"
 
@@ -118,28 +119,65 @@ func errorOf(status int, text []byte) error {
 // admin is the way to what operators may do: the admin socket of the running node, or,
 // where none runs, the same handler on a node opened for this one command.
 func (a *app) admin(ctx context.Context) (*remote, error) {
-	r := &remote{base: "http://admin", actor: actor(), close: func() error { return nil }}
-	socket := filepath.Join(a.data, socketFile)
-	if conn, err := net.Dial("unix", socket); err == nil {
-		_ = conn.Close()
-		r.client = &http.Client{Timeout: time.Minute, Transport: &http.Transport{
-			DialContext: func(ctx context.Context, _, _ string) (net.Conn, error) {
-				return (&net.Dialer{}).DialContext(ctx, "unix", socket)
-			}}}
-		return r, nil
+	for wait := newPatience(); ; {
+		if r, running := dialAdmin(a.data); running {
+			return r, nil
+		}
+		r, err := a.openAdmin(ctx)
+		if !errors.Is(err, node.ErrInUse) {
+			return r, err
+		}
+		if !wait.more(ctx) {
+			return nil, unsure("%w, and it does not answer on %s", err, filepath.Join(a.data, socketFile))
+		}
 	}
+}
+
+// patience is for a data folder that is held by somebody who does not answer: a node that
+// is just starting, or a command that will be done at once.
+type patience struct{ until time.Time }
+
+func newPatience() patience { return patience{time.Now().Add(3 * time.Second)} }
+
+// more pauses, and says whether to try again.
+func (p patience) more(ctx context.Context) bool {
+	select {
+	case <-ctx.Done():
+		return false
+	case <-time.After(20 * time.Millisecond):
+		return time.Now().Before(p.until)
+	}
+}
+
+// openAdmin opens the node for one command.
+func (a *app) openAdmin(ctx context.Context) (*remote, error) {
 	gin.SetMode(gin.ReleaseMode)
 	log := slog.New(slog.NewTextHandler(a.errOut, &slog.HandlerOptions{Level: slog.LevelError}))
 	o, err := a.open(ctx, log)
-	if errors.Is(err, node.ErrInUse) {
-		return nil, unsure("%w, and it does not answer on %s", err, socket)
-	}
 	if err != nil {
 		return nil, err
 	}
-	r.client = &http.Client{Transport: inProcess{api.NewAdminHandler(o.node, api.Options{Log: log, Version: Version})}}
-	r.close = o.close
-	return r, nil
+	client := &http.Client{Transport: inProcess{api.NewAdminHandler(o.node, api.Options{Log: log, Version: Version})}}
+	return &remote{base: adminBase, actor: actor(), client: client, close: o.close}, nil
+}
+
+// adminBase stands where a URL needs a host: the socket has none.
+const adminBase = "http://admin"
+
+// dialAdmin is the admin socket of the node that runs on a data folder, if one does.
+func dialAdmin(dir string) (r *remote, running bool) {
+	r = &remote{base: adminBase, actor: actor(), close: func() error { return nil }}
+	socket := filepath.Join(dir, socketFile)
+	conn, err := net.Dial("unix", socket)
+	if err != nil {
+		return r, false
+	}
+	_ = conn.Close()
+	r.client = &http.Client{Timeout: time.Minute, Transport: &http.Transport{
+		DialContext: func(ctx context.Context, _, _ string) (net.Conn, error) {
+			return (&net.Dialer{}).DialContext(ctx, "unix", socket)
+		}}}
+	return r, true
 }
 
 // inProcess is a transport that calls a handler.
@@ -173,15 +211,6 @@ func actor() string {
 	return "operator"
 }
 
-func pingAdmin(ctx context.Context, dir string) error {
-	r, err := (&app{data: dir, errOut: io.Discard}).admin(ctx)
-	if err != nil {
-		return err
-	}
-	defer func() { _ = r.close() }()
-	return r.call(ctx, http.MethodGet, "/admin/v1/status", nil, nil)
-}
-
 // local is the way to what users may do: the local listener, with a token.
 func (a *app) local() (*remote, error) {
 	base := a.url
@@ -206,6 +235,9 @@ func (a *app) local() (*remote, error) {
 	return &remote{base: strings.TrimSuffix(base, "/"), token: token, client: &http.Client{Timeout: 2 * time.Minute}, close: func() error { return nil }}, nil
 }
 
+// bearer is how a bearer token is spelt (RFC 6750, section 2.1).
+var bearer = regexp.MustCompile(`^[A-Za-z0-9._~+/-]+=*$`)
+
 // token reads the bearer token from a file. It is never an argument: those are seen by
 // everybody on the machine.
 func (a *app) token() (string, error) {
@@ -226,7 +258,15 @@ func (a *app) token() (string, error) {
 	if err != nil {
 		return "", usage("reading the token: %s", err)
 	}
-	return strings.TrimSpace(string(text)), nil
+	token := strings.TrimSpace(string(text))
+	if token == "" {
+		return "", usage("the token in %s is empty", name)
+	}
+	// Whatever else is in that file is not sent to anybody.
+	if !bearer.MatchString(token) {
+		return "", usage("there is no token in %s: a token is one line of letters and digits", name)
+	}
+	return token, nil
 }
 
 // readArg reads a file, or standard input for "-".

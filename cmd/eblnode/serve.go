@@ -90,7 +90,11 @@ func (a *app) open(ctx context.Context, log *slog.Logger) (*opened, error) {
 		Retry:             c.RetryMax,
 		Log:               log,
 	})
-	return o, err
+	if err != nil {
+		o.peers.Close()
+		return nil, err
+	}
+	return o, nil
 }
 
 // An opened node, with what it was made of.
@@ -133,11 +137,13 @@ func (a *app) serve(ctx context.Context) error {
 	}
 	log := newLog(c, a.errOut)
 	gin.SetMode(gin.ReleaseMode)
-	o, err := a.open(ctx, log)
+	o, err := a.openToServe(ctx, log)
 	if err != nil {
 		return err
 	}
 	defer func() { _ = o.close() }()
+	// What a node that was killed has left behind: we hold the lock.
+	_ = os.Remove(filepath.Join(a.data, runFile))
 	s, err := a.listen(o, log)
 	if err != nil {
 		return err
@@ -151,6 +157,27 @@ func (a *app) serve(ctx context.Context) error {
 	err = s.run(ctx, o.node)
 	log.Info("stopped")
 	return err
+}
+
+// openToServe opens the node. Another one that serves is an error at once; a command that
+// holds the folder for a moment is waited for.
+func (a *app) openToServe(ctx context.Context, log *slog.Logger) (*opened, error) {
+	for wait := newPatience(); ; {
+		o, err := a.open(ctx, log)
+		if !errors.Is(err, node.ErrInUse) {
+			return o, err
+		}
+		if _, running := dialAdmin(a.data); running {
+			who := "it does not say where it listens"
+			if run, err := readRunFile(a.data); err == nil {
+				who = fmt.Sprintf("process %d, local users on http://%s", run.PID, run.Local)
+			}
+			return nil, unsure("%w (%s); stop that one first", err, who)
+		}
+		if !wait.more(ctx) {
+			return nil, unsure("%w, and it does not answer on %s", err, filepath.Join(a.data, socketFile))
+		}
+	}
 }
 
 // announce writes where we listen, whole or not at all.

@@ -13,6 +13,7 @@ import (
 	"fmt"
 	"io"
 	"os"
+	"slices"
 	"strings"
 	"time"
 
@@ -60,6 +61,12 @@ INDETERMINATE  a trust entry or key is missing to judge it (exit code 3)`,
   eblverify --json --trust carrier.json --trust bank.json < block.json -`,
 		SilenceErrors: true,
 		SilenceUsage:  true,
+		Args: func(_ *cobra.Command, files []string) error {
+			if i := slices.Index(files, "-"); i >= 0 && slices.Contains(files[i+1:], "-") {
+				return errors.New("- may be given once: standard input is read once")
+			}
+			return nil
+		},
 		RunE: func(_ *cobra.Command, files []string) error {
 			var err error
 			code, err = o.verifyAll(files, in, out)
@@ -79,7 +86,8 @@ INDETERMINATE  a trust entry or key is missing to judge it (exit code 3)`,
 	f.IntVar(&o.limits.Transactions, "max-transactions", 0, "most transactions of an entry (default 1,000)")
 	f.IntVar(&o.limits.Depth, "max-depth", 0, "deepest JSON (default 64)")
 	if err := c.Execute(); err != nil {
-		if o.json {
+		// Where the flags could not be read, --json after the bad one was not either.
+		if o.json || slices.Contains(args, "--json") {
 			_ = json.NewEncoder(out).Encode(map[string]any{"error": err.Error(), "exitCode": exitUsage})
 		} else {
 			fmt.Fprintln(errOut, "eblverify: "+plain(err.Error()))
@@ -107,6 +115,9 @@ func (o *options) verifyAll(files []string, in io.Reader, out io.Writer) (int, e
 		if at, err = time.Parse(time.RFC3339, o.at); err != nil {
 			return exitUsage, fmt.Errorf("--at: %q is not a time such as 2026-01-31T12:00:00Z", o.at)
 		}
+	}
+	if l := o.limits; min(l.Body, l.Chain, l.Transactions, l.Depth) < 0 {
+		return exitUsage, errors.New("--max-bytes, --max-entries, --max-transactions, --max-depth: a limit is not negative")
 	}
 	reports := make([]report, 0, len(files))
 	code := exitValid

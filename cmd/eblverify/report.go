@@ -156,7 +156,7 @@ func (r *report) people(w io.Writer) {
 		for _, t := range e.Transactions {
 			fmt.Fprintf(w, "       %s  %s to %s", t.At, t.Instruction, t.Transferee)
 			if t.Comments != "" {
-				fmt.Fprintf(w, "  %q", plain(t.Comments))
+				fmt.Fprintf(w, "  \"%s\"", plain(t.Comments))
 			}
 			fmt.Fprintln(w)
 		}
