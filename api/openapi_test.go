@@ -245,6 +245,8 @@ func askLocal(t *testing.T, l *local, carrier, bank *ebltest.Platform) {
 	id := decode[api.OperationView](t, c).Transfer.ID
 	l.as(alice, "GET", "/api/v1/transfers/"+id, "").want(t, 200, 0)
 	l.as(alice, "GET", "/api/v1/transfers/0", "").want(t, 404, 7104)
+	l.as(alice, "GET", "/api/v1/events", "").want(t, 200, 0)
+	l.as(alice, "GET", "/api/v1/events?cursor=7", "").want(t, 400, 7001)
 	l.as(alice, "GET", path+"/chain", "").want(t, 200, 0)
 	for _, verb := range []string{"surrender", "amend", "switch-to-paper"} {
 		path := "/api/v1/ebls/" + issue(alice.ID)

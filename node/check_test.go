@@ -28,6 +28,7 @@ func checkNode(t testing.TB, p *ebltest.Platform) {
 	}
 	c.receipts()
 	c.rejections()
+	c.events()
 	c.audit()
 }
 
@@ -422,6 +423,19 @@ func (c *checker) receipts() {
 		jws := envelope.HashOf([]byte(r["jws"].(string)))
 		if no := c.rows("SELECT code FROM rejections WHERE envelope_hash = ? AND (code = 'BENV' OR jws_sum = ?)", r["envelope_hash"], jws[:]); len(no) > 0 {
 			c.errorf("the envelope %x was accepted and rejected with %v", r["envelope_hash"], no[0]["code"])
+		}
+	}
+}
+
+// events: the newest one of a bill tells how its row is.
+func (c *checker) events() {
+	for _, r := range c.rows(`SELECT b.id, b.control, b.status, b.possessor, json_extract(e.data, '$.control') AS told, json_extract(e.data, '$.status') AS status_told,
+	    coalesce(json_extract(e.data, '$.possessor'), '') AS possessor_told
+	  FROM bills b LEFT JOIN events e ON e.id = (SELECT max(id) FROM events WHERE bill = b.id)`) {
+		for column, told := range map[string]string{"control": "told", "status": "status_told", "possessor": "possessor_told"} {
+			if fmt.Sprint(r[column]) != fmt.Sprint(r[told]) {
+				c.t.Errorf("%s, bill %v: the newest event says %s %v, the row %v", c.p.Domain(), r["id"], column, r[told], r[column])
+			}
 		}
 	}
 }

@@ -51,6 +51,7 @@ const (
 	TextNotTrusted     = "platformNotTrusted"
 	TextPeerNotReady   = "peerNotReady"
 	TextUnknownUser    = "unknownUser"
+	TextCursor         = "cursorUnknown"
 )
 
 // An Error is a refusal: something we do not do, and say so without a signature. It

@@ -5,6 +5,8 @@ import (
 	"errors"
 	"testing"
 	"time"
+
+	"eblnode/envelope"
 )
 
 // This file opens the few inner parts that the tests of package node_test need.
@@ -56,3 +58,14 @@ func AuditHash(previous []byte, at int64, fields []string) [32]byte {
 
 // Pause is the back-off after so many attempts.
 func Pause(n *Node, attempts int) time.Duration { return n.pause(attempts) }
+
+// Touch writes the row of a bill and does nothing beside.
+func Touch(t testing.TB, n *Node, document envelope.Hash) error {
+	return n.store.update(t.Context(), func(x *tx) error {
+		b, err := loadBill(x.ctx, x, document)
+		if err != nil {
+			return err
+		}
+		return x.saveBill(b, n.Domain())
+	})
+}

@@ -156,6 +156,7 @@ func (n *Node) issueIn(t *tx, user *User, b *bill, to []byte, comments string) e
 			return err
 		}
 	}
+	t.event(BillIssued, b.id, "", EventDetail{})
 	return t.audit(user.Local, "bill.issue", b.state.Document, "to "+next.Possessor.Local)
 }
 
@@ -352,6 +353,7 @@ func (n *Node) moveIn(t *tx, user *User, document envelope.Hash, o MoveOrder) er
 	if err := t.addParty(b.id, next.Possessor.Local); err != nil {
 		return err
 	}
+	t.event(BillMoved, b.id, "", EventDetail{Instruction: o.Instruction})
 	return t.audit(user.Local, "bill.move", document, string(o.Instruction)+" to "+next.Possessor.Local)
 }
 
@@ -426,6 +428,7 @@ func (n *Node) honourIn(t *tx, user *User, b *bill, o HonourOrder) (Moved, error
 	if err := t.exec("INSERT INTO verdicts (bill, verdict, at) VALUES (?, ?, ?)", b.id, jws, millis(t.now)); err != nil {
 		return Moved{}, err
 	}
+	t.event(BillVoid, b.id, "", voidDetail(v))
 	if err := t.audit(user.Local, "bill.honour", b.state.Document, string(kind)); err != nil {
 		return Moved{}, err
 	}

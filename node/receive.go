@@ -340,7 +340,7 @@ func (in *incoming) answer(t *tx, e *Error) (Reply, func(), error) {
 
 // fork keeps the other branch as proof and says DISE.
 func (in *incoming) fork(t *tx, b *bill, at int) (Reply, func(), error) {
-	n := in.node
+	n, fresh := in.node, false
 	for i := at; i < len(in.block.Entries); i++ {
 		jws := in.block.Entries[i].JWS.Raw
 		var held int
@@ -353,6 +353,10 @@ func (in *incoming) fork(t *tx, b *bill, at int) (Reply, func(), error) {
 		if err := t.exec("INSERT INTO branches (bill, idx, peer, jws, at) VALUES (?, ?, ?, ?, ?)", b.id, i, in.sender.String(), jws, millis(t.now)); err != nil {
 			return Reply{}, nil, err
 		}
+		fresh = true
+	}
+	if fresh {
+		t.event(BillForked, b.id, "", EventDetail{Peer: in.sender.String()})
 	}
 	reply, after, err := in.reject(t, refuse(DISE, TextForked, "from entry %d on this is another chain than the one we know", at))
 	if err != nil {
@@ -420,6 +424,7 @@ func (in *incoming) accept(t *tx, b *bill, open *transfer) (Reply, func(), error
 	if err := t.exec("DELETE FROM verdict_polls WHERE bill = ?", b.id); err != nil {
 		return Reply{}, nil, err
 	}
+	t.event(BillReceived, b.id, "", EventDetail{Peer: in.sender.String()})
 	if err := t.audit(in.sender.String(), "transfer.accept", b.state.Document, hash.String()+" for "+b.state.Possessor.Local); err != nil {
 		return Reply{}, nil, err
 	}

@@ -115,6 +115,7 @@ func (n *Node) prepare(t *tx, user *User, document envelope.Hash, o MoveOrder, p
 	if err := t.insertTransfer(x); err != nil {
 		return nil, err
 	}
+	t.event(TransferPrepared, b.id, x.id, EventDetail{})
 	return x, t.audit(user.Local, "transfer.prepare", b.state.Document, x.hash.String()+" to "+peer.Domain.String())
 }
 
@@ -343,6 +344,7 @@ func (n *Node) startAttempt(ctx context.Context, id string) (x *transfer, body [
 		return x, body, nil
 	}
 	err = n.store.update(ctx, func(t *tx) error {
+		t.event(TransferSending, x.bill, x.id, EventDetail{})
 		return t.execOne("UPDATE transfers SET state = 'sending', sent_at = ? WHERE seq = ? AND state = 'prepared'", millis(t.now), x.seq)
 	})
 	if errors.Is(err, errMoved) {
@@ -440,6 +442,7 @@ func (n *Node) rejected(ctx context.Context, x *transfer, rej envelope.Rejection
 		if err := t.saveBill(b, n.Domain()); err != nil {
 			return err
 		}
+		t.event(transferEvent(state), b.id, x.id, EventDetail{Response: rej.Code})
 		return t.audit(n.Domain().String(), "transfer."+string(state), b.state.Document, x.hash.String()+" by "+x.peer.String()+": "+string(rej.Code)+" "+rej.Reason)
 	})
 	if errors.Is(err, errMoved) {

@@ -31,6 +31,7 @@ type store struct {
 	write *sql.DB // one connection
 	read  *sql.DB
 	now   func() time.Time
+	news  bell // rung after each commit that wrote events
 
 	// beforeCommit, in tests, runs in the place of every commit's last moment: it may
 	// say that the commit fails, or that it happens and is then reported as failed.
@@ -140,6 +141,9 @@ type tx struct {
 	*sql.Tx
 	ctx context.Context
 	now time.Time
+
+	events []happening
+	bills  []int64 // rows written
 }
 
 // update runs fn in the one write transaction. If it returns nil, what fn did is on
@@ -158,8 +162,15 @@ func (s *store) update(ctx context.Context, fn func(*tx) error) error {
 		return fmt.Errorf("beginning a transaction: %w", err)
 	}
 	defer func() { _ = sqlTx.Rollback() }() // no-op after Commit
-	if err := fn(&tx{Tx: sqlTx, ctx: ctx, now: s.now()}); err != nil {
+	t := &tx{Tx: sqlTx, ctx: ctx, now: s.now()}
+	if err := fn(t); err != nil {
 		return err
+	}
+	if err := t.writeEvents(); err != nil {
+		return err
+	}
+	if len(t.events) > 0 {
+		defer s.news.ring() // also after a commit that is said to have failed: it may have happened
 	}
 	if s.beforeCommit != nil {
 		commit, err := s.beforeCommit()

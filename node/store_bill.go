@@ -97,6 +97,7 @@ func (t *tx) insertBill(b *bill, self identity.Host) error {
 	}
 	b.version = 1
 	b.id, err = res.LastInsertId()
+	t.changed(b.id)
 	return err
 }
 
@@ -112,6 +113,7 @@ func (t *tx) saveBill(b *bill, self identity.Host) error {
 		return fmt.Errorf("moving bill %s: %w", s.Document, err)
 	}
 	b.version++
+	t.changed(b.id)
 	return nil
 }
 

@@ -173,6 +173,7 @@ func (n *Node) settleAccepted(t *tx, b *bill, x *transfer, receipt, by string) e
 			return err
 		}
 	}
+	t.event(TransferAccepted, b.id, x.id, EventDetail{})
 	return t.audit(n.Domain().String(), "transfer.accepted", b.state.Document, x.hash.String()+" by "+x.peer.String()+" ("+by+")")
 }
 

@@ -153,6 +153,7 @@ func (n *Node) TakeVerdict(ctx context.Context, actor, jws string) error {
 		if err := t.exec("DELETE FROM verdict_polls WHERE bill = ?", b.id); err != nil {
 			return err
 		}
+		t.event(BillVoid, b.id, "", voidDetail(v))
 		return t.audit(actor, "verdict.take", b.state.Document, string(v.Kind))
 	})
 	if err != nil {
