@@ -218,7 +218,7 @@ func (h *adminHandler) listUsers(c *gin.Context) {
 func (h *adminHandler) addUser(c *gin.Context) {
 	who := actor(c)
 	var v newUser
-	if refusal := readJSON(c, 64<<10, &v); refusal != nil {
+	if _, refusal := readJSON(c, 64<<10, &v); refusal != nil {
 		fail(c, refusal)
 		return
 	}

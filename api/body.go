@@ -77,16 +77,17 @@ func readBody(c *gin.Context, limit int) ([]byte, *node.Error) {
 }
 
 // readJSON reads a local order into v, strictly: the rules of the wire for JSON, and no
-// member that the order does not have, so that nothing slips in beside.
-func readJSON(c *gin.Context, limit int, v any) *node.Error {
+// member that the order does not have, so that nothing slips in beside. It gives the
+// bytes too.
+func readJSON(c *gin.Context, limit int, v any) ([]byte, *node.Error) {
 	if e := checkMediaType(c.Request); e != nil {
-		return e
+		return nil, e
 	}
 	body, e := readBody(c, limit)
 	if e != nil {
-		return e
+		return nil, e
 	}
-	return decodeStrict(body, v)
+	return body, decodeStrict(body, v)
 }
 
 func decodeStrict(body []byte, v any) *node.Error {

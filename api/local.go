@@ -53,6 +53,7 @@ func NewLocalHandler(n *node.Node, o Options) http.Handler {
 	v1.POST("/ebls/:documentHash/decline", h.user(h.decline))
 	v1.GET("/transfers/:id", h.user(h.transfer))
 	v1.GET("/events", h.user(h.events))
+	v1.POST("/transfers/:id/cancel", h.user(h.cancel))
 	v1.POST("/verdicts", h.user(h.takeVerdict))
 	return g
 }

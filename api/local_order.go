@@ -62,8 +62,9 @@ func given(v jsontext.Value) []byte {
 func (h *localHandler) issue(c *gin.Context, u *node.User) {
 	wait, refusal := queryInt(c, "wait", waitDefault, 0, waitMost)
 	var o issueOrder
+	var once node.Once
 	if refusal == nil {
-		refusal = readJSON(c, h.orderLimit(), &o)
+		once, refusal = h.readOrder(c, &o)
 	}
 	switch {
 	case refusal != nil:
@@ -76,7 +77,7 @@ func (h *localHandler) issue(c *gin.Context, u *node.User) {
 		fail(c, refusal)
 		return
 	}
-	moved, err := h.node.Issue(c.Request.Context(), u, node.IssueOrder{Document: o.Document, To: given(o.To), ToOrder: o.ToOrder, Comments: o.Comments})
+	moved, err := h.node.Issue(c.Request.Context(), u, node.IssueOrder{Document: o.Document, To: given(o.To), ToOrder: o.ToOrder, Comments: o.Comments, Once: once})
 	if err == nil {
 		eventOf(c).bill = moved.Document.String()
 	}
@@ -87,7 +88,7 @@ func (h *localHandler) issue(c *gin.Context, u *node.User) {
 func (h *localHandler) move(in envelope.Instruction) func(*gin.Context, *node.User) {
 	return func(c *gin.Context, u *node.User) {
 		var o moveOrder
-		document, wait, refusal := h.order(c, &o)
+		document, wait, once, refusal := h.order(c, &o)
 		if refusal == nil && in == envelope.Transfer && len(given(o.To)) == 0 {
 			refusal = malformed("$.to", "say who gets the bill: localid@domain or a Party")
 		}
@@ -95,41 +96,92 @@ func (h *localHandler) move(in envelope.Instruction) func(*gin.Context, *node.Us
 			fail(c, refusal)
 			return
 		}
-		moved, err := h.node.Move(c.Request.Context(), u, document, node.MoveOrder{Instruction: in, To: given(o.To), Comments: o.Comments})
+		moved, err := h.node.Move(c.Request.Context(), u, document, node.MoveOrder{Instruction: in, To: given(o.To), Comments: o.Comments, Once: once})
 		h.settle(c, u, moved, err, wait)
 	}
 }
 
 // order reads what orders about one bill have in common.
-func (h *localHandler) order(c *gin.Context, v any) (document envelope.Hash, wait int64, refusal *node.Error) {
+func (h *localHandler) order(c *gin.Context, v any) (document envelope.Hash, wait int64, once node.Once, refusal *node.Error) {
 	if document, refusal = documentHash(c); refusal != nil {
 		return
 	}
 	if wait, refusal = queryInt(c, "wait", waitDefault, 0, waitMost); refusal != nil {
 		return
 	}
-	return document, wait, readJSON(c, h.orderLimit(), v)
+	once, refusal = h.readOrder(c, v)
+	return
 }
 
-func (h *localHandler) honour(c *gin.Context, u *node.User) {
-	var o honourOrder
-	document, wait, refusal := h.order(c, &o)
+// readOrder reads the body of an order into v, and the key that makes it safe to send
+// again. What is asked is the path and the body, whatever the spelling of its JSON; how
+// long to wait for the peer is not part of it.
+func (h *localHandler) readOrder(c *gin.Context, v any) (node.Once, *node.Error) {
+	var once node.Once
+	keys := c.Request.Header.Values("Idempotency-Key")
+	if len(keys) > 1 || len(keys) == 1 && keys[0] == "" {
+		return once, malformed("", "send one Idempotency-Key, not empty, or none")
+	}
+	body, refusal := readJSON(c, h.orderLimit(), v)
+	if refusal != nil || len(keys) == 0 {
+		return once, refusal
+	}
+	canonical, err := envelope.Canonicalize(body)
+	if err != nil {
+		return once, node.AsError(err)
+	}
+	once.Key = keys[0]
+	once.Request = envelope.HashOf(append([]byte(c.Request.URL.Path+"\n"), canonical...))
+	return once, nil
+}
+
+// cancel is POST /api/v1/transfers/{id}/cancel.
+func (h *localHandler) cancel(c *gin.Context, u *node.User) {
+	var o struct{}
+	once, refusal := h.readOrder(c, &o)
 	if refusal != nil {
 		fail(c, refusal)
 		return
 	}
-	moved, err := h.node.Honour(c.Request.Context(), u, document, node.HonourOrder{Replacement: given(o.Replacement), Comments: o.Comments})
+	ctx := c.Request.Context()
+	moved, err := h.node.Cancel(ctx, u, c.Param("id"), once)
+	if err != nil {
+		fail(c, err)
+		return
+	}
+	eventOf(c).bill = moved.Document.String()
+	v, err := h.node.Bill(context.WithoutCancel(ctx), u, moved.Document)
+	if err != nil {
+		fail(c, err)
+		return
+	}
+	x, err := h.node.Transfer(context.WithoutCancel(ctx), u, moved.Transfer)
+	if err != nil {
+		fail(c, err)
+		return
+	}
+	writeJSON(c, http.StatusOK, OperationView{Bill: viewBill(v), Transfer: viewTransfer(x), Repeated: moved.Repeated})
+}
+
+func (h *localHandler) honour(c *gin.Context, u *node.User) {
+	var o honourOrder
+	document, wait, once, refusal := h.order(c, &o)
+	if refusal != nil {
+		fail(c, refusal)
+		return
+	}
+	moved, err := h.node.Honour(c.Request.Context(), u, document, node.HonourOrder{Replacement: given(o.Replacement), Comments: o.Comments, Once: once})
 	h.settle(c, u, moved, err, wait)
 }
 
 func (h *localHandler) decline(c *gin.Context, u *node.User) {
 	var o declineOrder
-	document, wait, refusal := h.order(c, &o)
+	document, wait, once, refusal := h.order(c, &o)
 	if refusal != nil {
 		fail(c, refusal)
 		return
 	}
-	moved, err := h.node.Decline(c.Request.Context(), u, document, o.Comments)
+	moved, err := h.node.Decline(c.Request.Context(), u, document, node.DeclineOrder{Comments: o.Comments, Once: once})
 	h.settle(c, u, moved, err, wait)
 }
 
@@ -154,7 +206,7 @@ func (h *localHandler) settle(c *gin.Context, u *node.User, moved node.Moved, er
 		fail(c, err)
 		return
 	}
-	out := OperationView{Bill: viewBill(v), Verdict: moved.Verdict}
+	out := OperationView{Bill: viewBill(v), Verdict: moved.Verdict, Repeated: moved.Repeated}
 	if !moved.ReplacedBy.IsZero() {
 		out.ReplacedBy = moved.ReplacedBy.String()
 	}
@@ -180,7 +232,7 @@ func (h *localHandler) settle(c *gin.Context, u *node.User, moved node.Moved, er
 // takeVerdict is POST /api/v1/verdicts: a carrier's verdict that came as a file.
 func (h *localHandler) takeVerdict(c *gin.Context, u *node.User) {
 	var o verdictOrder
-	if refusal := readJSON(c, 1<<20, &o); refusal != nil {
+	if _, refusal := readJSON(c, 1<<20, &o); refusal != nil {
 		fail(c, refusal)
 		return
 	}

@@ -65,17 +65,26 @@ type TransferView struct {
 	Instruction string `json:"instruction"`
 	Peer        string `json:"peer"`
 	// Transferee is as ordered: "localid@domain" or a Party.
-	Transferee    jsontext.Value `json:"transferee"`
-	EnvelopeHash  string         `json:"envelopeHash"`
-	CreatedAt     stamp          `json:"createdAt"`
-	SentAt        stamp          `json:"sentAt,omitzero"`
-	Attempts      int            `json:"attempts"`
-	LastAttemptAt stamp          `json:"lastAttemptAt,omitzero"`
-	LastAnswer    string         `json:"lastAnswer,omitempty"` // not signed, for people
-	NextAttemptAt stamp          `json:"nextAttemptAt,omitzero"`
-	Verdict       string         `json:"verdict,omitempty"`   // the receipt or rejection that settled it, a compact JWS
-	SettledBy     string         `json:"settledBy,omitempty"` // receipt, rejection or chain
-	SettledAt     stamp          `json:"settledAt,omitzero"`
+	Transferee   jsontext.Value `json:"transferee"`
+	EnvelopeHash string         `json:"envelopeHash"`
+	CreatedAt    stamp          `json:"createdAt"`
+	SentAt       stamp          `json:"sentAt,omitzero"`
+	Attempts     int            `json:"attempts"`
+	// History is the newest attempts, oldest first; absent in a list of bills.
+	History       []AttemptView `json:"attemptHistory,omitempty"`
+	LastAttemptAt stamp         `json:"lastAttemptAt,omitzero"`
+	LastAnswer    string        `json:"lastAnswer,omitempty"` // not signed, for people
+	NextAttemptAt stamp         `json:"nextAttemptAt,omitzero"`
+	Verdict       string        `json:"verdict,omitempty"`   // the receipt or rejection that settled it, a compact JWS
+	SettledBy     string        `json:"settledBy,omitempty"` // receipt, rejection or chain
+	SettledAt     stamp         `json:"settledAt,omitzero"`
+}
+
+// AttemptView is one time that a transfer was sent.
+type AttemptView struct {
+	N      int    `json:"attempt"` // from 1
+	At     stamp  `json:"at"`
+	Answer string `json:"answer"` // for people
 }
 
 // OperationView is what an order did and where the bill stands now.
@@ -88,6 +97,9 @@ type OperationView struct {
 	Verdict string `json:"verdict,omitempty"`
 	// ReplacedBy is the document hash of the bill issued in the place of an amended one.
 	ReplacedBy string `json:"replacedBy,omitempty"`
+	// Repeated says that the order was carried out before, under the same Idempotency-Key,
+	// and nothing more was done now.
+	Repeated bool `json:"repeated,omitempty"`
 }
 
 // BillList is one page of bills, newest first.
@@ -140,8 +152,13 @@ func viewBill(v *node.BillView) BillView {
 }
 
 func viewTransfer(v *node.TransferView) *TransferView {
+	var history []AttemptView
+	for _, a := range v.History {
+		history = append(history, AttemptView{a.N, stamp(a.At), a.Answer})
+	}
 	return &TransferView{
-		ID: v.ID, DocumentHash: v.Document.String(), State: string(v.State), InDoubt: v.InDoubt, Instruction: v.Instruction,
+		History: history,
+		ID:      v.ID, DocumentHash: v.Document.String(), State: string(v.State), InDoubt: v.InDoubt, Instruction: v.Instruction,
 		Peer: v.Peer.String(), Transferee: jsontext.Value(v.Transferee), EnvelopeHash: v.Envelope.String(), CreatedAt: stamp(v.CreatedAt),
 		SentAt: stamp(v.SentAt), Attempts: v.Attempts, LastAttemptAt: stamp(v.LastAt), LastAnswer: v.LastAnswer, NextAttemptAt: stamp(v.NextAt),
 		Verdict: v.Verdict, SettledBy: v.SettledBy, SettledAt: stamp(v.SettledAt),

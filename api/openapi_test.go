@@ -260,7 +260,21 @@ func askLocal(t *testing.T, l *local, carrier, bank *ebltest.Platform) {
 		t.Errorf("honouring an amendment: got %+v, want a void bill, its verdict and its replacement", v)
 	}
 	takeVerdictAtTheBank(t, carrier, bank)
+	cancelOne(t, bob)
 	l.as(alice, "POST", "/api/v1/verdicts", `{"verdict":"x"}`).want(t, 400, 7001)
+}
+
+// cancelOne cancels a transfer of a platform that sends nothing.
+func cancelOne(t *testing.T, bob *ebltest.User) {
+	t.Helper()
+	net := ebltest.New(t)
+	quiet := net.Platform("quiet.example", ebltest.Manual())
+	net.Platform("bank.example")
+	alice := quiet.User("alice")
+	moved := quiet.Move(alice, quiet.Issue(alice.ID), "TRNS", bob.ID)
+	l := newLocal(t, quiet, api.Options{})
+	l.as(alice, "POST", "/api/v1/transfers/"+moved.Transfer+"/cancel", `{}`).want(t, 200, 0)
+	l.as(alice, "POST", "/api/v1/transfers/"+moved.Transfer+"/cancel", `{}`).want(t, 409, 8004)
 }
 
 // takeVerdictAtTheBank brings the carrier's verdict there as a file, before the bank has

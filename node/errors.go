@@ -52,6 +52,8 @@ const (
 	TextPeerNotReady   = "peerNotReady"
 	TextUnknownUser    = "unknownUser"
 	TextCursor         = "cursorUnknown"
+	TextKeyReused      = "idempotencyKeyReused"
+	TextAlreadySent    = "alreadySent"
 )
 
 // An Error is a refusal: something we do not do, and say so without a signature. It

@@ -96,7 +96,7 @@ func journey(t *testing.T, w *ebltest.Network, platforms []*ebltest.Platform, ho
 	// Returned, declined, returned again, honoured.
 	at.Settled(at.Move(holder, doc, envelope.Surrender, issuer.ID).Transfer, node.Accepted)
 	mustHold(t, w, doc, issuer.ID)
-	declined, err := platforms[0].Node().Decline(t.Context(), issuer.User, doc, "not yet")
+	declined, err := platforms[0].Node().Decline(t.Context(), issuer.User, doc, node.DeclineOrder{Comments: "not yet"})
 	if err != nil {
 		t.Fatal(err)
 	}
@@ -120,7 +120,7 @@ func TestReturnedBillOfLocalHolder(t *testing.T) {
 		doc := a.Issue(alice.ID)
 		a.Move(alice, doc, in, "")
 		mustHold(t, w, doc, issuer.ID)
-		if _, err := a.Node().Decline(t.Context(), issuer.User, doc, ""); err != nil {
+		if _, err := a.Node().Decline(t.Context(), issuer.User, doc, node.DeclineOrder{}); err != nil {
 			t.Fatal(err)
 		}
 		mustHold(t, w, doc, alice.ID)

@@ -21,6 +21,7 @@ type IssueOrder struct {
 	To       []byte
 	ToOrder  *bool // needed where the document does not say isToOrder
 	Comments string
+	Once     Once
 }
 
 // A MoveOrder asks to move control of a bill.
@@ -30,6 +31,7 @@ type MoveOrder struct {
 	// elsewhere names the issuer there.
 	To       []byte
 	Comments string
+	Once     Once
 }
 
 // A Moved says what an order did.
@@ -43,6 +45,8 @@ type Moved struct {
 	Verdict string
 	// ReplacedBy is the bill issued in the place of an amended one; else zero.
 	ReplacedBy envelope.Hash
+	// Repeated says that the order had been carried out before, under the same key.
+	Repeated bool
 }
 
 // Issue issues a bill and gives it to its first party. Where that one is on another
@@ -51,6 +55,9 @@ type Moved struct {
 func (n *Node) Issue(ctx context.Context, user *User, o IssueOrder) (Moved, error) {
 	if user.Role != IssuerRole {
 		return Moved{}, refuse(Forbidden, TextForbidden, "only a user with the role issuer issues bills")
+	}
+	if before, err := doneBefore(ctx, n.store.read, user, o.Once); before != nil || err != nil {
+		return again(before, err)
 	}
 	to, err := n.party(o.To)
 	if err != nil {
@@ -69,24 +76,16 @@ func (n *Node) Issue(ctx context.Context, user *User, o IssueOrder) (Moved, erro
 		}
 		first = quote(n.identifier(user.Local).String())
 	}
-	done := Moved{Document: draft.state.Document}
-	err = n.store.update(ctx, func(t *tx) error {
+	done, err := n.once(ctx, user, o.Once, func(t *tx) (Moved, error) {
 		if err := n.issueIn(t, user, draft, first, o.Comments); err != nil || !remote {
-			return err
+			return Moved{Document: draft.state.Document}, err
 		}
-		x, err := n.prepare(t, user, done.Document, MoveOrder{Instruction: envelope.Transfer, To: o.To, Comments: o.Comments}, peer)
-		if err == nil {
-			done.Transfer, done.State = x.id, Prepared
-		}
-		return err
+		return n.prepared(t, user, draft.state.Document, MoveOrder{Instruction: envelope.Transfer, To: o.To, Comments: o.Comments}, peer)
 	})
-	if err != nil {
-		return Moved{}, orBusy(err)
-	}
-	if remote {
+	if err == nil && remote {
 		n.poke()
 	}
-	return done, nil
+	return done, err
 }
 
 // draft checks a document and gives the bill that would be issued.
@@ -250,6 +249,9 @@ func (n *Node) addStep(t *tx, b *bill, steps []step, text []byte, at time.Time) 
 // Move transfers, endorses or returns a bill that user controls: inside the platform at
 // once, to another platform by a transfer that is then in the outbox.
 func (n *Node) Move(ctx context.Context, user *User, document envelope.Hash, o MoveOrder) (Moved, error) {
+	if before, err := doneBefore(ctx, n.store.read, user, o.Once); before != nil || err != nil {
+		return again(before, err)
+	}
 	b, err := n.controlled(ctx, n.store.read, user, document)
 	if err != nil {
 		return Moved{}, err
@@ -265,25 +267,26 @@ func (n *Node) Move(ctx context.Context, user *User, document envelope.Hash, o M
 		return Moved{}, err
 	}
 	if n.isSelf(to.ID.Host) {
-		err := n.store.update(ctx, func(t *tx) error { return n.moveIn(t, user, document, o) })
-		if err != nil {
-			return Moved{}, orBusy(err)
-		}
-		return Moved{Document: document, State: Accepted}, nil
+		return n.once(ctx, user, o.Once, func(t *tx) (Moved, error) {
+			return Moved{Document: document, State: Accepted}, n.moveIn(t, user, document, o)
+		})
 	}
 	peer, err := n.ready(ctx, to)
 	if err != nil {
 		return Moved{}, err
 	}
-	var x *transfer
-	err = n.store.update(ctx, func(t *tx) (err error) {
-		x, err = n.prepare(t, user, document, o, peer)
-		return err
-	})
-	if err != nil {
-		return Moved{}, orBusy(err)
+	done, err := n.once(ctx, user, o.Once, func(t *tx) (Moved, error) { return n.prepared(t, user, document, o, peer) })
+	if err == nil {
+		n.poke()
 	}
-	n.poke()
+	return done, err
+}
+
+func (n *Node) prepared(t *tx, user *User, document envelope.Hash, o MoveOrder, peer *identity.Platform) (Moved, error) {
+	x, err := n.prepare(t, user, document, o, peer)
+	if err != nil {
+		return Moved{}, err
+	}
 	return Moved{Document: document, Transfer: x.id, State: Prepared}, nil
 }
 
@@ -363,27 +366,22 @@ type HonourOrder struct {
 	// the issuer where that one is on another platform; for AMND, and nothing else.
 	Replacement []byte
 	Comments    string
+	Once        Once
 }
 
 // Honour says yes to a return: a signed verdict, and the bill is void. For an amendment
 // the replacement is issued in the same transaction.
 func (n *Node) Honour(ctx context.Context, user *User, document envelope.Hash, o HonourOrder) (Moved, error) {
-	done := Moved{Document: document}
-	err := n.store.update(ctx, func(t *tx) error {
+	return n.once(ctx, user, o.Once, func(t *tx) (Moved, error) {
 		b, err := n.controlled(t.ctx, t, user, document)
 		if err != nil {
-			return err
+			return Moved{}, err
 		}
 		if b.state.Issuing != n.Domain() || b.state.Issuer != n.identifier(user.Local) {
-			return refuse(Forbidden, TextForbidden, "only the issuer of a bill honours its return")
+			return Moved{}, refuse(Forbidden, TextForbidden, "only the issuer of a bill honours its return")
 		}
-		done, err = n.honourIn(t, user, b, o)
-		return err
+		return n.honourIn(t, user, b, o)
 	})
-	if err != nil {
-		return Moved{}, orBusy(err)
-	}
-	return done, nil
 }
 
 func (n *Node) honourIn(t *tx, user *User, b *bill, o HonourOrder) (Moved, error) {
@@ -440,8 +438,17 @@ func (n *Node) honourIn(t *tx, user *User, b *bill, o HonourOrder) (Moved, error
 	return Moved{Document: v.DocumentHash, State: Accepted, Verdict: jws, ReplacedBy: v.ReplacedBy}, nil
 }
 
+// A DeclineOrder is the carrier's no to a return.
+type DeclineOrder struct {
+	Comments string
+	Once     Once
+}
+
 // Decline says no to a return: the bill goes back to who returned it.
-func (n *Node) Decline(ctx context.Context, user *User, document envelope.Hash, comments string) (Moved, error) {
+func (n *Node) Decline(ctx context.Context, user *User, document envelope.Hash, o DeclineOrder) (Moved, error) {
+	if before, err := doneBefore(ctx, n.store.read, user, o.Once); before != nil || err != nil {
+		return again(before, err)
+	}
 	b, err := n.controlled(ctx, n.store.read, user, document)
 	if err != nil {
 		return Moved{}, err
@@ -449,7 +456,7 @@ func (n *Node) Decline(ctx context.Context, user *User, document envelope.Hash, 
 	if !b.state.Status.Pending() {
 		return Moved{}, refuse(Conflict, "unlawful/"+string(chain.NothingToHonour), "no return is pending")
 	}
-	return n.Move(ctx, user, document, MoveOrder{Instruction: envelope.Transfer, To: quote(b.state.ReturnedBy.String()), Comments: comments})
+	return n.Move(ctx, user, document, MoveOrder{Instruction: envelope.Transfer, To: quote(b.state.ReturnedBy.String()), Comments: o.Comments, Once: o.Once})
 }
 
 // maxParty is the longest transferee of an order, in bytes. It travels with the bill for

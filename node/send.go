@@ -316,6 +316,7 @@ func (n *Node) startAttempt(ctx context.Context, id string) (x *transfer, body [
 	if err != nil || x == nil || x.state != Prepared && x.state != Sending {
 		return nil, nil, err
 	}
+	x.tried = millis(n.cfg.Now())
 	p, found := n.Trust().Find(x.peer)
 	if !found {
 		return nil, nil, fmt.Errorf("there is no trust entry for %s", x.peer)
@@ -426,12 +427,12 @@ func (n *Node) rejected(ctx context.Context, x *transfer, rej envelope.Rejection
 	if r.Refusal != nil {
 		answer = string(rej.Code) + " " + r.Refusal.Text + ": " + r.Refusal.Detail
 	}
-	answer = clip(answer)
+	x.said = clip(answer)
 	err := n.store.update(ctx, func(t *tx) error {
 		if err := t.settle(x, state, r.Rejection, "rejection"); err != nil {
 			return err
 		}
-		if err := t.exec("UPDATE transfers SET last_answer = ? WHERE seq = ?", answer, x.seq); err != nil {
+		if err := t.exec("UPDATE transfers SET last_answer = ? WHERE seq = ?", x.said, x.seq); err != nil {
 			return err
 		}
 		b, err := loadBillByID(t.ctx, t, x.bill)

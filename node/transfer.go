@@ -1,6 +1,7 @@
 package node
 
 import (
+	"cmp"
 	"context"
 	"database/sql"
 	"errors"
@@ -50,6 +51,9 @@ type transfer struct {
 	verdict     sql.NullString
 	settledBy   sql.NullString
 	settledAt   sql.NullInt64
+
+	tried int64  // when the attempt under way began
+	said  string // the peer's words beside a signed answer
 }
 
 const transferColumns = `seq, id, bill, user, peer, transferee, instruction, state, idx, steps, envelope_hash, jws, body_sum,
@@ -124,6 +128,11 @@ func (t *tx) settle(x *transfer, state TransferState, verdict, by string) error 
 	if by == "chain" {
 		answered = 0
 	}
+	if answered == 1 {
+		if err := t.keepAttempt(x, cmp.Or(x.said, by)); err != nil {
+			return err
+		}
+	}
 	return t.execOne(`UPDATE transfers SET state = ?, verdict = ?, settled_by = ?, settled_at = ?, attempts = attempts + ?,
 	    last_at = CASE ? WHEN 1 THEN ? ELSE last_at END WHERE seq = ? AND state = 'sending'`,
 		string(state), v, by, millis(t.now), answered, answered, millis(t.now), x.seq)
@@ -178,6 +187,9 @@ func (n *Node) settleAccepted(t *tx, b *bill, x *transfer, receipt, by string) e
 }
 
 func (t *tx) recordAttempt(x *transfer, answer string, next time.Time) error {
+	if err := t.keepAttempt(x, answer); err != nil {
+		return err
+	}
 	return t.exec("UPDATE transfers SET attempts = attempts + 1, last_at = ?, last_answer = ?, next_at = ? WHERE seq = ? AND state = 'sending'",
 		millis(t.now), answer, millis(next), x.seq)
 }

@@ -108,7 +108,7 @@ func TestVerdictAfterADecline(t *testing.T) {
 	if err != nil {
 		t.Fatal(err)
 	}
-	done, err := a.Node().Decline(t.Context(), issuer.User, doc, "")
+	done, err := a.Node().Decline(t.Context(), issuer.User, doc, node.DeclineOrder{})
 	if err != nil {
 		t.Fatal(err)
 	}

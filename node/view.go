@@ -46,12 +46,15 @@ type TransferView struct {
 	CreatedAt   time.Time
 	SentAt      time.Time // zero: not yet
 	Attempts    int
+	History     []Attempt // the newest of them, oldest first; not in a list of bills
 	LastAt      time.Time
 	LastAnswer  string
 	NextAt      time.Time // zero once settled
 	Verdict     string    // the receipt or rejection that settled it
 	SettledBy   string    // receipt, rejection or chain
 	SettledAt   time.Time
+
+	seq int64
 }
 
 // sees: a user sees the bills it controls, controlled or issued; an auditor all.
@@ -117,6 +120,9 @@ func (n *Node) Bill(ctx context.Context, u *User, document envelope.Hash) (*Bill
 		return nil, err
 	}
 	v, err := n.view(ctx, b)
+	if err == nil && v.Transfer != nil {
+		v.Transfer.History, err = attempts(ctx, n.store.read, v.Transfer.seq)
+	}
 	if err != nil {
 		return nil, busy(err)
 	}
@@ -190,7 +196,7 @@ func reason(v *BillView) string {
 func viewTransfer(x *transfer, document envelope.Hash) *TransferView {
 	v := &TransferView{ID: x.id, Document: document, State: x.state, InDoubt: x.state == Sending, Instruction: x.instruction, Peer: x.peer,
 		Transferee: x.transferee, Envelope: x.hash, CreatedAt: fromMillis(x.createdAt), Attempts: x.attempts, LastAnswer: x.lastAnswer,
-		Verdict: x.verdict.String, SettledBy: x.settledBy.String}
+		Verdict: x.verdict.String, SettledBy: x.settledBy.String, seq: x.seq}
 	for _, f := range []struct {
 		from sql.NullInt64
 		to   *time.Time
@@ -225,7 +231,11 @@ func (n *Node) Transfer(ctx context.Context, u *User, id string) (*TransferView,
 	if !ok {
 		return nil, refuse(NotFound, "notFound", "there is no such transfer among those you may see")
 	}
-	return viewTransfer(x, b.state.Document), nil
+	v := viewTransfer(x, b.state.Document)
+	if v.History, err = attempts(ctx, n.store.read, x.seq); err != nil {
+		return nil, busy(err)
+	}
+	return v, nil
 }
 
 // Await returns once the transfer is settled, or ctx is done; then it is as it is.

@@ -1,6 +1,7 @@
 package main
 
 import (
+	"crypto/rand"
 	"encoding/json"
 	"errors"
 	"fmt"
@@ -10,6 +11,7 @@ import (
 	"os"
 	"strconv"
 	"strings"
+	"time"
 
 	"eblnode/api"
 
@@ -24,7 +26,7 @@ func (a *app) userCommands() []*cobra.Command {
 		a.moveCommand("surrender", "Return a bill to its issuer, against the cargo", false),
 		a.moveCommand("amend", "Return a bill to its issuer for an amendment", false),
 		a.moveCommand("switch-to-paper", "Return a bill to its issuer for a paper one", false),
-		a.honourCommand(), a.declineCommand(), a.listCommand(), a.showCommand(), a.eventsCommand(),
+		a.honourCommand(), a.declineCommand(), a.cancelCommand(), a.verdictCommand(), a.listCommand(), a.showCommand(), a.eventsCommand(),
 	}
 	for _, c := range list {
 		c.Flags().StringVar(&a.url, "url", "", "the node's local API (default $EBLNODE_URL, else the node running in --data)")
@@ -72,11 +74,18 @@ then on is the hash that is printed.`,
 type orderFlags struct {
 	comments string
 	wait     int
+	key      string
 }
 
 func (o *orderFlags) add(c *cobra.Command) {
 	c.Flags().StringVar(&o.comments, "comments", "", "a text for who gets it, 255 characters at most")
 	c.Flags().IntVar(&o.wait, "wait", 10, "seconds to wait for the other platform's signed answer, 60 at most")
+	addKey(c, &o.key)
+}
+
+// addKey is the flag of everything that is carried out once.
+func addKey(c *cobra.Command, key *string) {
+	c.Flags().StringVar(key, "idempotency-key", "", "name this order: sent again under the same name it is not carried out again (default: a random one)")
 }
 
 // moveHelp says what the exit code of an order means: a script must not take a transfer
@@ -157,6 +166,62 @@ func (a *app) declineCommand() *cobra.Command {
 	return c
 }
 
+func (a *app) cancelCommand() *cobra.Command {
+	var key string
+	c := &cobra.Command{
+		Use: "cancel TRANSFER", Short: "Take back a transfer of which nothing has left yet", Args: cobra.ExactArgs(1),
+		Long: `Take back a transfer while it is prepared: nothing of it has left, and nothing ever will.
+Once it is sending, only the addressee's signed answer ends it.`,
+		RunE: func(c *cobra.Command, args []string) error {
+			r, err := a.local()
+			if err != nil {
+				return err
+			}
+			if r.key = key; key == "" {
+				r.key = rand.Text()
+			}
+			text, err := r.again(c.Context(), "/api/v1/transfers/"+url.PathEscape(args[0])+"/cancel", map[string]any{})
+			if err != nil {
+				return err
+			}
+			var out api.OperationView
+			if err := json.Unmarshal(text, &out); err != nil {
+				return err
+			}
+			return a.print(json.RawMessage(text), func(w io.Writer) {
+				fmt.Fprintf(w, "%s\ncancelled; %s\n", out.Bill.DocumentHash, standing(&out.Bill))
+			})
+		},
+	}
+	addKey(c, &key)
+	return c
+}
+
+func (a *app) verdictCommand() *cobra.Command {
+	return &cobra.Command{
+		Use: "verdict FILE", Short: "Take a carrier's verdict that came as a file", Args: cobra.ExactArgs(1),
+		Long: `Take the verdict of a carrier on a bill that was returned to it, from a file (or "-"): what
+the carrier's node prints with "eblnode show HASH --verdict". Only the signature of the
+platform that issued the bill counts; with it the bill is void here too.`,
+		RunE: func(c *cobra.Command, args []string) error {
+			text, err := a.readArg(args[0])
+			if err != nil {
+				return err
+			}
+			r, err := a.local()
+			if err != nil {
+				return err
+			}
+			var out api.VerdictView
+			in := map[string]string{"verdict": strings.TrimSpace(string(text))}
+			if err := r.call(c.Context(), http.MethodPost, "/api/v1/verdicts", in, &out); err != nil {
+				return err
+			}
+			return a.print(out, func(w io.Writer) { fmt.Fprintf(w, "%s is void\n", out.DocumentHash) })
+		},
+	}
+}
+
 // party reads --to: an identifier, or @FILE.
 func (a *app) party(s string) (json.RawMessage, error) {
 	if s == "" {
@@ -190,7 +255,10 @@ func (a *app) order(c *cobra.Command, path string, in map[string]any, o orderFla
 		return err
 	}
 	var out api.OperationView
-	text, err := r.raw(c.Context(), http.MethodPost, path+"?wait="+strconv.Itoa(o.wait), in)
+	if r.key = o.key; r.key == "" {
+		r.key = rand.Text()
+	}
+	text, err := r.again(c.Context(), path+"?wait="+strconv.Itoa(o.wait), in)
 	if err != nil {
 		return err
 	}
@@ -201,6 +269,9 @@ func (a *app) order(c *cobra.Command, path string, in map[string]any, o orderFla
 	open := x != nil && x.State != "accepted"
 	err = a.print(json.RawMessage(text), func(w io.Writer) {
 		b := out.Bill
+		if out.Repeated {
+			fmt.Fprintln(w, "(done before, under this key)")
+		}
 		fmt.Fprintln(w, b.DocumentHash)
 		switch {
 		case open:
@@ -282,14 +353,15 @@ func (a *app) listCommand() *cobra.Command {
 }
 
 func (a *app) showCommand() *cobra.Command {
-	var chain, document bool
+	var chain, document, verdict bool
 	c := &cobra.Command{
 		Use: "show HASH", Short: "Show a bill: who is in control, and why it is locked if it is", Args: cobra.ExactArgs(1),
 		Long: `Show a bill. --chain prints its transferblock, which eblverify reads; --document the
-transport document.`,
+transport document; --verdict the carrier's signed verdict, which another platform takes
+with "eblnode verdict FILE".`,
 		RunE: func(c *cobra.Command, args []string) error {
-			if chain && document {
-				return usage("--chain and --document exclude each other")
+			if chain && document || verdict && (chain || document) {
+				return usage("--chain, --document and --verdict exclude each other")
 			}
 			r, err := a.local()
 			if err != nil {
@@ -312,11 +384,19 @@ transport document.`,
 			if err := r.call(c.Context(), http.MethodGet, path, nil, &b); err != nil {
 				return err
 			}
+			if verdict {
+				if b.Verdict == "" {
+					return refused("there is no verdict of the carrier on this bill")
+				}
+				_, err := fmt.Fprintln(a.out, b.Verdict)
+				return err
+			}
 			return a.print(b, func(w io.Writer) { showBill(w, &b) })
 		},
 	}
 	c.Flags().BoolVar(&chain, "chain", false, "print the transferblock")
 	c.Flags().BoolVar(&document, "document", false, "print the transport document")
+	c.Flags().BoolVar(&verdict, "verdict", false, "print the carrier's verdict")
 	return c
 }
 
@@ -342,6 +422,9 @@ func showBill(w io.Writer, b *api.BillView) {
 		if x := b.Transfer; x != nil {
 			line("transfer", fmt.Sprintf("%s to %s: %s, %d attempts", x.ID, x.Peer, x.State, x.Attempts))
 			line("last answer", x.LastAnswer)
+			for _, tried := range x.History[max(0, len(x.History)-3):] {
+				line("attempt", fmt.Sprintf("%d at %s: %s", tried.N, time.Time(tried.At).Format(time.RFC3339), tried.Answer))
+			}
 			line("receipt", x.Verdict)
 		}
 		line("verdict", b.Verdict)

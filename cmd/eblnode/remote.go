@@ -16,6 +16,7 @@ import (
 	"path/filepath"
 	"regexp"
 	"strings"
+	"syscall"
 	"time"
 
 	"eblnode/api"
@@ -48,6 +49,7 @@ type remote struct {
 	base   string
 	token  string
 	actor  string
+	key    string // Idempotency-Key of the one order that is sent; may be empty
 	client *http.Client
 	close  func() error
 }
@@ -85,6 +87,9 @@ func (r *remote) raw(ctx context.Context, method, path string, in any) ([]byte, 
 	if r.token != "" {
 		req.Header.Set("Authorization", "Bearer "+r.token)
 	}
+	if r.key != "" {
+		req.Header.Set("Idempotency-Key", r.key)
+	}
 	if r.actor != "" {
 		req.Header.Set(api.ActorHeader, r.actor)
 	}
@@ -101,6 +106,26 @@ func (r *remote) raw(ctx context.Context, method, path string, in any) ([]byte, 
 		return text, nil
 	}
 	return nil, errorOf(resp.StatusCode, text)
+}
+
+// again sends an order that carries a key until there is an answer to it, three times at
+// most: where the first one was carried out and its answer lost, the next one brings it.
+func (r *remote) again(ctx context.Context, path string, in any) (text []byte, err error) {
+	for try := range 3 {
+		if try > 0 {
+			select {
+			case <-ctx.Done():
+				return nil, err
+			case <-time.After(time.Duration(try) * time.Second):
+			}
+		}
+		text, err = r.raw(ctx, http.MethodPost, path, in)
+		answered, ok := errors.AsType[*remoteError](err)
+		if err == nil || ok && answered.Text != node.TextUnavailable || errors.Is(err, syscall.ECONNREFUSED) {
+			return text, err
+		}
+	}
+	return nil, unsure("%w (to ask once more: --idempotency-key %s)", err, r.key)
 }
 
 func errorOf(status int, text []byte) error {

@@ -150,7 +150,7 @@ CREATE TABLE transfers (
   last_at       INTEGER,
   last_answer   TEXT NOT NULL DEFAULT '',
   verdict       TEXT,
-  settled_by    TEXT CHECK (settled_by IN ('receipt', 'rejection', 'chain')),
+  settled_by    TEXT CHECK (settled_by IN ('receipt', 'rejection', 'chain', 'cancel', 'operators')),
   settled_at    INTEGER
 ) STRICT;
 CREATE UNIQUE INDEX transfers_one_open ON transfers (bill) WHERE state IN ('prepared', 'sending', 'disputed');

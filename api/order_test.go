@@ -1,0 +1,89 @@
+package api_test
+
+import (
+	"net/http"
+	"strings"
+	"testing"
+
+	"eblnode/api"
+	"eblnode/internal/ebltest"
+)
+
+// keyed asks as u under an Idempotency-Key, or several.
+func (l *local) keyed(u *ebltest.User, path, body string, keys ...string) *call {
+	l.t.Helper()
+	return do(l.t, http.DefaultClient, call{method: "POST", url: l.url + path, body: []byte(body),
+		header: http.Header{"Authorization": {"Bearer " + u.Token}, "Idempotency-Key": keys}})
+}
+
+// TestIdempotencyKeyMakesARetrySafe: whatever was lost on the way back, the same order
+// comes again and is answered with what it did, as it stands now.
+func TestIdempotencyKeyMakesARetrySafe(t *testing.T) {
+	w := ebltest.New(t)
+	carrier, bank := w.Platform("carrier.example"), w.Platform("bank.example", ebltest.NotIssuer())
+	l := newLocal(t, carrier, api.Options{})
+	issuer, alice, bob := carrier.User("issuer", "issuer"), carrier.User("alice"), bank.User("bob")
+	document := string(carrier.Document())
+	issue := `{"document":` + document + `,"to":` + jsonString(alice.ID) + `}`
+	first := decode[api.OperationView](t, l.keyed(issuer, "/api/v1/ebls", issue, "i-1").want(t, 200, 0))
+	again := decode[api.OperationView](t, l.keyed(issuer, "/api/v1/ebls", issue, "i-1").want(t, 200, 0))
+	if first.Repeated || !again.Repeated || again.Bill.DocumentHash != first.Bill.DocumentHash || again.Bill.Steps != 1 {
+		t.Errorf("issued twice under one key: got %+v, want %+v", again, first)
+	}
+	// Another spelling of the same JSON is the same order; another order is not.
+	if v := decode[api.OperationView](t, l.keyed(issuer, "/api/v1/ebls?wait=1", "{ \"to\" : "+jsonString(alice.ID)+",\"document\":"+document+"}", "i-1").want(t, 200, 0)); !v.Repeated {
+		t.Error("another spelling of the order: got it carried out")
+	}
+	reused := l.keyed(issuer, "/api/v1/ebls", strings.Replace(issue, alice.ID, issuer.ID, 1), "i-1").want(t, 409, 8004)
+	if got := reused.errorResponse(t).Errors[0].Text; got != "idempotencyKeyReused" {
+		t.Errorf("another body under the key: got %s", got)
+	}
+	path := "/api/v1/ebls/" + first.Bill.DocumentHash
+	l.keyed(alice, path+"/surrender", `{}`, "m-1").want(t, 200, 0)
+	l.keyed(alice, path+"/amend", `{}`, "m-1").want(t, 409, 8004) // the path is part of the order
+	l.keyed(issuer, path+"/decline", `{}`, "d-1").want(t, 200, 0)
+	l.keyed(issuer, path+"/decline", `{}`, "d-1").want(t, 200, 0)
+
+	to := `{"to":` + jsonString(bob.ID) + `}`
+	sent := decode[api.OperationView](t, l.keyed(alice, path+"/transfer", to, "t-1").want(t, 200, 0))
+	bank.Settled(bank.Move(bob, hashOf(t, first.Bill.DocumentHash), "TRNS", alice.ID).Transfer, "accepted")
+	back := decode[api.OperationView](t, l.keyed(alice, path+"/transfer", to, "t-1").want(t, 200, 0))
+	if back.Transfer == nil || back.Transfer.ID != sent.Transfer.ID || back.Bill.Control != "held" || !back.Repeated {
+		t.Errorf("the same transfer again: got %+v, want transfer %s and the bill as it is now, held", back, sent.Transfer.ID)
+	}
+	rejected := `{"to":"nobody@bank.example"}`
+	no := l.keyed(alice, path+"/transfer", rejected, "t-2").want(t, 409, 8004)
+	same := l.keyed(alice, path+"/transfer", rejected, "t-2").want(t, 409, 8004)
+	if a, b := no.errorResponse(t).Operation.Transfer.ID, same.errorResponse(t).Operation.Transfer.ID; a != b {
+		t.Errorf("a rejected transfer again: got transfer %s, want %s", b, a)
+	}
+	l.keyed(alice, path+"/transfer", to, "a", "b").want(t, 400, 7001)
+	l.keyed(alice, path+"/transfer", to, "").want(t, 400, 7001)
+	l.keyed(alice, path+"/transfer", to, strings.Repeat("x", 256)).want(t, 400, 7001)
+	// A refused order leaves its key free.
+	l.keyed(alice, path+"/transfer", `{"to":"x@nowhere.example"}`, "t-3").want(t, 422, 8005)
+	l.keyed(alice, path+"/transfer", to, "t-3").want(t, 200, 0)
+}
+
+func TestCancelOverTheLocalAPI(t *testing.T) {
+	w := ebltest.New(t)
+	carrier, bank := w.Platform("carrier.example", ebltest.Manual()), w.Platform("bank.example", ebltest.NotIssuer())
+	l := newLocal(t, carrier, api.Options{})
+	alice, bob := carrier.User("alice"), bank.User("bob")
+	path := "/api/v1/ebls/" + carrier.Issue(alice.ID).String() + "/transfer"
+	open := decode[api.OperationView](t, l.keyed(alice, path+"?wait=0", `{"to":`+jsonString(bob.ID)+`}`, "t").want(t, 202, 0))
+	cancel := "/api/v1/transfers/" + open.Transfer.ID + "/cancel"
+	l.as(alice, "POST", cancel, `{"x":1}`).want(t, 400, 7001)
+	l.as(carrier.User("eve"), "POST", cancel, `{}`).want(t, 404, 7104)
+	for range 2 {
+		v := decode[api.OperationView](t, l.keyed(alice, cancel, `{}`, "c").want(t, 200, 0))
+		if v.Transfer.State != "cancelled" || v.Transfer.SettledBy != "cancel" || v.Bill.Control != "held" {
+			t.Errorf("cancelled: got %+v", v)
+		}
+	}
+	l.as(alice, "POST", cancel, `{}`).want(t, 409, 8004)
+	no := l.keyed(alice, path, `{"to":`+jsonString(bob.ID)+`}`, "t").want(t, 409, 8004).errorResponse(t)
+	if no.Errors[0].Text != "cancelled" || no.Operation.Bill.Control != "held" {
+		t.Errorf("the cancelled order again: got %+v", no)
+	}
+}
