@@ -347,13 +347,13 @@ func (f *fleet) onlyHolder(t *testing.T, p *process) {
 func (f *fleet) killedBeforeItWasRead(t *testing.T, from, to *process) {
 	t.Helper()
 	stopped := f.relay.atLargeRequest(func() { to.signal(t, syscall.SIGSTOP) }, false)
-	ended := f.background(t, from, to)
+	ended := f.background(t, from, to, "--wait", "1")
 	wait(t, stopped, "the request")
 	f.inDoubt(t, from, to)
-	from.kill(t)
-	if code := <-ended; code != 3 {
-		t.Errorf("transfer, whose node was killed: got exit code %d, want 3: nobody can tell", code)
+	if e := <-ended; e.code != 3 || !strings.Contains(e.out, "has no signed answer yet (sending)") {
+		t.Errorf("transfer without an answer: got exit code %d, want 3, and words for it: %s", e.code, e.out)
 	}
+	from.kill(t)
 	from.serve(t)
 	f.inDoubt(t, from, to)
 	f.relay.pass()
@@ -371,8 +371,8 @@ func (f *fleet) killedAfterItWasTaken(t *testing.T, from, to *process) {
 	eventually(t, to.domain+" takes the bill", func() bool { v, _ := f.view(t, to); return v.Control == "held" })
 	f.onlyHolder(t, to)
 	from.kill(t)
-	if code := <-ended; code != 3 {
-		t.Errorf("transfer, whose node was killed: got exit code %d, want 3: nobody can tell", code)
+	if e := <-ended; e.code != 3 {
+		t.Errorf("transfer, whose node was killed: got exit code %d, want 3: nobody can tell: %s", e.code, e.out)
 	}
 	to.signal(t, syscall.SIGSTOP)
 	from.serve(t)
@@ -382,12 +382,18 @@ func (f *fleet) killedAfterItWasTaken(t *testing.T, from, to *process) {
 	f.arrives(t, from, to)
 }
 
-// background orders a transfer and reports the exit code of the command.
-func (f *fleet) background(t *testing.T, from, to *process) <-chan int {
-	ended := make(chan int, 1)
+// An ending is what a command printed, and its exit code.
+type ending struct {
+	out  string
+	code int
+}
+
+// background orders a transfer and tells how that command ended.
+func (f *fleet) background(t *testing.T, from, to *process, args ...string) <-chan ending {
+	ended := make(chan ending, 1)
 	go func() {
-		_, code := from.try(t, "transfer", f.bill, "--to", "user@"+to.domain, "--token-file", from.token("user"))
-		ended <- code
+		out, code := from.try(t, append([]string{"transfer", f.bill, "--to", "user@" + to.domain, "--token-file", from.token("user")}, args...)...)
+		ended <- ending{string(out), code}
 	}()
 	return ended
 }

@@ -27,6 +27,9 @@ func main() {
 	os.Exit(run(os.Args[1:], os.Stdin, os.Stdout, os.Stderr))
 }
 
+// Version is set at release: -ldflags "-X main.Version=1.2.3".
+var Version = "dev"
+
 type options struct {
 	trust  []string
 	at     string
@@ -73,6 +76,7 @@ INDETERMINATE  a trust entry or key is missing to judge it (exit code 3)`,
 			return err
 		},
 	}
+	c.Version = Version
 	c.SetArgs(args)
 	c.SetOut(out)
 	c.SetErr(errOut)

@@ -145,6 +145,7 @@ func (r *report) people(w io.Writer) {
 	default:
 		fmt.Fprintf(w, "  in control   %s\n", s.Possessor)
 	}
+	fmt.Fprintln(w, "               as of this chain: what came after it, or the carrier's verdict on a return, is not in it")
 	fmt.Fprintf(w, "  document     %s\n", r.Document)
 	if r.Reference != "" || r.Carrier != "" {
 		fmt.Fprintf(w, "  bill         carrier %s, reference %s\n", plain(r.Carrier), plain(r.Reference))

@@ -103,6 +103,7 @@ func TestExitCodes(t *testing.T) {
 		{"entries enough", []string{good, "--trust", trust, "--max-entries", "3"}, 0, "VALID"},
 		{"too deep", []string{good, "--trust", trust, "--max-depth", "2"}, 1, "malformed"},
 		{"before it was signed", []string{good, "--trust", trust, "--at", "2026-01-01T00:00:00Z"}, 1, "unlawful/timeAhead"},
+		{"version", []string{"--version"}, 0, "eblverify version dev\n"},
 		{"help", []string{"--help"}, 0, "Usage:"},
 	} {
 		t.Run(c.name, func(t *testing.T) {
@@ -117,7 +118,7 @@ func TestExitCodes(t *testing.T) {
 			if c.want == 2 && (out != "" || !strings.HasPrefix(errOut, "eblverify: ") || strings.Count(errOut, "\n") != 1) {
 				t.Errorf("usage: got %q, %q, want one line on standard error", out, errOut)
 			}
-			if c.name == "help" {
+			if c.name == "help" || c.name == "version" {
 				return
 			}
 			asJSON, errOut, code := do(t, "", append(args, "--json")...)
