@@ -131,6 +131,15 @@ func (n *Node) TakeVerdict(ctx context.Context, actor, jws string) error {
 		if b == nil {
 			return refuse(NotFound, "notFound", "the bill of this verdict is not known here")
 		}
+		// The same verdict again, by another way: it is known, and that is all.
+		var held string
+		err = t.QueryRowContext(t.ctx, "SELECT verdict FROM verdicts WHERE bill = ?", b.id).Scan(&held)
+		if err == nil && held == jws {
+			return nil
+		}
+		if err != nil && !errors.Is(err, sql.ErrNoRows) {
+			return err
+		}
 		p, found := n.Trust().Find(b.state.Issuing)
 		if !found {
 			return refuse(NotPossible, TextNotTrusted, "there is no trust entry for %s", b.state.Issuing)

@@ -1,6 +1,7 @@
 package node_test
 
 import (
+	"slices"
 	"testing"
 	"time"
 
@@ -119,4 +120,31 @@ func TestVerdictAfterADecline(t *testing.T) {
 		mustRefuse(t, b.Node().TakeVerdict(t.Context(), "test", late), node.NotPossible, "verdictNotBelieved")
 	})
 	mustHold(t, w, doc, bob.ID)
+}
+
+// TestSameVerdictByTwoWays: a verdict that was fetched and comes as a file too is known,
+// which is no error and no change.
+func TestSameVerdictByTwoWays(t *testing.T) {
+	w := ebltest.New(t)
+	a, b := w.Platform("a.example"), w.Platform("b.example", ebltest.Manual())
+	issuer, bob := a.User("issuer", node.IssuerRole), b.User("bob")
+	doc := a.Issue(bob.ID)
+	stop := b.Run()
+	b.Settled(b.Move(bob, doc, envelope.Surrender, issuer.ID).Transfer, node.Accepted)
+	stop()
+	done, err := a.Node().Honour(t.Context(), issuer.User, doc, node.HonourOrder{})
+	if err != nil {
+		t.Fatal(err)
+	}
+	if err := b.Node().TakeVerdict(t.Context(), "test", done.Verdict); err != nil {
+		t.Fatal(err)
+	}
+	before := dump(t, b)
+	if err := b.Node().TakeVerdict(t.Context(), "test", done.Verdict); err != nil {
+		t.Errorf("the same verdict again: got %v, want no error", err)
+	}
+	if after := dump(t, b); !slices.Equal(before, after) {
+		t.Errorf("something changed: %v", changes(before, after))
+	}
+	checkAll(t, w)
 }
