@@ -49,6 +49,13 @@ type PeerView struct {
 	Issuer      bool   `json:"issuer"`
 	Keys        int    `json:"keys"`
 	Fingerprint string `json:"fingerprint"` // what two operators compare
+	// Circuit is closed, or open where the peer has failed so often that it gets one probe
+	// at a time. Failures counts those in a row since FailingSince.
+	Circuit      string `json:"circuit"`
+	Failures     int    `json:"failures"`
+	FailingSince stamp  `json:"failingSince,omitzero"`
+	NextProbeAt  stamp  `json:"nextProbeAt,omitzero"`
+	Trouble      string `json:"trouble,omitempty"` // the last failure, for people
 }
 
 // PeerList lists peers by their domain.
@@ -100,8 +107,14 @@ func actor(c *gin.Context) string {
 	return who
 }
 
-func viewPeer(p *identity.Platform) PeerView {
-	return PeerView{Domain: p.Domain.String(), Name: p.Name, Endpoint: p.Endpoint, Issuer: p.Issuer, Keys: len(p.Keys), Fingerprint: p.Fingerprint()}
+func (h *adminHandler) viewPeer(p *identity.Platform) PeerView {
+	v := PeerView{Domain: p.Domain.String(), Name: p.Name, Endpoint: p.Endpoint, Issuer: p.Issuer, Keys: len(p.Keys), Fingerprint: p.Fingerprint(), Circuit: "closed"}
+	c := h.node.Circuit(p.Domain)
+	v.Failures, v.FailingSince, v.NextProbeAt, v.Trouble = c.Failures, stamp(c.Since), stamp(c.Next), c.Trouble
+	if c.Open {
+		v.Circuit = "open"
+	}
+	return v
 }
 
 func (h *adminHandler) peers() []*identity.Platform {
@@ -117,7 +130,7 @@ func (h *adminHandler) peers() []*identity.Platform {
 func (h *adminHandler) listPeers(c *gin.Context) {
 	out := PeerList{Peers: []PeerView{}}
 	for _, p := range h.peers() {
-		out.Peers = append(out.Peers, viewPeer(p))
+		out.Peers = append(out.Peers, h.viewPeer(p))
 	}
 	writeJSON(c, http.StatusOK, out)
 }
@@ -145,7 +158,7 @@ func (h *adminHandler) addPeers(c *gin.Context) {
 	}
 	out := PeerList{Peers: []PeerView{}}
 	for _, p := range ps {
-		out.Peers = append(out.Peers, viewPeer(p))
+		out.Peers = append(out.Peers, h.viewPeer(p))
 	}
 	writeJSON(c, http.StatusOK, out)
 }
@@ -199,7 +212,7 @@ func (h *adminHandler) removePeer(c *gin.Context) {
 		fail(c, err)
 		return
 	}
-	writeJSON(c, http.StatusOK, viewPeer(p))
+	writeJSON(c, http.StatusOK, h.viewPeer(p))
 }
 
 func (h *adminHandler) listUsers(c *gin.Context) {

@@ -11,7 +11,9 @@ import (
 	"testing"
 
 	"eblnode/api"
+	"eblnode/identity"
 	"eblnode/internal/ebltest"
+	"eblnode/node"
 )
 
 // An admin is the Unix socket of a platform.
@@ -164,4 +166,28 @@ func TestAdminAndMetricsAreNotOnOtherListeners(t *testing.T) {
 	}
 	do(t, http.DefaultClient, call{method: "PUT", url: public + "/v1/transferblocks", body: []byte(`{}`)}).want(t, 404, 7104)
 	l.as(nil, "PUT", "/v1/transferblocks", `{}`).want(t, 404, 7104)
+}
+
+// TestOpenCircuitIsShownToOperators in the list of peers and in the metrics.
+func TestOpenCircuitIsShownToOperators(t *testing.T) {
+	net := ebltest.New(t)
+	carrier, bank := net.Platform("carrier.example"), net.Platform("bank.example", ebltest.NotIssuer())
+	a, l, alice := newAdmin(t, carrier), newLocal(t, carrier, api.Options{}), carrier.User("alice")
+	net.Intercept(func(_, _ identity.Host, p node.Peer) node.Peer { return unanswering{p} })
+	moved := carrier.Move(alice, carrier.Issue(alice.ID), "TRNS", bank.User("bob").ID)
+	shown := func() api.PeerView {
+		return decode[api.PeerList](t, a.ask("GET", "/admin/v1/peers", "").want(t, 200, 0)).Peers[0]
+	}
+	waitFor(t, "an open circuit", func() bool { return shown().Circuit == "open" })
+	if v := shown(); v.Failures < 3 || v.FailingSince.IsZero() || v.NextProbeAt.IsZero() || !strings.Contains(v.Trouble, "reset") {
+		t.Errorf("the peer: got %+v", v)
+	}
+	if got := metric(t, l, `eblnode_peer_circuit_open{peer="bank.example"}`); got != 1 {
+		t.Errorf("the metric: got %d, want 1", got)
+	}
+	net.Intercept(nil)
+	carrier.Settled(moved.Transfer, "accepted")
+	if v := shown(); v.Circuit != "closed" || v.Failures != 0 {
+		t.Errorf("after it answered: got %+v", v)
+	}
 }

@@ -48,6 +48,8 @@ var (
 	billsDesc     = prometheus.NewDesc("eblnode_bills", "Bills by who is in control.", []string{"control"}, nil)
 	transfersDesc = prometheus.NewDesc("eblnode_transfers", "Transfers to other platforms by state.", []string{"state"}, nil)
 	doubtDesc     = prometheus.NewDesc("eblnode_transfer_oldest_in_doubt_seconds", "Age of the oldest transfer sent and not answered with a signature; 0 if none.", nil, nil)
+	doubtfulDesc  = prometheus.NewDesc("eblnode_transfers_in_doubt", "Transfers sent and not answered with a signature for longer than so many seconds.", []string{"longer_than"}, nil)
+	circuitDesc   = prometheus.NewDesc("eblnode_peer_circuit_open", "1 if a peer has failed so often that it gets one probe at a time.", []string{"peer"}, nil)
 	branchesDesc  = prometheus.NewDesc("eblnode_fork_entries", "Entries of forked chains kept as proof. Not 0: a platform signed twice.", nil, nil)
 	readDesc      = prometheus.NewDesc("eblnode_database_readable", "1 if the database answered.", nil, nil)
 	receivedDesc  = prometheus.NewDesc("eblnode_received_total", "Transferblocks received since the start, by result.", []string{"result"}, nil)
@@ -60,7 +62,7 @@ var (
 
 // Describe is the Collector's.
 func (m *nodeMetrics) Describe(ch chan<- *prometheus.Desc) {
-	for _, d := range []*prometheus.Desc{billsDesc, transfersDesc, doubtDesc, branchesDesc, readDesc, receivedDesc, sentDesc,
+	for _, d := range []*prometheus.Desc{billsDesc, transfersDesc, doubtDesc, doubtfulDesc, circuitDesc, branchesDesc, readDesc, receivedDesc, sentDesc,
 		attemptsDesc, failedDesc, forksDesc, unbelieveDesc} {
 		ch <- d
 	}
@@ -79,6 +81,7 @@ func (m *nodeMetrics) Collect(ch chan<- prometheus.Metric) {
 	count(receivedDesc, s.Repeated.Load(), "repeated")
 	count(receivedDesc, s.Rejected.Load(), "rejected")
 	count(receivedDesc, s.Refused.Load(), "refused")
+	count(receivedDesc, s.Quarantined.Load(), "quarantined")
 	count(sentDesc, s.SentAccepted.Load(), "accepted")
 	count(sentDesc, s.SentRejected.Load(), "rejected")
 	count(sentDesc, s.SentDisputed.Load(), "disputed")
@@ -87,6 +90,16 @@ func (m *nodeMetrics) Collect(ch chan<- prometheus.Metric) {
 	count(forksDesc, s.Forks.Load())
 	count(unbelieveDesc, s.Unbelieved.Load())
 
+	for _, p := range m.node.Trust().Platforms() {
+		if p.Domain == m.node.Domain() {
+			continue
+		}
+		open := 0.0
+		if m.node.Circuit(p.Domain).Open {
+			open = 1
+		}
+		gauge(circuitDesc, open, p.Domain.String())
+	}
 	ctx, cancel := context.WithTimeout(context.Background(), 5*time.Second)
 	defer cancel()
 	t, err := m.node.Totals(ctx)
@@ -108,4 +121,6 @@ func (m *nodeMetrics) Collect(ch chan<- prometheus.Metric) {
 		doubt = max(0, m.node.Now().Sub(t.OldestDoubt).Seconds())
 	}
 	gauge(doubtDesc, doubt)
+	gauge(doubtfulDesc, float64(t.DoubtLong), "300")
+	gauge(doubtfulDesc, float64(t.DoubtVeryLong), "3600")
 }

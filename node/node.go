@@ -72,6 +72,7 @@ type Node struct {
 	wake     chan struct{}
 	busy     sync.Map // transfer id → struct{}: attempts under way
 	watchers watchers
+	circuits circuits
 
 	// Stats are counters for the metrics.
 	Stats Stats
@@ -82,6 +83,8 @@ type Stats struct {
 	Accepted, Repeated, Rejected, Refused       atomic.Int64
 	SentAccepted, SentRejected, SentDisputed    atomic.Int64
 	Attempts, AttemptsFailed, Forks, Unbelieved atomic.Int64
+	// Quarantined counts chains that nobody may act on before an operator has looked.
+	Quarantined atomic.Int64
 }
 
 // Open opens the data folder and its database, and locks it: a second process is refused.

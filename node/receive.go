@@ -243,6 +243,9 @@ func (in *incoming) compare(t *tx) (Reply, func(), error) {
 		return in.fork(t, b, at)
 	}
 	if refusal := in.unexpected(b, open, at); refusal != nil {
+		if refusal.Text == TextQuarantine {
+			in.node.Stats.Quarantined.Add(1)
+		}
 		return in.answer(t, refusal)
 	}
 	taken, err := otherLive(t.ctx, t, in.block.Reference, in.chain.Document)

@@ -2,6 +2,7 @@ package node
 
 import (
 	"context"
+	"encoding/json"
 	"errors"
 	"fmt"
 	"math/rand/v2"
@@ -28,6 +29,9 @@ func (n *Node) ready(ctx context.Context, to identity.Party) (*identity.Platform
 	peer, err := n.reach(ctx, p)
 	if err == nil {
 		err = peer.Check(ctx, n.Domain())
+	}
+	if err == nil {
+		n.circuits.retry(p.Domain)
 	}
 	if err != nil {
 		e := refuse(NotPossible, TextPeerNotReady, "%s cannot be reached, so nothing was sealed: %s", p.Domain, err)
@@ -144,12 +148,10 @@ func (n *Node) poke() {
 	}
 }
 
-// outboxWidth is how many attempts run at once, and peerWidth how many of them may be to
-// one peer, so that a dead one does not hold up the others.
-const (
-	outboxWidth = 64
-	peerWidth   = 16
-)
+// outboxWidth is how many attempts run at once; circuit.go says how many of them may be
+// to one peer, so that a dead one does not hold up the others. Half of them are for peers
+// that have answered: many dead ones together do not hold those up either.
+const outboxWidth = 128
 
 // Run works on the outbox until ctx is done: it sends what is due, again and again until
 // a signed verdict comes, and asks for verdicts on returned bills.
@@ -177,20 +179,23 @@ func (n *Node) Run(ctx context.Context) error {
 // dispatch starts what is due and says when to look again.
 func (n *Node) dispatch(ctx context.Context, group *errgroup.Group) (time.Duration, error) {
 	now := n.cfg.Now()
-	due, err := n.due(ctx, now)
+	waiting, probe := n.circuits.waiting(now)
+	due, err := n.due(ctx, now, waiting)
 	if err != nil {
 		return 0, err
 	}
-	perPeer := map[identity.Host]int{}
-	n.busy.Range(func(_, v any) bool { perPeer[v.(identity.Host)]++; return true })
+	perPeer, running := map[identity.Host]int{}, 0
+	n.busy.Range(func(_, v any) bool { perPeer[v.(identity.Host)]++; running++; return true })
 	for _, x := range due {
-		if perPeer[x.peer] >= peerWidth {
+		width := n.circuits.width(x.peer, now)
+		if perPeer[x.peer] >= width || running >= outboxWidth/2 && width < peerWidth {
 			continue
 		}
-		if _, running := n.busy.LoadOrStore(x.id, x.peer); running {
+		if _, busy := n.busy.LoadOrStore(x.id, x.peer); busy {
 			continue
 		}
 		perPeer[x.peer]++
+		running++
 		started := group.TryGo(func() error {
 			defer n.poke()
 			defer n.busy.Delete(x.id)
@@ -202,10 +207,14 @@ func (n *Node) dispatch(ctx context.Context, group *errgroup.Group) (time.Durati
 			break
 		}
 	}
-	if err := n.pollVerdicts(ctx, group, now); err != nil {
+	if err := n.pollVerdicts(ctx, group, now, perPeer); err != nil {
 		return 0, err
 	}
-	return n.nextDue(ctx, now)
+	pause, err := n.nextDue(ctx, now)
+	if !probe.IsZero() {
+		pause = min(pause, max(probe.Sub(now), 10*time.Millisecond))
+	}
+	return pause, err
 }
 
 type dueTransfer struct {
@@ -213,13 +222,17 @@ type dueTransfer struct {
 	peer identity.Host
 }
 
-func (n *Node) due(ctx context.Context, now time.Time) ([]dueTransfer, error) {
+func (n *Node) due(ctx context.Context, now time.Time, waiting []string) ([]dueTransfer, error) {
+	not, err := json.Marshal(waiting)
+	if err != nil {
+		return nil, err
+	}
 	// Of each peer no more than can be under way and what may follow, or a dead one with
 	// a thousand bills due would fill the list and nobody else's would be seen.
 	rows, err := n.store.read.QueryContext(ctx, `SELECT id, peer FROM
 	  (SELECT id, peer, next_at, row_number() OVER (PARTITION BY peer ORDER BY next_at) AS place FROM transfers
-	    WHERE state IN ('prepared', 'sending') AND next_at <= ?)
-	  WHERE place <= ? ORDER BY next_at LIMIT 1000`, millis(now), 2*peerWidth)
+	    WHERE state IN ('prepared', 'sending') AND next_at <= ? AND peer NOT IN (SELECT value FROM json_each(?)))
+	  WHERE place <= ? ORDER BY next_at LIMIT 1000`, millis(now), string(not), 2*peerWidth)
 	if err != nil {
 		return nil, err
 	}
@@ -273,6 +286,7 @@ func (n *Node) attempt(ctx context.Context, id string) {
 	ctx, cancel := context.WithTimeout(ctx, time.Minute)
 	defer cancel()
 	reply, err := n.offer(ctx, x, body)
+	n.note(ctx, x.peer, fromMillis(x.tried), err)
 	if err == nil {
 		err = n.believe(ctx, x, reply)
 	}
@@ -286,6 +300,32 @@ func (n *Node) attempt(ctx context.Context, id string) {
 	if err != nil {
 		n.log.ErrorContext(ctx, "recording an attempt failed", "transfer", id, "err", err)
 		n.rest(ctx)
+	}
+}
+
+// note tells the circuit of a peer what came of asking it. Any answer will do, also a
+// refusal: a peer that talks is not dead.
+func (n *Node) note(ctx context.Context, peer identity.Host, began time.Time, err error) {
+	now := n.cfg.Now()
+	if e, ok := errors.AsType[*Error](err); err == nil || ok && e.Code != Unavailable && e.Code != Internal && e.Code != TooManyRequests {
+		if !n.circuits.answered(peer) {
+			return
+		}
+		n.log.InfoContext(ctx, "a peer answers again", "peer", peer.String())
+		err := n.store.update(context.WithoutCancel(ctx), func(t *tx) error {
+			return t.exec("UPDATE transfers SET next_at = ? WHERE peer = ? AND state IN ('prepared', 'sending') AND next_at > ?", millis(now), peer.String(), millis(now))
+		})
+		if err != nil {
+			n.log.ErrorContext(ctx, "waking the transfers of a peer failed", "peer", peer.String(), "err", err)
+		}
+		return
+	}
+	if errors.Is(err, context.Canceled) {
+		return // we stop
+	}
+	n.circuits.failed(peer, began, now, clip(err.Error()), n.pause)
+	if c := n.Circuit(peer); c.Failures == circuitFailures {
+		n.log.WarnContext(ctx, "a peer does not answer; it gets one probe at a time", "peer", peer.String(), "since", c.Since, "err", c.Trouble)
 	}
 }
 

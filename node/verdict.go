@@ -49,8 +49,11 @@ func (n *Node) Verdict(ctx context.Context, sender identity.Host, document envel
 }
 
 // pollVerdicts asks the issuing platforms of the bills that our users returned.
-func (n *Node) pollVerdicts(ctx context.Context, group *errgroup.Group, now time.Time) error {
-	rows, err := n.store.read.QueryContext(ctx, "SELECT bill, attempts FROM verdict_polls WHERE next_at <= ? LIMIT 100", millis(now))
+func (n *Node) pollVerdicts(ctx context.Context, group *errgroup.Group, now time.Time, perPeer map[identity.Host]int) error {
+	rows, err := n.store.read.QueryContext(ctx, `SELECT bill, attempts, issuing FROM
+	  (SELECT bill, attempts, issuing, next_at, row_number() OVER (PARTITION BY issuing ORDER BY next_at) AS place
+	    FROM verdict_polls JOIN bills ON bills.id = bill WHERE next_at <= ?)
+	  WHERE place <= ? ORDER BY next_at LIMIT 1000`, millis(now), 2*peerWidth)
 	if err != nil {
 		return err
 	}
@@ -58,13 +61,22 @@ func (n *Node) pollVerdicts(ctx context.Context, group *errgroup.Group, now time
 	for rows.Next() {
 		var bill int64
 		var attempts int
-		if err := rows.Scan(&bill, &attempts); err != nil {
+		var issuing string
+		if err := rows.Scan(&bill, &attempts, &issuing); err != nil {
 			return err
 		}
+		peer, err := identity.ParseHost(issuing)
+		if err != nil {
+			return err
+		}
+		if perPeer[peer] >= min(freshWidth, n.circuits.width(peer, now)) {
+			continue // transfers come first
+		}
 		id := fmt.Sprintf("verdict/%d", bill)
-		if _, running := n.busy.LoadOrStore(id, identity.Host{}); running {
+		if _, running := n.busy.LoadOrStore(id, peer); running {
 			continue
 		}
+		perPeer[peer]++
 		if !group.TryGo(func() error {
 			defer n.busy.Delete(id)
 			n.pollVerdict(ctx, bill, attempts)
@@ -109,7 +121,9 @@ func (n *Node) fetchVerdict(ctx context.Context, id int64) error {
 	if err != nil {
 		return err
 	}
+	began := n.cfg.Now()
 	jws, err := peer.Verdict(ctx, n.Domain(), b.state.Document)
+	n.note(ctx, p.Domain, began, err)
 	if err != nil {
 		return err
 	}

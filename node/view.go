@@ -295,7 +295,10 @@ type Totals struct {
 	Transfers map[TransferState]int
 	// OldestDoubt is when the oldest transfer without a verdict was sent; zero if none.
 	OldestDoubt time.Time
-	Branches    int
+	// DoubtLong and DoubtVeryLong count transfers without a verdict for more than five
+	// minutes and for more than an hour.
+	DoubtLong, DoubtVeryLong int
+	Branches                 int
 }
 
 // Totals reads them.
@@ -324,7 +327,10 @@ func (n *Node) Totals(ctx context.Context) (Totals, error) {
 		return t, err
 	}
 	var oldest sql64
-	err := n.store.read.QueryRowContext(ctx, "SELECT min(sent_at), (SELECT count(*) FROM branches) FROM transfers WHERE state = 'sending'").Scan(&oldest, &t.Branches)
+	now := n.cfg.Now()
+	err := n.store.read.QueryRowContext(ctx, `SELECT min(sent_at), count(*) FILTER (WHERE sent_at < ?), count(*) FILTER (WHERE sent_at < ?),
+	  (SELECT count(*) FROM branches) FROM transfers WHERE state = 'sending'`,
+		millis(now.Add(-5*time.Minute)), millis(now.Add(-time.Hour))).Scan(&oldest, &t.DoubtLong, &t.DoubtVeryLong, &t.Branches)
 	if oldest > 0 {
 		t.OldestDoubt = fromMillis(int64(oldest))
 	}

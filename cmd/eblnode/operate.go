@@ -136,18 +136,30 @@ func (a *app) peerList() *cobra.Command {
 					return err
 				}
 				return a.print(out, func(w io.Writer) {
-					table(w, "DOMAIN\tNAME\tISSUER\tKEYS\tENDPOINT\tFINGERPRINT", func(t io.Writer) {
+					table(w, "DOMAIN\tNAME\tISSUER\tKEYS\tENDPOINT\tFINGERPRINT\tANSWERS", func(t io.Writer) {
 						for _, p := range out.Peers {
 							endpoint := p.Endpoint
 							if endpoint == "" {
 								endpoint = "(DNS)"
 							}
-							fmt.Fprintf(t, "%s\t%s\t%t\t%d\t%s\t%s\n", p.Domain, plain(p.Name), p.Issuer, p.Keys, endpoint, p.Fingerprint)
+							fmt.Fprintf(t, "%s\t%s\t%t\t%d\t%s\t%s\t%s\n", p.Domain, plain(p.Name), p.Issuer, p.Keys, endpoint, p.Fingerprint, answers(&p))
 						}
 					})
 				})
 			})
 		},
+	}
+}
+
+// answers says whether a peer answers what is sent to it.
+func answers(p *api.PeerView) string {
+	switch since := time.Time(p.FailingSince).UTC().Format(time.RFC3339); {
+	case p.Failures == 0:
+		return "-"
+	case p.Circuit == "open":
+		return "not since " + since + ", probed one at a time: " + plain(p.Trouble)
+	default:
+		return "failing since " + since + ": " + plain(p.Trouble)
 	}
 }
 
