@@ -23,6 +23,9 @@ func dump(t testing.TB, p *ebltest.Platform) []string {
 		if name == "attempts" {
 			continue
 		}
+		if name == "witness" || name == "witness_pending" {
+			continue // the place in the witness moves with every change
+		}
 		for _, r := range queryRows(t, db, "SELECT * FROM "+name) {
 			if name == "transfers" {
 				for _, column := range []string{"attempts", "next_at", "last_at", "last_answer"} {

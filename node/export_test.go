@@ -59,13 +59,35 @@ func AuditHash(previous []byte, at int64, fields []string) [32]byte {
 // Pause is the back-off after so many attempts.
 func Pause(n *Node, attempts int) time.Duration { return n.pause(attempts) }
 
-// Touch writes the row of a bill and does nothing beside.
+// SetBeforeWitness puts f before each fsync of the witness; nil takes it away.
+func SetBeforeWitness(t testing.TB, n *Node, f func() error) {
+	t.Helper()
+	n.store.turn <- struct{}{}
+	n.store.journal.Load().BeforeSync = f
+	<-n.store.turn
+}
+
+// SaveWithoutRecord changes a bill and does not tell the witness.
+func SaveWithoutRecord(t testing.TB, n *Node, document envelope.Hash) error {
+	t.Helper()
+	return touch(t, n, document, func(*tx) error { return nil })
+}
+
+// Touch writes the row of a bill and does nothing beside but tell the witness.
 func Touch(t testing.TB, n *Node, document envelope.Hash) error {
+	t.Helper()
+	return touch(t, n, document, func(x *tx) error { return x.witness(record{kind: "test", document: document}) })
+}
+
+func touch(t testing.TB, n *Node, document envelope.Hash, also func(*tx) error) error {
 	return n.store.update(t.Context(), func(x *tx) error {
 		b, err := loadBill(x.ctx, x, document)
 		if err != nil {
 			return err
 		}
-		return x.saveBill(b, n.Domain())
+		if err := x.saveBill(b, n.Domain()); err != nil {
+			return err
+		}
+		return also(x)
 	})
 }

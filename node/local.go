@@ -56,7 +56,7 @@ func (n *Node) Issue(ctx context.Context, user *User, o IssueOrder) (Moved, erro
 	if user.Role != IssuerRole {
 		return Moved{}, refuse(Forbidden, TextForbidden, "only a user with the role issuer issues bills")
 	}
-	if before, err := doneBefore(ctx, n.store.read, user, o.Once); before != nil || err != nil {
+	if before, err := n.doneBefore(ctx, user, o.Once); before != nil || err != nil {
 		return again(before, err)
 	}
 	to, err := n.party(o.To)
@@ -120,6 +120,11 @@ func (n *Node) draft(o IssueOrder) (*bill, error) {
 }
 
 func (n *Node) issueIn(t *tx, user *User, b *bill, to []byte, comments string) error {
+	if why, err := n.quarantine(t.ctx, t, b.state.Document); err != nil {
+		return err
+	} else if why != "" {
+		return lockedInQuarantine(why)
+	}
 	known, err := loadBill(t.ctx, t, b.state.Document)
 	if err != nil {
 		return err
@@ -147,7 +152,12 @@ func (n *Node) issueIn(t *tx, user *User, b *bill, to []byte, comments string) e
 	if err := t.insertBill(b, n.Domain()); err != nil {
 		return err
 	}
-	if err := n.addStep(t, b, nil, tx, wire.At); err != nil {
+	jws, err := n.addStep(t, b, nil, tx, wire.At)
+	if err != nil {
+		return err
+	}
+	if err := t.witness(record{kind: recordIssue, document: b.state.Document, head: b.state.Head, jws: jws,
+		data: issueData{Document: string(b.document), Issuer: user.Local}}); err != nil {
 		return err
 	}
 	for _, local := range []string{user.Local, next.Possessor.Local} {
@@ -226,10 +236,11 @@ func (n *Node) apply(t *tx, b *bill, wire envelope.Transaction) (chain.State, er
 	return next, nil
 }
 
-func (n *Node) addStep(t *tx, b *bill, steps []step, text []byte, at time.Time) error {
+// addStep signs and stores a step, and returns its JWS.
+func (n *Node) addStep(t *tx, b *bill, steps []step, text []byte, at time.Time) (string, error) {
 	seq, err := t.nextSeq(b.id)
 	if err != nil {
-		return err
+		return "", err
 	}
 	st := envelope.Step{DocumentHash: b.state.Document, Head: b.state.Head, Index: len(steps), Transaction: text}
 	if len(steps) > 0 {
@@ -237,19 +248,19 @@ func (n *Node) addStep(t *tx, b *bill, steps []step, text []byte, at time.Time) 
 	}
 	signer, err := n.signer(t.now)
 	if err != nil {
-		return err
+		return "", err
 	}
 	jws, err := envelope.SignStep(st, signer, t.now)
 	if err != nil {
-		return err
+		return "", err
 	}
-	return t.insertStep(b.id, step{seq: seq, jws: jws, tx: string(text), at: millis(at)})
+	return jws, t.insertStep(b.id, step{seq: seq, jws: jws, tx: string(text), at: millis(at)})
 }
 
 // Move transfers, endorses or returns a bill that user controls: inside the platform at
 // once, to another platform by a transfer that is then in the outbox.
 func (n *Node) Move(ctx context.Context, user *User, document envelope.Hash, o MoveOrder) (Moved, error) {
-	if before, err := doneBefore(ctx, n.store.read, user, o.Once); before != nil || err != nil {
+	if before, err := n.doneBefore(ctx, user, o.Once); before != nil || err != nil {
 		return again(before, err)
 	}
 	b, err := n.controlled(ctx, n.store.read, user, document)
@@ -303,11 +314,17 @@ func (n *Node) controlled(ctx context.Context, q querier, user *User, document e
 	if err != nil {
 		return nil, busy(err)
 	}
+	why, err := n.quarantine(ctx, q, document)
+	if err != nil {
+		return nil, busy(err)
+	}
 	switch {
 	case !sees:
 		return nil, noBill()
 	case !user.holds():
 		return nil, refuse(Forbidden, TextForbidden, "the role %s moves no bills", user.Role)
+	case why != "":
+		return nil, lockedInQuarantine(why)
 	case b.control == Locked:
 		return nil, refuse(Conflict, TextLocked, "a transfer of this bill is under way; see its state")
 	case b.control == Disputed:
@@ -346,11 +363,15 @@ func (n *Node) moveIn(t *tx, user *User, document envelope.Hash, o MoveOrder) er
 	if err != nil {
 		return err
 	}
-	if err := n.addStep(t, b, steps, text, wire.At); err != nil {
+	jws, err := n.addStep(t, b, steps, text, wire.At)
+	if err != nil {
 		return err
 	}
 	b.state = next
 	if err := t.saveBill(b, n.Domain()); err != nil {
+		return err
+	}
+	if err := t.witness(record{kind: recordStep, document: document, head: b.state.Head, jws: jws}); err != nil {
 		return err
 	}
 	if err := t.addParty(b.id, next.Possessor.Local); err != nil {
@@ -427,6 +448,9 @@ func (n *Node) honourIn(t *tx, user *User, b *bill, o HonourOrder) (Moved, error
 		return Moved{}, err
 	}
 	t.event(BillVoid, b.id, "", voidDetail(v))
+	if err := t.witness(record{kind: recordVerdict, document: b.state.Document, head: b.state.Head, jws: jws}); err != nil {
+		return Moved{}, err
+	}
 	if err := t.audit(user.Local, "bill.honour", b.state.Document, string(kind)); err != nil {
 		return Moved{}, err
 	}
@@ -446,7 +470,7 @@ type DeclineOrder struct {
 
 // Decline says no to a return: the bill goes back to who returned it.
 func (n *Node) Decline(ctx context.Context, user *User, document envelope.Hash, o DeclineOrder) (Moved, error) {
-	if before, err := doneBefore(ctx, n.store.read, user, o.Once); before != nil || err != nil {
+	if before, err := n.doneBefore(ctx, user, o.Once); before != nil || err != nil {
 		return again(before, err)
 	}
 	b, err := n.controlled(ctx, n.store.read, user, document)

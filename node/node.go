@@ -55,8 +55,11 @@ type Config struct {
 	VerdictsPerHour int
 	// Retry is the longest pause between two attempts of a transfer; 0 means 15 min.
 	Retry time.Duration
-	Log   *slog.Logger     // nil: nothing is logged
-	Now   func() time.Time // nil: time.Now
+	// Witness is the path of the journal outside the database; "" means witness.log in
+	// Dir. Best on another volume, and never restored from a backup.
+	Witness string
+	Log     *slog.Logger     // nil: nothing is logged
+	Now     func() time.Time // nil: time.Now
 }
 
 // A Node is a running node. It is safe for concurrent use.
@@ -73,6 +76,7 @@ type Node struct {
 	busy     sync.Map // transfer id → struct{}: attempts under way
 	watchers watchers
 	circuits circuits
+	reenters reentries
 
 	// Stats are counters for the metrics.
 	Stats Stats
@@ -125,6 +129,9 @@ func (n *Node) open(ctx context.Context) error {
 	if err := checkLog(path); err != nil {
 		return err
 	}
+	if err := n.cfg.checkDatabase(path); err != nil {
+		return err
+	}
 	if f, err := os.OpenFile(path, os.O_RDWR|os.O_CREATE, 0o600); err != nil {
 		return fmt.Errorf("opening the database: %w", err)
 	} else if err := f.Close(); err != nil {
@@ -148,6 +155,9 @@ func (n *Node) open(ctx context.Context) error {
 	})
 	if err == nil {
 		err = n.loadTrust(ctx)
+	}
+	if err == nil {
+		err = n.openWitness(ctx)
 	}
 	if err != nil {
 		_ = s.close()

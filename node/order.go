@@ -85,6 +85,17 @@ func doneBefore(ctx context.Context, q querier, user *User, o Once) (*Moved, err
 	return done, nil
 }
 
+// doneBefore is what the same order did, once the witness has it too.
+func (n *Node) doneBefore(ctx context.Context, user *User, o Once) (*Moved, error) {
+	done, err := doneBefore(ctx, n.store.read, user, o)
+	if err == nil && done != nil {
+		if err := n.store.settled(ctx); err != nil {
+			return nil, busy(err)
+		}
+	}
+	return done, err
+}
+
 // once is the transaction of an order: do, and what it did beside it.
 func (n *Node) once(ctx context.Context, user *User, o Once, do func(*tx) (Moved, error)) (Moved, error) {
 	var done Moved
@@ -130,7 +141,7 @@ func (t *tx) keepOrder(user *User, o Once, done Moved) error {
 // its first byte, only the addressee's signature ends it, and Cancel is refused with
 // TextAlreadySent. Only who is in control of the bill cancels.
 func (n *Node) Cancel(ctx context.Context, user *User, id string, o Once) (Moved, error) {
-	if before, err := doneBefore(ctx, n.store.read, user, o); before != nil || err != nil {
+	if before, err := n.doneBefore(ctx, user, o); before != nil || err != nil {
 		return again(before, err)
 	}
 	done, err := n.once(ctx, user, o, func(t *tx) (Moved, error) { return n.cancelIn(t, user, id) })
@@ -178,6 +189,9 @@ func (n *Node) cancelIn(t *tx, user *User, id string) (Moved, error) {
 	}
 	b.control = Held
 	if err := t.saveBill(b, n.Domain()); err != nil {
+		return Moved{}, err
+	}
+	if err := t.witnessSettled(b, x, settledData{State: Cancelled, By: "cancel"}, ""); err != nil {
 		return Moved{}, err
 	}
 	if err := t.audit(user.Local, "transfer.cancel", b.state.Document, x.hash.String()+" to "+x.peer.String()); err != nil {

@@ -45,6 +45,9 @@ func (n *Node) PutTransferblock(ctx context.Context, r Request) (Reply, error) {
 		return Reply{}, busy(err)
 	}
 	if reply != nil {
+		if err := n.store.settled(ctx); err != nil {
+			return Reply{}, busy(err)
+		}
 		n.Stats.Repeated.Add(1)
 		return *reply, nil
 	}
@@ -62,8 +65,10 @@ type incoming struct {
 	block  *envelope.Transferblock
 	sum    envelope.Hash
 
-	chain  *chain.Chain // nil if refused
-	refuse *Error       // a refusal to be signed, from checks 7 to 10; or nil
+	chain    *chain.Chain // nil if refused
+	refuse   *Error       // a refusal to be signed, from checks 7 to 10; or nil
+	branches []branch     // of a fork, stored as proof
+	receipt  string       // signed before, where the block is entered again from the witness
 }
 
 // hash is who the newest entry is.
@@ -173,6 +178,10 @@ func (in *incoming) decideIn(t *tx) (Reply, func(), error) {
 	}
 	if repeated != nil {
 		return *repeated, func() { n.Stats.Repeated.Add(1) }, nil
+	}
+	// The witness may know of an answer to this envelope that this database does not.
+	if err := t.free(in.block.Last().Payload.DocumentHash); err != nil {
+		return Reply{}, nil, err
 	}
 	if in.refuse != nil && in.refuse.Code == BSIG {
 		return in.reject(t, in.refuse)
@@ -356,6 +365,7 @@ func (in *incoming) fork(t *tx, b *bill, at int) (Reply, func(), error) {
 		if err := t.exec("INSERT INTO branches (bill, idx, peer, jws, at) VALUES (?, ?, ?, ?, ?)", b.id, i, in.sender.String(), jws, millis(t.now)); err != nil {
 			return Reply{}, nil, err
 		}
+		in.branches = append(in.branches, branch{i, jws})
 		fresh = true
 	}
 	if fresh {
@@ -376,11 +386,11 @@ func (in *incoming) fork(t *tx, b *bill, at int) (Reply, func(), error) {
 // transaction, the receipt too; a receipt is signed once.
 func (in *incoming) accept(t *tx, b *bill, open *transfer) (Reply, func(), error) {
 	n := in.node
-	if !n.takeVerdict(in.sender) {
+	if in.receipt == "" && !n.takeVerdict(in.sender) {
 		return Reply{}, nil, tooManyVerdicts()
 	}
-	from := 0
-	if b == nil {
+	from, fresh := 0, b == nil
+	if fresh {
 		b = &bill{state: in.chain.State, control: Held, document: in.block.Document, reference: in.block.Reference}
 		if err := t.insertBill(b, n.Domain()); err != nil {
 			return Reply{}, nil, err
@@ -411,11 +421,7 @@ func (in *incoming) accept(t *tx, b *bill, open *transfer) (Reply, func(), error
 	if err := t.addParty(b.id, b.state.Possessor.Local); err != nil {
 		return Reply{}, nil, err
 	}
-	signer, err := n.signer(t.now)
-	if err != nil {
-		return Reply{}, nil, err
-	}
-	receipt, err := envelope.SignReceipt(in.block.Last().Claimed, signer, t.now)
+	receipt, err := in.sign(t)
 	if err != nil {
 		return Reply{}, nil, err
 	}
@@ -428,6 +434,9 @@ func (in *incoming) accept(t *tx, b *bill, open *transfer) (Reply, func(), error
 		return Reply{}, nil, err
 	}
 	t.event(BillReceived, b.id, "", EventDetail{Peer: in.sender.String()})
+	if err := t.witness(record{kind: recordAccepted, document: b.state.Document, head: hash, peer: in.sender.String(), jws: receipt, data: in.again(from, fresh)}); err != nil {
+		return Reply{}, nil, err
+	}
 	if err := t.audit(in.sender.String(), "transfer.accept", b.state.Document, hash.String()+" for "+b.state.Possessor.Local); err != nil {
 		return Reply{}, nil, err
 	}
@@ -438,6 +447,18 @@ func (in *incoming) accept(t *tx, b *bill, open *transfer) (Reply, func(), error
 			n.watchers.notify(open.id)
 		}
 	}, nil
+}
+
+// sign makes the receipt; once.
+func (in *incoming) sign(t *tx) (string, error) {
+	if in.receipt != "" {
+		return in.receipt, nil
+	}
+	signer, err := in.node.signer(t.now)
+	if err != nil {
+		return "", err
+	}
+	return envelope.SignReceipt(in.block.Last().Claimed, signer, t.now)
 }
 
 func (in *incoming) storeEntries(t *tx, b *bill, from int) error {

@@ -58,14 +58,24 @@ func (in *incoming) reject(t *tx, e *Error) (Reply, func(), error) {
 	if err != nil {
 		return Reply{}, nil, err
 	}
-	if err := t.exec("INSERT INTO rejections (envelope_hash, jws_sum, request_sum, peer, code, refusal, rejection, at) VALUES (?, ?, ?, ?, ?, ?, ?, ?)",
-		hash[:], jwsSum[:], in.sum[:], in.sender.String(), string(code), string(text), jws, millis(t.now)); err != nil {
+	if err := t.insertRejection(in.block.Last().Payload.DocumentHash, in.sender, jws, rejectionData{
+		Envelope: hash, JWSSum: jwsSum, Sum: in.sum, Code: code, Refusal: text, Branches: in.branches}); err != nil {
 		return Reply{}, nil, err
 	}
 	if err := t.audit(in.sender.String(), "transfer.reject", in.block.Last().Payload.DocumentHash, hash.String()+" "+string(code)+" "+e.Text); err != nil {
 		return Reply{}, nil, err
 	}
 	return Reply{Rejection: jws, Refusal: e, Reference: stored.Reference, At: stored.At}, func() { n.Stats.Rejected.Add(1) }, nil
+}
+
+// insertRejection stores a no that we signed, and tells the witness: a database that had
+// forgotten it could accept the envelope after its sender has its bill back.
+func (t *tx) insertRejection(document envelope.Hash, peer identity.Host, jws string, d rejectionData) error {
+	if err := t.exec("INSERT INTO rejections (envelope_hash, jws_sum, request_sum, peer, code, refusal, rejection, at) VALUES (?, ?, ?, ?, ?, ?, ?, ?)",
+		d.Envelope[:], d.JWSSum[:], d.Sum[:], peer.String(), string(d.Code), string(d.Refusal), jws, millis(t.now)); err != nil {
+		return err
+	}
+	return t.witness(record{kind: recordRejection, document: document, head: d.Envelope, peer: peer.String(), jws: jws, data: d})
 }
 
 // storedRefusal is the form of an Error in the database.

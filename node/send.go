@@ -120,6 +120,10 @@ func (n *Node) prepare(t *tx, user *User, document envelope.Hash, o MoveOrder, p
 		return nil, err
 	}
 	t.event(TransferPrepared, b.id, x.id, EventDetail{})
+	if err := t.witness(record{kind: recordPrepared, document: b.state.Document, head: x.hash, peer: x.peer.String(), jws: x.jws,
+		data: preparedData{ID: x.id, User: x.user, Transferee: x.transferee, Instruction: x.instruction, BodySum: x.bodySum}}); err != nil {
+		return nil, err
+	}
 	return x, t.audit(user.Local, "transfer.prepare", b.state.Document, x.hash.String()+" to "+peer.Domain.String())
 }
 
@@ -179,6 +183,9 @@ func (n *Node) Run(ctx context.Context) error {
 // dispatch starts what is due and says when to look again.
 func (n *Node) dispatch(ctx context.Context, group *errgroup.Group) (time.Duration, error) {
 	now := n.cfg.Now()
+	if err := n.reenterDue(ctx); err != nil {
+		return 0, err
+	}
 	waiting, probe := n.circuits.waiting(now)
 	due, err := n.due(ctx, now, waiting)
 	if err != nil {
@@ -229,9 +236,12 @@ func (n *Node) due(ctx context.Context, now time.Time, waiting []string) ([]dueT
 	}
 	// Of each peer no more than can be under way and what may follow, or a dead one with
 	// a thousand bills due would fill the list and nobody else's would be seen.
+	// Nothing of a bill in quarantine: what was prepared before a backup may have been
+	// cancelled after it.
 	rows, err := n.store.read.QueryContext(ctx, `SELECT id, peer FROM
 	  (SELECT id, peer, next_at, row_number() OVER (PARTITION BY peer ORDER BY next_at) AS place FROM transfers
-	    WHERE state IN ('prepared', 'sending') AND next_at <= ? AND peer NOT IN (SELECT value FROM json_each(?)))
+	    WHERE state IN ('prepared', 'sending') AND next_at <= ? AND peer NOT IN (SELECT value FROM json_each(?))
+	      AND (SELECT frozen FROM witness) = '' AND bill NOT IN (SELECT id FROM bills WHERE document_hash IN (SELECT document_hash FROM quarantine)))
 	  WHERE place <= ? ORDER BY next_at LIMIT 1000`, millis(now), string(not), 2*peerWidth)
 	if err != nil {
 		return nil, err
@@ -381,8 +391,12 @@ func (n *Node) startAttempt(ctx context.Context, id string) (x *transfer, body [
 	if sum := envelope.HashOf(body); sum != x.bodySum {
 		n.log.WarnContext(ctx, "the request differs from the one prepared; its document and signatures are the stored ones", "transfer", id)
 	}
+	if why, err := n.quarantine(ctx, n.store.read, b.state.Document); err != nil || why != "" {
+		return nil, nil, errors.Join(err, errors.New("the bill is "+why))
+	}
 	if x.state == Sending {
-		return x, body, nil
+		// Who marked it may have stopped before the witness had it.
+		return x, body, n.store.settled(ctx)
 	}
 	err = n.store.update(ctx, func(t *tx) error {
 		t.event(TransferSending, x.bill, x.id, EventDetail{})
@@ -445,7 +459,10 @@ func (n *Node) received(ctx context.Context, x *transfer, receipt string) error 
 		if err != nil {
 			return err
 		}
-		return n.settleAccepted(t, b, x, receipt, "receipt")
+		if err := n.settleAccepted(t, b, x, receipt, "receipt"); err != nil {
+			return err
+		}
+		return t.witnessSettled(b, x, settledData{State: Accepted, By: "receipt"}, receipt)
 	})
 	if errors.Is(err, errMoved) {
 		return nil // settled meanwhile, by the chain that came home
@@ -459,9 +476,9 @@ func (n *Node) received(ctx context.Context, x *transfer, receipt string) error 
 // rejected ends a transfer by the addressee's signed no. BSIG and BENV give control
 // back; DISE never does.
 func (n *Node) rejected(ctx context.Context, x *transfer, rej envelope.Rejection, r Reply) error {
-	state, control := Rejected, Held
+	state := Rejected
 	if rej.Code == envelope.DisputeCode {
-		state, control = DisputedT, Disputed
+		state = DisputedT
 	}
 	answer := string(rej.Code) + " " + rej.Reason
 	if r.Refusal != nil {
@@ -469,22 +486,11 @@ func (n *Node) rejected(ctx context.Context, x *transfer, rej envelope.Rejection
 	}
 	x.said = clip(answer)
 	err := n.store.update(ctx, func(t *tx) error {
-		if err := t.settle(x, state, r.Rejection, "rejection"); err != nil {
-			return err
-		}
-		if err := t.exec("UPDATE transfers SET last_answer = ? WHERE seq = ?", x.said, x.seq); err != nil {
-			return err
-		}
 		b, err := loadBillByID(t.ctx, t, x.bill)
 		if err != nil {
 			return err
 		}
-		b.control = control
-		if err := t.saveBill(b, n.Domain()); err != nil {
-			return err
-		}
-		t.event(transferEvent(state), b.id, x.id, EventDetail{Response: rej.Code})
-		return t.audit(n.Domain().String(), "transfer."+string(state), b.state.Document, x.hash.String()+" by "+x.peer.String()+": "+string(rej.Code)+" "+rej.Reason)
+		return n.settleRejected(t, b, x, rej, settledData{State: state, By: "rejection", Answer: x.said}, r.Rejection)
 	})
 	if errors.Is(err, errMoved) {
 		return nil
@@ -495,4 +501,26 @@ func (n *Node) rejected(ctx context.Context, x *transfer, rej envelope.Rejection
 		n.Stats.SentDisputed.Add(1)
 	}
 	return err
+}
+
+// settleRejected ends a transfer by the rejection that jws is.
+func (n *Node) settleRejected(t *tx, b *bill, x *transfer, rej envelope.Rejection, d settledData, jws string) error {
+	if err := t.settle(x, d.State, jws, "rejection"); err != nil {
+		return err
+	}
+	if err := t.exec("UPDATE transfers SET last_answer = ? WHERE seq = ?", d.Answer, x.seq); err != nil {
+		return err
+	}
+	b.control = Held
+	if d.State == DisputedT {
+		b.control = Disputed
+	}
+	if err := t.saveBill(b, n.Domain()); err != nil {
+		return err
+	}
+	if err := t.witnessSettled(b, x, d, jws); err != nil {
+		return err
+	}
+	t.event(transferEvent(d.State), b.id, x.id, EventDetail{Response: rej.Code})
+	return t.audit(n.Domain().String(), "transfer."+string(d.State), b.state.Document, x.hash.String()+" by "+x.peer.String()+": "+string(rej.Code)+" "+rej.Reason)
 }

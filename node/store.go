@@ -32,6 +32,7 @@ type store struct {
 	read  *sql.DB
 	now   func() time.Time
 	news  bell // rung after each commit that wrote events
+	witnessing
 
 	// beforeCommit, in tests, runs in the place of every commit's last moment: it may
 	// say that the commit fails, or that it happens and is then reported as failed.
@@ -53,6 +54,7 @@ func openStore(ctx context.Context, path string, now func() time.Time) (*store, 
 		"_foreign_keys=1", "_defensive=1", "_dqs=0",
 	}, "&")}).String()
 	s := &store{now: now}
+	s.turn = make(chan struct{}, 1)
 	var err error
 	if s.write, err = sql.Open("sqlite", dsn); err != nil {
 		return nil, fmt.Errorf("opening %s: %w", path, err)
@@ -133,7 +135,11 @@ func (s *store) migrate(ctx context.Context, path string) error {
 }
 
 func (s *store) close() error {
-	return errors.Join(s.read.Close(), s.write.Close())
+	err := errors.Join(s.read.Close(), s.write.Close())
+	if j := s.journal.Load(); j != nil {
+		err = errors.Join(err, j.Close())
+	}
+	return err
 }
 
 // A tx is one write transaction, with one time for all its rows.
@@ -144,11 +150,14 @@ type tx struct {
 
 	events []happening
 	bills  []int64 // rows written
+	store  *store
+	change changes
 }
 
 // update runs fn in the one write transaction. If it returns nil, what fn did is on
-// the disk: only then may anything of it be revealed. If it returns an error, it may
-// or may not have been kept, and nothing may be revealed; asking again tells.
+// the disk, in the database and in the witness: only then may anything of it be
+// revealed. If it returns an error, it may or may not have been kept, and nothing may be
+// revealed; asking again tells.
 //
 // A caller that goes away does not stop a transaction half way.
 func (s *store) update(ctx context.Context, fn func(*tx) error) error {
@@ -157,13 +166,25 @@ func (s *store) update(ctx context.Context, fn func(*tx) error) error {
 	}
 	ctx, cancel := context.WithTimeout(context.WithoutCancel(ctx), 30*time.Second)
 	defer cancel()
+	if err := s.inTurn(ctx, func() error { return s.transact(ctx, fn) }); err != nil {
+		return err
+	}
+	return s.settled(ctx)
+}
+
+// transact is one write transaction; what it adds for the witness is handed over once it
+// is committed, in the order of the commits.
+func (s *store) transact(ctx context.Context, fn func(*tx) error) error {
 	sqlTx, err := s.write.BeginTx(ctx, nil)
 	if err != nil {
 		return fmt.Errorf("beginning a transaction: %w", err)
 	}
 	defer func() { _ = sqlTx.Rollback() }() // no-op after Commit
-	t := &tx{Tx: sqlTx, ctx: ctx, now: s.now()}
+	t := &tx{Tx: sqlTx, ctx: ctx, now: s.now(), store: s}
 	if err := fn(t); err != nil {
+		return err
+	}
+	if err := s.announce(t); err != nil {
 		return err
 	}
 	if err := t.writeEvents(); err != nil {
@@ -180,12 +201,12 @@ func (s *store) update(ctx context.Context, fn func(*tx) error) error {
 		if err != nil || !commit {
 			return fmt.Errorf("committing: %w", err)
 		}
-		return nil
+		return s.handOver(t)
 	}
 	if err := sqlTx.Commit(); err != nil {
 		return fmt.Errorf("committing: %w", err)
 	}
-	return nil
+	return s.handOver(t)
 }
 
 func (t *tx) exec(query string, args ...any) error {

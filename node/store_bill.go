@@ -86,6 +86,9 @@ func text(i identity.Identifier) string {
 // insertBill stores a bill that was not known. b.id is set.
 func (t *tx) insertBill(b *bill, self identity.Host) error {
 	s := b.state
+	if err := t.moves(s.Document); err != nil {
+		return err
+	}
 	res, err := t.ExecContext(t.ctx, `INSERT INTO bills (document_hash, document, carrier_code, reference, sub_reference, to_order, profile,
 	    issuing, issuer, possessor, status, returned_by, head, length, control, live, version, created_at, changed_at)
 	  VALUES (?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, 1, ?, ?)`,
@@ -105,6 +108,9 @@ func (t *tx) insertBill(b *bill, self identity.Host) error {
 // the row is still the one that b was read from.
 func (t *tx) saveBill(b *bill, self identity.Host) error {
 	s := b.state
+	if err := t.moves(s.Document); err != nil {
+		return err
+	}
 	err := t.execOne(`UPDATE bills SET possessor = ?, status = ?, returned_by = ?, head = ?, length = ?, control = ?, live = ?,
 	    version = version + 1, changed_at = ? WHERE id = ? AND version = ?`,
 		text(s.Possessor), string(s.Status), text(s.ReturnedBy), s.Head[:], s.Length, string(b.control), b.live(self),

@@ -42,6 +42,9 @@ func (n *Node) Verdict(ctx context.Context, sender identity.Host, document envel
 	if errors.Is(err, sql.ErrNoRows) {
 		return "", refuse(NotFound, "notFound", "there is no verdict on this bill yet")
 	}
+	if err == nil {
+		err = n.store.settled(ctx)
+	}
 	if err != nil {
 		return "", busy(err)
 	}
@@ -154,33 +157,42 @@ func (n *Node) TakeVerdict(ctx context.Context, actor, jws string) error {
 		if err != nil && !errors.Is(err, sql.ErrNoRows) {
 			return err
 		}
-		p, found := n.Trust().Find(b.state.Issuing)
-		if !found {
-			return refuse(NotPossible, TextNotTrusted, "there is no trust entry for %s", b.state.Issuing)
-		}
-		v, err := envelope.OpenVerdict(jws, p, t.now)
+		kind, err := n.conclude(t, b, jws)
 		if err != nil {
-			return refuse(NotPossible, "verdictNotBelieved", "%s", err)
-		}
-		next, err := b.state.Conclude(v)
-		if err != nil {
-			return refuse(NotPossible, "verdictNotBelieved", "%s", err)
-		}
-		b.state, b.control = next, Voided
-		if err := t.saveBill(b, n.Domain()); err != nil {
 			return err
 		}
-		if err := t.exec("INSERT INTO verdicts (bill, verdict, at) VALUES (?, ?, ?)", b.id, jws, millis(t.now)); err != nil {
-			return err
-		}
-		if err := t.exec("DELETE FROM verdict_polls WHERE bill = ?", b.id); err != nil {
-			return err
-		}
-		t.event(BillVoid, b.id, "", voidDetail(v))
-		return t.audit(actor, "verdict.take", b.state.Document, string(v.Kind))
+		return t.audit(actor, "verdict.take", b.state.Document, string(kind))
 	})
 	if err != nil {
 		return orBusy(err)
 	}
 	return nil
+}
+
+// conclude makes b void by the verdict of its issuing platform.
+func (n *Node) conclude(t *tx, b *bill, jws string) (envelope.VerdictKind, error) {
+	p, found := n.Trust().Find(b.state.Issuing)
+	if !found {
+		return "", refuse(NotPossible, TextNotTrusted, "there is no trust entry for %s", b.state.Issuing)
+	}
+	v, err := envelope.OpenVerdict(jws, p, t.now)
+	if err != nil {
+		return "", refuse(NotPossible, "verdictNotBelieved", "%s", err)
+	}
+	next, err := b.state.Conclude(v)
+	if err != nil {
+		return "", refuse(NotPossible, "verdictNotBelieved", "%s", err)
+	}
+	b.state, b.control = next, Voided
+	if err := t.saveBill(b, n.Domain()); err != nil {
+		return "", err
+	}
+	if err := t.exec("INSERT INTO verdicts (bill, verdict, at) VALUES (?, ?, ?)", b.id, jws, millis(t.now)); err != nil {
+		return "", err
+	}
+	if err := t.exec("DELETE FROM verdict_polls WHERE bill = ?", b.id); err != nil {
+		return "", err
+	}
+	t.event(BillVoid, b.id, "", voidDetail(v))
+	return v.Kind, t.witness(record{kind: recordVerdict, document: b.state.Document, head: b.state.Head, peer: b.state.Issuing.String(), jws: jws})
 }

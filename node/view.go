@@ -26,11 +26,14 @@ type BillView struct {
 	Length    int
 	Steps     int // inside this platform since the head
 	// Reason is a sentence for a person where the bill cannot be moved now.
-	Reason   string
-	Transfer *TransferView // the open transfer, else the last one; nil if none
-	Verdict  string        // the carrier's, once there is one
-	Issued   time.Time
-	Changed  time.Time
+	Reason string
+	// Quarantine says why nothing about the bill changes until this database knows what
+	// the witness knows; "" if it does. Control is then that of an older time.
+	Quarantine string
+	Transfer   *TransferView // the open transfer, else the last one; nil if none
+	Verdict    string        // the carrier's, once there is one
+	Issued     time.Time
+	Changed    time.Time
 }
 
 // A TransferView is what a user sees of a transfer to another platform.
@@ -168,6 +171,12 @@ func (n *Node) view(ctx context.Context, b *bill) (*BillView, error) {
 		v.Transfer = viewTransfer(x, b.state.Document)
 	}
 	v.Reason = reason(v)
+	if v.Quarantine, err = n.quarantine(ctx, n.store.read, b.state.Document); err != nil {
+		return nil, err
+	}
+	if v.Quarantine != "" {
+		v.Reason = v.Quarantine
+	}
 	return v, nil
 }
 
@@ -299,6 +308,9 @@ type Totals struct {
 	// minutes and for more than an hour.
 	DoubtLong, DoubtVeryLong int
 	Branches                 int
+	// Quarantined counts bills about which the witness knows more than the database.
+	Quarantined int
+	Frozen      bool // everything is, for want of the witness
 }
 
 // Totals reads them.
@@ -333,6 +345,9 @@ func (n *Node) Totals(ctx context.Context) (Totals, error) {
 		millis(now.Add(-5*time.Minute)), millis(now.Add(-time.Hour))).Scan(&oldest, &t.DoubtLong, &t.DoubtVeryLong, &t.Branches)
 	if oldest > 0 {
 		t.OldestDoubt = fromMillis(int64(oldest))
+	}
+	if err == nil {
+		err = n.store.read.QueryRowContext(ctx, "SELECT (SELECT count(DISTINCT document_hash) FROM quarantine), frozen <> '' FROM witness").Scan(&t.Quarantined, &t.Frozen)
 	}
 	return t, err
 }

@@ -60,6 +60,10 @@ type config struct {
 		VerdictsPerHour int `yaml:"verdictsPerHour"`
 	} `yaml:"limits"`
 
+	Witness struct {
+		Path string `yaml:"path"`
+	} `yaml:"witness"`
+
 	PartyMatch string        `yaml:"partyMatch"`
 	RetryMax   time.Duration `yaml:"retryMax"`
 
@@ -199,6 +203,14 @@ func (c *config) check() error {
 	}
 	_, err := c.networks()
 	return err
+}
+
+// witness is the path of the journal; a relative one is below the data folder.
+func (c *config) witness(dir string) string {
+	if path := c.Witness.Path; path != "" && !filepath.IsAbs(path) {
+		return filepath.Join(dir, path)
+	}
+	return c.Witness.Path
 }
 
 func (c *config) domain() (identity.Host, error) { return identity.ParseHost(c.Domain) }

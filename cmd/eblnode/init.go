@@ -203,6 +203,11 @@ discovery:
 # Limits on what peers send. 0: the default of the protocol.
 limits: {body: 0, chain: 0, transactions: 0, depth: 0, verdictsPerHour: 0}
 
+# The journal of every change of control, which tells whether the database is older than
+# it should be. Empty: witness.log in the data folder. Another volume is better, so that
+# one broken disk does not take both. It is never restored from a backup.
+witness: {path: ""}
+
 # contradict: a transferee's codes must not contradict those registered; require: one
 # must match.
 partyMatch: contradict

@@ -88,6 +88,7 @@ func (a *app) open(ctx context.Context, log *slog.Logger) (*opened, error) {
 		RequirePartyMatch: c.PartyMatch == "require",
 		VerdictsPerHour:   c.Limits.VerdictsPerHour,
 		Retry:             c.RetryMax,
+		Witness:           c.witness(a.data),
 		Log:               log,
 	})
 	if err != nil {

@@ -79,7 +79,7 @@ func (w *Network) InControl(document envelope.Hash) []string {
 			continue
 		}
 		v, err := n.Bill(context.Background(), auditor, document)
-		if err == nil && (v.Control == node.Held || v.Control == node.Locked) {
+		if err == nil && v.Quarantine == "" && (v.Control == node.Held || v.Control == node.Locked) {
 			holders = append(holders, v.Possessor)
 		}
 	}
