@@ -353,7 +353,7 @@ func TestForkShowsInTheMetrics(t *testing.T) {
 	for name, want := range map[string]int{"eblnode_forks_total": 1, "eblnode_fork_entries": 1, `eblnode_received_total{result="accepted"}`: 1,
 		`eblnode_received_total{result="rejected"}`: 1, `eblnode_bills{control="held"}`: 1, "eblnode_transfer_oldest_in_doubt_seconds": 0,
 		`eblnode_transfers_in_doubt{longer_than="300"}`: 0, `eblnode_transfers_in_doubt{longer_than="3600"}`: 0,
-		`eblnode_peer_circuit_open{peer="bank.example"}`: 0, `eblnode_received_total{result="quarantined"}`: 0} {
+		`eblnode_peer_circuit_open{peer="carrier.example"}`: 0, `eblnode_received_total{result="quarantined"}`: 0} {
 		if got := metric(t, l, name); got != want {
 			t.Errorf("%s: got %d, want %d", name, got, want)
 		}
