@@ -265,6 +265,10 @@ func (n *Node) Move(ctx context.Context, user *User, document envelope.Hash, o M
 	}
 	b, err := n.controlled(ctx, n.store.read, user, document)
 	if err != nil {
+		// The same order, at the same time, may be the very reason.
+		if before, beforeErr := n.doneBefore(ctx, user, o.Once); before != nil && beforeErr == nil {
+			return *before, nil
+		}
 		return Moved{}, err
 	}
 	if len(o.To) == 0 && o.Instruction != envelope.Transfer {
