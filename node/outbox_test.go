@@ -49,6 +49,31 @@ func TestDeadPeerDoesNotHoldUpTheOthers(t *testing.T) {
 	stop()
 }
 
+// TestClockSetBack: attempts that were put off while the clock was two hours ahead are made
+// when it is right again, not two hours later.
+func TestClockSetBack(t *testing.T) {
+	w := ebltest.New(t)
+	a, b := w.Platform("a.example", ebltest.Manual()), w.Platform("b.example", ebltest.NotIssuer())
+	al, bob := a.User("al"), b.User("bob")
+	doc := a.Issue(al.ID)
+	moved := a.Move(al, doc, envelope.Transfer, bob.ID)
+	const ahead = 2 * 60 * 60 * 1000
+	node.Exec(t, a.Node(), fmt.Sprintf("UPDATE transfers SET next_at = next_at + %d", ahead))
+	stop := a.Run()
+	defer stop()
+	a.Settled(moved.Transfer, node.Accepted)
+
+	returned := b.Move(bob, doc, envelope.Surrender, a.User("issuer").ID)
+	b.Settled(returned.Transfer, node.Accepted)
+	b.Stop()
+	if _, err := a.Node().Honour(t.Context(), a.User("issuer").User, doc, node.HonourOrder{}); err != nil {
+		t.Fatal(err)
+	}
+	b.Start()
+	node.Exec(t, b.Node(), fmt.Sprintf("UPDATE verdict_polls SET next_at = next_at + %d", ahead))
+	waitFor(t, "the verdict that was asked for", func() bool { return b.View(doc).Control == node.Voided })
+}
+
 // TestBillThatCannotLeaveIsNotLocked: what peers would refuse as too large or malformed,
 // unsigned and for ever, is not sealed; and steps inside cannot bring a bill so far.
 func TestBillThatCannotLeaveIsNotLocked(t *testing.T) {

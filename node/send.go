@@ -224,6 +224,9 @@ func (n *Node) dispatch(ctx context.Context, group *errgroup.Group) (time.Durati
 	return pause, err
 }
 
+// latest is the latest time to which an attempt is ever put off.
+func (n *Node) latest(now time.Time) time.Time { return now.Add(n.cfg.Retry) }
+
 type dueTransfer struct {
 	id   string
 	peer identity.Host
@@ -234,15 +237,18 @@ func (n *Node) due(ctx context.Context, now time.Time, waiting []string) ([]dueT
 	if err != nil {
 		return nil, err
 	}
+	// What is due later than any pause allows was put off by another clock, which has been
+	// set back since: waiting for that hour to come again would be a timer lost.
+	//
 	// Of each peer no more than can be under way and what may follow, or a dead one with
 	// a thousand bills due would fill the list and nobody else's would be seen.
 	// Nothing of a bill in quarantine: what was prepared before a backup may have been
 	// cancelled after it.
 	rows, err := n.store.read.QueryContext(ctx, `SELECT id, peer FROM
 	  (SELECT id, peer, next_at, row_number() OVER (PARTITION BY peer ORDER BY next_at) AS place FROM transfers
-	    WHERE state IN ('prepared', 'sending') AND next_at <= ? AND peer NOT IN (SELECT value FROM json_each(?))
+	    WHERE state IN ('prepared', 'sending') AND (next_at <= ? OR next_at > ?) AND peer NOT IN (SELECT value FROM json_each(?))
 	      AND (SELECT frozen FROM witness) = '' AND bill NOT IN (SELECT id FROM bills WHERE document_hash IN (SELECT document_hash FROM quarantine)))
-	  WHERE place <= ? ORDER BY next_at LIMIT 1000`, millis(now), string(not), 2*peerWidth)
+	  WHERE place <= ? ORDER BY next_at LIMIT 1000`, millis(now), millis(n.latest(now)), string(not), 2*peerWidth)
 	if err != nil {
 		return nil, err
 	}

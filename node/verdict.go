@@ -55,8 +55,8 @@ func (n *Node) Verdict(ctx context.Context, sender identity.Host, document envel
 func (n *Node) pollVerdicts(ctx context.Context, group *errgroup.Group, now time.Time, perPeer map[identity.Host]int) error {
 	rows, err := n.store.read.QueryContext(ctx, `SELECT bill, attempts, issuing FROM
 	  (SELECT bill, attempts, issuing, next_at, row_number() OVER (PARTITION BY issuing ORDER BY next_at) AS place
-	    FROM verdict_polls JOIN bills ON bills.id = bill WHERE next_at <= ?)
-	  WHERE place <= ? ORDER BY next_at LIMIT 1000`, millis(now), 2*peerWidth)
+	    FROM verdict_polls JOIN bills ON bills.id = bill WHERE next_at <= ? OR next_at > ?)
+	  WHERE place <= ? ORDER BY next_at LIMIT 1000`, millis(now), millis(n.latest(now)), 2*peerWidth)
 	if err != nil {
 		return err
 	}
