@@ -33,6 +33,9 @@ var allowed = map[string][]string{
 	"eblnode/internal/dnsserver":       {"github.com/miekg/dns"},
 	"eblnode/internal/torture/mutants": {}, // breaks the source, and imports nothing of it
 	"eblnode/internal/ebltest":         {"eblnode/api", "eblnode/chain", "eblnode/discovery", "eblnode/envelope", "eblnode/identity", "eblnode/node"},
+	// The auditor shares the wire format and the law with the node, and nothing else.
+	"eblnode/internal/torture/audit": {"eblnode/chain", "eblnode/envelope", "eblnode/identity", "modernc.org/sqlite"},
+	"eblnode/internal/torture":       {"eblnode/envelope", "eblnode/identity", "eblnode/internal/dnsserver", "eblnode/internal/torture/audit", "github.com/miekg/dns", "modernc.org/sqlite"},
 }
 
 // forTests are imports that any package's tests may have beside its own.

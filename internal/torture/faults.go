@@ -1,0 +1,310 @@
+package main
+
+import (
+	"context"
+	"encoding/json"
+	"errors"
+	"fmt"
+	"os"
+	"path/filepath"
+	"strings"
+	"time"
+
+	"eblnode/internal/torture/audit"
+)
+
+// A stateFile is what a later run must know to go on with a folder.
+type stateFile struct {
+	Seed  uint64 `json:"seed"`
+	Nodes int    `json:"nodes"`
+	Runs  int    `json:"runs"`
+}
+
+// openState makes the folder of a run, or takes that of an earlier one.
+func openState(o *options) (dir string, s stateFile, cleanup func(), err error) {
+	cleanup = func() {}
+	if dir = o.state; dir == "" {
+		// Short: it holds Unix sockets.
+		if dir, err = os.MkdirTemp("", "torture"); err != nil {
+			return
+		}
+		cleanup = func() { _ = os.RemoveAll(dir) }
+	} else if err = os.MkdirAll(dir, 0o700); err != nil {
+		return
+	}
+	path := filepath.Join(dir, "state.json")
+	s = stateFile{Seed: o.seed, Nodes: o.nodes}
+	if text, rerr := os.ReadFile(path); rerr == nil {
+		if err = json.Unmarshal(text, &s); err != nil {
+			return
+		}
+		if s.Nodes != o.nodes {
+			err = fmt.Errorf("%s has %d nodes, not %d", dir, s.Nodes, o.nodes)
+			return
+		}
+	}
+	s.Runs++
+	text, err := json.Marshal(s)
+	if err == nil {
+		err = os.WriteFile(path, text, 0o600)
+	}
+	return
+}
+
+// runFaults is the main mode: real processes, users who move bills between them, and a
+// nemesis. At the end everything heals, what is in doubt must resolve, and the auditor
+// reads the databases.
+func runFaults(ctx context.Context, o *options) (*summary, error) {
+	if o.nodes < 2 {
+		return nil, errors.New("at least two nodes are needed")
+	}
+	dir, state, cleanup, err := openState(o)
+	if err != nil {
+		return nil, err
+	}
+	s := &summary{Figures: map[string]any{}}
+	defer func() {
+		if err == nil && len(s.Findings) == 0 {
+			cleanup()
+		} else {
+			o.say("the folder %s is kept", dir)
+		}
+	}()
+	var edits []edit
+	if o.skew > 0 {
+		edits = clockEdits
+	}
+	o.say("building; folder %s", dir)
+	program, err := o.build(ctx, dir, "eblnode", "./cmd/eblnode", edits...)
+	if err != nil {
+		return nil, err
+	}
+	resuming := state.Runs > 1
+	f, err := newFleet(ctx, o, fleetSpec{nodes: o.nodes, users: workers, proxies: true, program: program, dir: dir, resuming: resuming})
+	if err != nil {
+		return nil, err
+	}
+	defer f.close()
+	h, err := openHistory(filepath.Join(dir, "history.jsonl"))
+	if err != nil {
+		return nil, err
+	}
+	defer h.close()
+	r := &faultRun{o: o, f: f, h: h, s: s, counts: newCounter()}
+	if err = r.torture(ctx); err != nil {
+		return nil, err
+	}
+	if err = r.heal(ctx); err != nil {
+		return nil, err
+	}
+	err = r.audit(ctx)
+	return s, err
+}
+
+// A faultRun is one run of the main mode.
+type faultRun struct {
+	o      *options
+	f      *fleet
+	h      *history
+	s      *summary
+	l      *load
+	counts *counter
+}
+
+func (r *faultRun) torture(ctx context.Context) error {
+	o := r.o
+	r.l = &load{o: o, f: r.f, h: r.h, counts: r.counts, target: int64(o.transfers)}
+	r.l.done.Store(int64(r.h.count("accepted")))
+	r.l.serial.Store(int64(len(r.h.all())))
+	m := &nemesis{o: o, f: r.f, l: r.l, h: r.h, rng: o.random("nemesis"), counts: r.counts, kills: r.h.count("kill")}
+	r.l.busy.Store(m.kills < o.kills)
+	r.f.dns.SetHook(m.hook)
+	for _, n := range r.f.nodes {
+		n.proxy.harm.Store(250)
+	}
+	known, err := r.known(ctx)
+	if err != nil {
+		return err
+	}
+	start, before := time.Now(), r.l.done.Load()
+	finished := make(chan struct{})
+	ctx, cancel := context.WithCancelCause(ctx)
+	defer cancel(nil)
+	ended := make(chan error, 2)
+	go func() { ended <- m.run(ctx, finished) }()
+	p := &replayer{f: r.f, l: r.l, h: r.h, rng: o.random("replayer"), counts: r.counts}
+	go func() { ended <- p.run(ctx, finished) }()
+	loaded := make(chan error, 1)
+	go func() {
+		err := r.l.run(ctx, known, min(max(64, o.transfers/20), 4000))
+		close(finished)
+		loaded <- err
+	}()
+	// If the nemesis fails, for one that a node did not come back, nobody will finish.
+	for range 2 {
+		if err := <-ended; err != nil {
+			cancel(err)
+		}
+	}
+	err = <-loaded
+	if cause := context.Cause(ctx); cause != nil {
+		err = cause
+	}
+	r.f.dns.SetHook(nil)
+	took := time.Since(start)
+	r.s.Figures["transfersAccepted"] = r.l.done.Load()
+	r.s.Figures["transfersPerSecondUnderFaults"] = float64(int(float64(r.l.done.Load()-before)/took.Seconds()*10)) / 10
+	r.s.Figures["kills"], r.s.Figures["stops"], r.s.Figures["fewestInFlightAtKillOrStop"] = m.kills, m.stops, m.fewest
+	r.counts.addN("dns: queries that failed", int(m.dnsFails.Load()))
+	return err
+}
+
+// known are the bills of earlier runs of this folder, where they are now.
+func (r *faultRun) known(ctx context.Context) ([]*cargo, error) {
+	var list []*cargo
+	gone := map[string]bool{}
+	for _, e := range r.h.all() {
+		gone[e.Document] = gone[e.Document] || e.Kind == "void"
+	}
+	for _, e := range r.h.all() {
+		if e.Kind != "issued" || gone[e.Document] {
+			continue
+		}
+		gone[e.Document] = true // a name twice in the history is still one bill
+		c := &cargo{document: e.Document, issuing: r.f.find(e.From), at: r.f.find(e.From), user: "auditor"}
+		// Follow it from node to node by what they say.
+		for range 2 * len(r.f.nodes) {
+			at := c.at
+			if err := r.l.locate(ctx, c, c.at, "auditor", nil, ""); err != nil {
+				return nil, err
+			}
+			if c.at == at || c.gone {
+				break
+			}
+		}
+		if c.user != "auditor" && !c.gone {
+			list = append(list, c)
+		}
+	}
+	if len(list) > 0 {
+		r.o.say("going on with %d bills and %d transfers of earlier runs", len(list), r.l.done.Load())
+	}
+	return list, nil
+}
+
+// settleTime is how long transfers in doubt may take to resolve once all is well.
+const settleTime = 60 * time.Second
+
+// heal ends all faults and waits until nothing is in doubt any more.
+func (r *faultRun) heal(ctx context.Context) error {
+	for _, n := range r.f.nodes {
+		n.proxy.harm.Store(0)
+		n.proxy.cutAll()
+		if !n.alive() {
+			if err := r.f.serve(ctx, n); err != nil {
+				return err
+			}
+		}
+	}
+	start := time.Now()
+	left := -1
+	for time.Since(start) < settleTime && left != 0 {
+		open, err := r.f.sample(ctx)
+		if err == nil {
+			left = len(open)
+		}
+		if !sleep(ctx, 50*time.Millisecond) {
+			return ctx.Err()
+		}
+	}
+	r.s.Figures["secondsToSettleAfterHealing"] = float64(time.Since(start).Milliseconds()) / 1000
+	if left != 0 {
+		r.s.wrong("%d transfers are open %s after everything healed", left, settleTime)
+	}
+	return r.f.stop()
+}
+
+// audit reads the databases and writes the figures.
+func (r *faultRun) audit(ctx context.Context) error {
+	r.o.say("auditing")
+	report, err := r.f.audit(ctx, r.h.all())
+	if err != nil {
+		return err
+	}
+	r.s.take(report)
+	for _, w := range r.l.wrong {
+		r.s.wrong("%s", w)
+	}
+	counts := map[string]int{}
+	r.counts.into(counts)
+	for _, n := range r.f.nodes {
+		n.proxy.faults.into(counts)
+	}
+	r.s.Figures["faults"] = counts
+	r.s.Figures["nodes"], r.s.Figures["clockSkew"] = r.o.nodes, r.o.skew.String()
+	r.s.Figures["ordersInDoubt"] = len(r.l.doubt)
+	r.s.Figures["doubtMillisP50"], r.s.Figures["doubtMillisP99"] = quantile(r.l.doubt, 0.5), quantile(r.l.doubt, 0.99)
+	if report.Forks > 0 {
+		r.s.wrong("%d branches of forks were kept, and nobody signed twice", report.Forks)
+	}
+	if r.o.kills >= 60 {
+		r.missed(counts)
+	}
+	return nil
+}
+
+// missed makes a finding of each state that no fault has hit: such a run proves less than
+// it says.
+func (r *faultRun) missed(counts map[string]int) {
+	for _, list := range []struct {
+		side   string
+		states []string
+	}{{"sender", senderStates}, {"receiver", recvStates}} {
+		for _, state := range list.states {
+			n := counts[list.side+" killed: "+state] + counts[list.side+" stopped: "+state]
+			if n == 0 {
+				r.s.wrong("no kill or stop has hit a %s in the state %q: run longer", list.side, state)
+			}
+		}
+	}
+}
+
+// audit runs the auditor over the databases of all nodes.
+func (f *fleet) audit(ctx context.Context, events []event) (*audit.Report, error) {
+	var nodes []audit.Node
+	for _, n := range f.nodes {
+		nodes = append(nodes, audit.Node{Domain: n.domain, Database: n.database()})
+	}
+	var seen audit.Seen
+	for _, e := range events {
+		switch e.Kind {
+		case "issued":
+			seen.Issued = append(seen.Issued, e.Document)
+		case "accepted":
+			seen.Transfers = append(seen.Transfers, audit.Transfer{Sender: e.From, Receiver: e.To, ID: e.Transfer, Document: e.Document, Envelope: e.Envelope, Receipt: e.Verdict})
+			if e.Verdict != "" {
+				seen.Receipts = append(seen.Receipts, audit.Receipt{Receiver: e.To, Envelope: e.Envelope, Text: e.Verdict})
+			}
+		case "receipt":
+			seen.Receipts = append(seen.Receipts, audit.Receipt{Receiver: e.To, Envelope: e.Envelope, Text: e.Verdict})
+		}
+	}
+	return audit.Run(ctx, nodes, f.trust, seen)
+}
+
+// take adds an auditor's report to the summary.
+func (s *summary) take(r *audit.Report) {
+	s.Figures["audit"] = r
+	s.Figures["lost"], s.Figures["doubled"], s.Figures["changed"] = 0, 0, 0
+	for _, w := range r.Findings {
+		s.wrong("%s", w)
+		for _, kind := range []string{"lost", "doubled", "changed"} {
+			if n, ok := s.Figures[kind].(int); ok && strings.HasSuffix(w, strings.ToUpper(kind)) {
+				s.Figures[kind] = n + 1
+			}
+		}
+	}
+	if r.More > 0 {
+		s.wrong("and %d more", r.More)
+	}
+}

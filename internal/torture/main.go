@@ -1,0 +1,218 @@
+// Command torture runs real eblnode processes under faults and proves, from their
+// databases, that no bill was lost, doubled or changed.
+//
+//	go run ./internal/torture -nodes 3 -transfers 2000 -kills 60 -seed 1
+//	go run ./internal/torture -mode race
+//	go run ./internal/torture -ci
+//
+// It exits with 0 when everything held, 1 when something did not, 2 for a wrong call and
+// 3 when it could not tell. docs/RELIABILITY.md says what each mode proves.
+package main
+
+import (
+	"context"
+	"encoding/json"
+	"errors"
+	"flag"
+	"fmt"
+	"io"
+	"math/rand/v2"
+	"os"
+	"os/signal"
+	"strings"
+	"sync"
+	"syscall"
+	"time"
+)
+
+// A mode is one kind of torture. run prints nothing but progress, by options.say; an
+// error says that it could not tell, findings in the summary that something is wrong.
+type mode struct {
+	name  string
+	about string
+	run   func(ctx context.Context, o *options) (*summary, error)
+	// ci sets what the short form for CI is; nil keeps the mode out of it.
+	ci func(o *options)
+}
+
+// modes lists them in the order in which -ci runs them.
+var modes = []mode{
+	{"faults", "nodes under kill -9, SIGSTOP and a network that breaks", runFaults, func(o *options) { o.transfers, o.kills = 300, 12 }},
+	{"race", "64 callers for each bill, 64 different targets: one winner", runRace, func(o *options) { o.bills = 60 }},
+}
+
+// options are the flags.
+type options struct {
+	mode      string
+	seed      uint64
+	nodes     int
+	transfers int
+	kills     int
+	bills     int
+	callers   int
+	cuts      int
+	pairs     int
+	skew      time.Duration
+	state     string
+	root      string // the module's folder, from which programs are built
+	ci        bool
+	json      bool
+	verbose   bool
+
+	mu  *sync.Mutex
+	out io.Writer
+}
+
+// A summary is what a mode found. Findings are what is wrong, one sentence each.
+type summary struct {
+	Mode     string         `json:"mode"`
+	Seed     uint64         `json:"seed"`
+	Seconds  float64        `json:"seconds"`
+	Skipped  string         `json:"skipped,omitempty"` // why it could not run here
+	Figures  map[string]any `json:"figures"`
+	Findings []string       `json:"findings"`
+}
+
+// wrong notes something that must not be.
+func (s *summary) wrong(format string, args ...any) {
+	s.Findings = append(s.Findings, fmt.Sprintf(format, args...))
+}
+
+// say shows progress.
+func (o *options) say(format string, args ...any) {
+	o.mu.Lock()
+	defer o.mu.Unlock()
+	fmt.Fprintf(o.out, format+"\n", args...)
+}
+
+// random is a source of its own for each purpose, so that what one goroutine draws does
+// not change what another does.
+func (o *options) random(purpose string) *rand.Rand {
+	var sum uint64 = 14695981039346656037
+	for _, b := range []byte(purpose) {
+		sum = (sum ^ uint64(b)) * 1099511628211
+	}
+	return rand.New(rand.NewPCG(o.seed, sum))
+}
+
+// errUsage is a wrong call.
+var errUsage = errors.New("usage")
+
+func main() {
+	ctx, stop := signal.NotifyContext(context.Background(), os.Interrupt, syscall.SIGTERM)
+	code := run(ctx, os.Args[1:], os.Stdout, os.Stderr)
+	stop()
+	os.Exit(code)
+}
+
+func run(ctx context.Context, args []string, out, progress io.Writer) int {
+	o, err := parse(args, progress)
+	if err != nil {
+		return 2
+	}
+	chosen, err := choose(o)
+	if err != nil {
+		fmt.Fprintln(progress, "torture:", err)
+		return 2
+	}
+	code := 0
+	for _, m := range chosen {
+		one := *o
+		if o.ci {
+			m.ci(&one)
+		}
+		one.say("== %s, seed %d", m.name, one.seed)
+		start := time.Now()
+		s, err := m.run(ctx, &one)
+		if err != nil {
+			fmt.Fprintf(progress, "torture: %s, seed %d: %s\n", m.name, one.seed, err)
+			code = max(code, 3)
+			continue
+		}
+		s.Mode, s.Seed, s.Seconds = m.name, one.seed, time.Since(start).Round(10*time.Millisecond).Seconds()
+		if len(s.Findings) > 0 {
+			code = 1
+		}
+		if err := s.print(out, o.json); err != nil {
+			return 3
+		}
+	}
+	return code
+}
+
+// print writes the summary: one JSON object a line, or text for people.
+func (s *summary) print(out io.Writer, asJSON bool) error {
+	if s.Findings == nil {
+		s.Findings = []string{}
+	}
+	if asJSON {
+		return json.NewEncoder(out).Encode(s)
+	}
+	if s.Skipped != "" {
+		_, err := fmt.Fprintf(out, "%s: skipped: %s\n", s.Mode, s.Skipped)
+		return err
+	}
+	text, err := json.MarshalIndent(s.Figures, "  ", "  ")
+	if err != nil {
+		return err
+	}
+	verdict := "nothing lost, doubled or changed"
+	if len(s.Findings) > 0 {
+		verdict = fmt.Sprintf("WRONG, %d findings:\n  - %s", len(s.Findings), strings.Join(s.Findings, "\n  - "))
+	}
+	_, err = fmt.Fprintf(out, "%s, seed %d, %.1f s: %s\n  %s\n", s.Mode, s.Seed, s.Seconds, verdict, text)
+	return err
+}
+
+func parse(args []string, progress io.Writer) (*options, error) {
+	o := &options{out: progress, mu: &sync.Mutex{}}
+	f := flag.NewFlagSet("torture", flag.ContinueOnError)
+	f.SetOutput(progress)
+	f.StringVar(&o.mode, "mode", "faults", "what to do: "+strings.Join(names(), ", "))
+	f.Uint64Var(&o.seed, "seed", 0, "seed of everything that is drawn; 0 takes one from the clock")
+	f.IntVar(&o.nodes, "nodes", 3, "faults: number of nodes")
+	f.IntVar(&o.transfers, "transfers", 2000, "faults: transfers between nodes to get done")
+	f.IntVar(&o.kills, "kills", 60, "faults: how often a node is killed, in all")
+	f.IntVar(&o.bills, "bills", 1000, "race: number of bills")
+	f.IntVar(&o.callers, "callers", 64, "race: callers for each bill")
+	f.IntVar(&o.cuts, "cuts", 20, "powercut: number of power cuts")
+	f.IntVar(&o.pairs, "pairs", 0, "crashpoints: stop after so many runs; 0 for all")
+	f.DurationVar(&o.skew, "skew", 2*time.Minute, "faults: clocks of the nodes differ from ours by up to this; 0 runs the program as it is shipped")
+	f.StringVar(&o.state, "state", "", "faults: folder for the nodes and the history; the same one again goes on where the last run stopped")
+	f.StringVar(&o.root, "root", ".", "folder of the module")
+	f.BoolVar(&o.ci, "ci", false, "a short form of every mode")
+	f.BoolVar(&o.json, "json", false, "print summaries as JSON, one a line")
+	f.BoolVar(&o.verbose, "v", false, "show each fault")
+	if err := f.Parse(args); err != nil {
+		return nil, err
+	}
+	if f.NArg() > 0 {
+		fmt.Fprintf(progress, "torture: %q is no flag\n", f.Arg(0))
+		return nil, errUsage
+	}
+	if o.seed == 0 {
+		o.seed = uint64(time.Now().UnixNano())
+	}
+	return o, nil
+}
+
+func names() []string {
+	var list []string
+	for _, m := range modes {
+		list = append(list, m.name)
+	}
+	return list
+}
+
+func choose(o *options) ([]mode, error) {
+	var list []mode
+	for _, m := range modes {
+		if o.ci && m.ci != nil || !o.ci && m.name == o.mode {
+			list = append(list, m)
+		}
+	}
+	if len(list) == 0 {
+		return nil, fmt.Errorf("there is no mode %q; there are %s", o.mode, strings.Join(names(), ", "))
+	}
+	return list, nil
+}
