@@ -104,13 +104,3 @@ func (n *node) as(ctx context.Context, user, method, path string, in, out any) e
 	local, _ := n.local.Load().(string)
 	return call(ctx, users, method, "http://"+local+path, n.tokens[user], in, out)
 }
-
-// bill reads a bill as the auditor sees it; nil where the node does not know it.
-func (n *node) bill(ctx context.Context, document string) (*billView, error) {
-	b := &billView{}
-	err := n.as(ctx, "auditor", http.MethodGet, "/api/v1/ebls/"+document, nil, b)
-	if r, ok := err.(*refusal); ok && r.status == http.StatusNotFound {
-		return nil, nil
-	}
-	return b, err
-}

@@ -24,7 +24,6 @@ type nemesis struct {
 
 	kills    int // done, those of earlier runs of this state too
 	stops    int
-	struck   int
 	fewest   int // transfers in flight at any kill or stop
 	dns      atomic.Int32
 	dnsFails atomic.Int64
