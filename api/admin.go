@@ -4,6 +4,7 @@ import (
 	"net/http"
 	"net/url"
 	"strings"
+	"sync"
 
 	"eblnode/identity"
 	"eblnode/node"
@@ -14,8 +15,9 @@ import (
 
 // adminHandler serves operators.
 type adminHandler struct {
-	node    *node.Node
-	version string
+	node     *node.Node
+	version  string
+	checking sync.Mutex // held while an fsck runs
 }
 
 // ActorHeader names the operator in the rows of the audit. It is informational: whoever
@@ -38,6 +40,7 @@ func NewAdminHandler(n *node.Node, o Options) http.Handler {
 	v1.POST("/users/:local/disable", h.disableUser)
 	v1.GET("/self", h.self)
 	v1.GET("/status", h.status)
+	v1.POST("/fsck", h.fsck)
 	return g
 }
 

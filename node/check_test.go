@@ -30,6 +30,20 @@ func checkNode(t testing.TB, p *ebltest.Platform) {
 	c.rejections()
 	c.events()
 	c.audit()
+	mustBeClean(t, p)
+}
+
+// mustBeClean fails the test unless the node's own check finds nothing either.
+func mustBeClean(t testing.TB, p *ebltest.Platform) *node.FsckReport {
+	t.Helper()
+	r, err := p.Node().Fsck(context.Background(), node.FsckOptions{})
+	if err != nil {
+		t.Fatalf("%s: fsck: %v", p.Domain(), err)
+	}
+	for _, f := range r.Findings {
+		t.Errorf("%s: fsck: %s", p.Domain(), f)
+	}
+	return r
 }
 
 // checkAll is checkNode for every node of the network, and that no bill is held twice and

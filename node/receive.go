@@ -437,7 +437,7 @@ func (in *incoming) accept(t *tx, b *bill, open *transfer) (Reply, func(), error
 	if err := t.witness(record{kind: recordAccepted, document: b.state.Document, head: hash, peer: in.sender.String(), jws: receipt, data: in.again(from, fresh)}); err != nil {
 		return Reply{}, nil, err
 	}
-	if err := t.audit(in.sender.String(), "transfer.accept", b.state.Document, hash.String()+" for "+b.state.Possessor.Local); err != nil {
+	if err := t.audit(in.sender.String(), "transfer.accept", b.state.Document, hash.String()+" for "+b.state.Possessor.Local+" request "+in.sum.String()); err != nil {
 		return Reply{}, nil, err
 	}
 	return Reply{Receipt: receipt}, func() {

@@ -62,7 +62,9 @@ func (in *incoming) reject(t *tx, e *Error) (Reply, func(), error) {
 		Envelope: hash, JWSSum: jwsSum, Sum: in.sum, Code: code, Refusal: text, Branches: in.branches}); err != nil {
 		return Reply{}, nil, err
 	}
-	if err := t.audit(in.sender.String(), "transfer.reject", in.block.Last().Payload.DocumentHash, hash.String()+" "+string(code)+" "+e.Text); err != nil {
+	// With the sums of question and answer: nothing else says that either was not changed since.
+	detail := hash.String() + " " + string(code) + " " + e.Text + " request " + in.sum.String() + " answer " + envelope.HashOf(text).String()
+	if err := t.audit(in.sender.String(), "transfer.reject", in.block.Last().Payload.DocumentHash, detail); err != nil {
 		return Reply{}, nil, err
 	}
 	return Reply{Rejection: jws, Refusal: e, Reference: stored.Reference, At: stored.At}, func() { n.Stats.Rejected.Add(1) }, nil

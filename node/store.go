@@ -77,6 +77,9 @@ func (s *store) prepare(ctx context.Context, path string) error {
 	for name, want := range settings {
 		var got string
 		if err := s.write.QueryRowContext(ctx, "PRAGMA "+name).Scan(&got); err != nil {
+			if damaged(err) {
+				return fmt.Errorf("%w: %s (%w); restore a backup", ErrDamaged, path, err)
+			}
 			return fmt.Errorf("reading %s of %s: %w", name, path, err)
 		}
 		if !strings.EqualFold(got, want) {
@@ -85,10 +88,13 @@ func (s *store) prepare(ctx context.Context, path string) error {
 	}
 	var check string
 	if err := s.write.QueryRowContext(ctx, "PRAGMA quick_check(1)").Scan(&check); err != nil {
+		if damaged(err) {
+			return fmt.Errorf("%w: %s (%w); restore a backup", ErrDamaged, path, err)
+		}
 		return fmt.Errorf("checking %s: %w", path, err)
 	}
 	if check != "ok" {
-		return fmt.Errorf("database %s is damaged (%s); restore a backup", path, check)
+		return fmt.Errorf("%w: %s (%s); restore a backup", ErrDamaged, path, check)
 	}
 	if err := s.migrate(ctx, path); err != nil {
 		return err

@@ -16,6 +16,7 @@ import (
 	"path/filepath"
 	"regexp"
 	"strings"
+	"sync"
 	"syscall"
 	"time"
 
@@ -205,28 +206,60 @@ func dialAdmin(dir string) (r *remote, running bool) {
 	return r, true
 }
 
-// inProcess is a transport that calls a handler.
+// inProcess is a transport that calls a handler. The answer can be read while the handler
+// still writes it.
 type inProcess struct{ h http.Handler }
 
 func (t inProcess) RoundTrip(req *http.Request) (*http.Response, error) {
 	if req.Body == nil {
 		req.Body = http.NoBody
 	}
-	w := &answer{header: http.Header{}, status: http.StatusOK}
-	t.h.ServeHTTP(w, req)
-	return &http.Response{StatusCode: w.status, Header: w.header, Body: io.NopCloser(&w.body), Request: req}, nil
+	r, w := io.Pipe()
+	a := &answer{header: http.Header{}, status: http.StatusOK, begun: make(chan struct{}), w: w}
+	done := make(chan struct{})
+	go func() {
+		defer close(done)
+		t.h.ServeHTTP(a, req)
+		a.begin()
+		_ = w.Close()
+	}()
+	<-a.begun
+	return &http.Response{StatusCode: a.status, Header: a.header, Body: &answerBody{r, done}, Request: req}, nil
 }
 
-// answer keeps what a handler writes.
+// An answer is what a handler writes.
 type answer struct {
 	header http.Header
 	status int
-	body   bytes.Buffer
+	once   sync.Once
+	begun  chan struct{} // closed once status and header are fixed
+	w      *io.PipeWriter
 }
 
-func (w *answer) Header() http.Header         { return w.header }
-func (w *answer) WriteHeader(status int)      { w.status = status }
-func (w *answer) Write(b []byte) (int, error) { return w.body.Write(b) }
+func (a *answer) begin()              { a.once.Do(func() { close(a.begun) }) }
+func (a *answer) Header() http.Header { return a.header }
+func (a *answer) Flush()              { a.begin() }
+func (a *answer) WriteHeader(status int) {
+	a.status = status
+	a.begin()
+}
+
+func (a *answer) Write(b []byte) (int, error) {
+	a.begin()
+	return a.w.Write(b)
+}
+
+// An answerBody ends with its handler: the node is closed after it.
+type answerBody struct {
+	*io.PipeReader
+	done <-chan struct{}
+}
+
+func (b *answerBody) Close() error {
+	err := b.PipeReader.Close()
+	<-b.done
+	return err
+}
 
 // actor is who runs the command, for the audit log.
 func actor() string {

@@ -1,0 +1,273 @@
+package node_test
+
+import (
+	"fmt"
+	"slices"
+	"strings"
+	"testing"
+
+	"eblnode/envelope"
+	"eblnode/identity"
+	"eblnode/internal/ebltest"
+	"eblnode/node"
+)
+
+// A busyNode is a node with at least one row in every table.
+func busyNode(t *testing.T) *ebltest.Platform {
+	t.Helper()
+	w := ebltest.New(t)
+	a := w.Platform("a.example", ebltest.Manual())
+	stop := a.Run()
+	b, c := w.Platform("b.example"), w.Platform("c.example", ebltest.NotIssuer(), ebltest.Manual())
+	issuer, al, ann, bob := a.User("issuer", node.IssuerRole), a.User("al"), a.User("ann"), b.User("bob")
+	mustDo := func(err error) {
+		t.Helper()
+		if err != nil {
+			t.Fatal(err)
+		}
+	}
+	mustDo(a.Node().DisableUser(t.Context(), "test", a.User("gone").Local))
+	// Away and home again, with steps inside the platform on both ways.
+	doc := a.Issue(al.ID)
+	a.Transfer(al, doc, ann.ID)
+	a.Transfer(ann, doc, bob.ID)
+	b.Transfer(bob, doc, al.ID)
+	a.Transfer(al, doc, ann.ID)
+	// Rejected; then in doubt.
+	held := a.Issue(al.ID)
+	a.Settled(a.Move(al, held, envelope.Transfer, "nobody@b.example").Transfer, node.Rejected)
+	x := tap(w)
+	x.answer(func(from, to identity.Host, r node.Request, pass func() (node.Reply, error)) (node.Reply, error) {
+		if to == c.Domain() {
+			return lose(from, to, r, pass)
+		}
+		return pass()
+	})
+	doubt := a.Issue(al.ID)
+	a.Move(al, doubt, envelope.Transfer, c.User("carl").ID)
+	waitFor(t, "an attempt", func() bool { return a.View(doubt).Transfer.Attempts > 0 })
+	// Returned and honoured, here and by b; returned and not answered.
+	gone := a.Issue(bob.ID)
+	b.Settled(b.Move(bob, gone, envelope.Surrender, issuer.ID).Transfer, node.Accepted)
+	_, err := a.Node().Honour(t.Context(), issuer.User, gone, node.HonourOrder{})
+	mustDo(err)
+	bIssuer := b.User("issuer", node.IssuerRole)
+	for _, answered := range []bool{true, false} {
+		theirs := b.Issue(al.ID)
+		a.Settled(a.Move(al, theirs, envelope.Surrender, bIssuer.ID).Transfer, node.Accepted)
+		if answered {
+			_, err := b.Node().Honour(t.Context(), bIssuer.User, theirs, node.HonourOrder{})
+			mustDo(err)
+			waitFor(t, "the verdict", func() bool { return a.View(theirs).Control == node.Voided })
+		}
+	}
+	// A dishonest issuer signs twice.
+	root := chainOf(b, issue("ben@b.example"))
+	mustAccept(t, a, b, b.Extend(root, transfer(al.ID)))
+	r, err := a.Put(b, b.Extend(root, transfer(ann.ID)))
+	if err != nil || r.Rejection == "" {
+		t.Fatalf("got %+v and %v, want DISE", r, err)
+	}
+	mustDo(a.Node().RemovePeer(t.Context(), "test", w.Platform("z.example", ebltest.Manual()).Domain()))
+	stop()
+	mustBeClean(t, a)
+	return a
+}
+
+// unchecked are the columns, and whole tables, of which nothing signed and nothing
+// hashed tells what they should be, and why that does no harm.
+var unchecked = map[string]string{
+	"bills.version":            "only ever compared with itself",
+	"bills.created_at":         "shown",
+	"bills.changed_at":         "shown",
+	"entries.stored_at":        "shown",
+	"transfers.id":             "a random name",
+	"transfers.seq":            "order",
+	"transfers.created_at":     "shown",
+	"transfers.sent_at":        "shown",
+	"transfers.attempts":       "back-off",
+	"transfers.next_at":        "back-off",
+	"transfers.last_at":        "shown",
+	"transfers.last_answer":    "shown; not signed, so not believed",
+	"transfers.settled_at":     "shown; the verdict has its own time",
+	"verdicts.at":              "shown, where the verdict is another's",
+	"verdict_polls.attempts":   "back-off",
+	"verdict_polls.next_at":    "back-off",
+	"branches.id":              "a name",
+	"branches.at":              "shown",
+	"rejections.id":            "a name",
+	"evidence_keys.first_used": "shown",
+	"peers.added_at":           "shown",
+	"peers.removed_at":         "that it is there is checked",
+	"users.name":               "shown",
+	"users.token_sum":          "a secret of the user's; a changed one opens nothing to its owner",
+	"users.party":              "that it can be read is checked",
+	"users.created_at":         "shown",
+	"node.id":                  "always 1",
+	"events":                   "what back ends are told; decides nothing",
+	"orders":                   "what a user's key was used for; decides nothing that is not in the other tables",
+	"attempts":                 "shown; not signed, so not believed",
+	"webhooks":                 "configuration",
+}
+
+// A change is one column of one row, changed behind the node's back and put back.
+type change struct{ table, column, where string }
+
+// TestFsckNamesEveryChangedColumn changes each column of each row of each table, one at a
+// time. A table or column that is new must be checked, or excused above.
+func TestFsckNamesEveryChangedColumn(t *testing.T) {
+	a := busyNode(t)
+	unlock(t, a)
+	for _, table := range tables(t, a) {
+		if _, excused := unchecked[table]; excused {
+			continue
+		}
+		rows := everyRow(t, a, table)
+		if len(rows) == 0 {
+			t.Errorf("the table %s is empty: nothing was tried", table)
+		}
+		for _, r := range rows {
+			for column, value := range r.values {
+				if _, excused := unchecked[table+"."+column]; excused || value == nil {
+					continue
+				}
+				mustName(t, a, change{table, column, r.where}, value)
+			}
+		}
+	}
+	mustBeClean(t, a)
+}
+
+// unlock takes the database's own guards away, as somebody who writes to it would.
+func unlock(t *testing.T, p *ebltest.Platform) {
+	t.Helper()
+	for _, r := range query(t, p, "SELECT name FROM sqlite_master WHERE type = 'trigger'") {
+		node.Exec(t, p.Node(), "DROP TRIGGER "+r["name"].(string))
+	}
+	node.Exec(t, p.Node(), "PRAGMA ignore_check_constraints = 1")
+	node.Exec(t, p.Node(), "PRAGMA foreign_keys = 0")
+}
+
+func query(t *testing.T, p *ebltest.Platform, q string) []record {
+	t.Helper()
+	db := snapshot(t, p)
+	defer release(t, db)
+	return queryRows(t, db, q)
+}
+
+func tables(t *testing.T, p *ebltest.Platform) (list []string) {
+	for _, r := range query(t, p, "SELECT name FROM sqlite_master WHERE type = 'table' AND name NOT LIKE 'goose%' AND name NOT LIKE 'sqlite%' ORDER BY name") {
+		list = append(list, r["name"].(string))
+	}
+	return list
+}
+
+type dbRow struct {
+	where  string // finds it by its primary key
+	key    []string
+	values record
+}
+
+func everyRow(t *testing.T, p *ebltest.Platform, table string) (list []dbRow) {
+	t.Helper()
+	var key []string
+	for _, c := range query(t, p, "SELECT name FROM pragma_table_info('"+table+"') WHERE pk > 0 ORDER BY pk") {
+		key = append(key, c["name"].(string))
+	}
+	for _, values := range query(t, p, "SELECT * FROM "+table) {
+		var terms []string
+		for _, k := range key {
+			terms = append(terms, k+" = "+literal(values[k]))
+		}
+		list = append(list, dbRow{strings.Join(terms, " AND "), key, values})
+	}
+	return list
+}
+
+func literal(v any) string {
+	switch v := v.(type) {
+	case nil:
+		return "NULL"
+	case []byte:
+		return fmt.Sprintf("x'%x'", v)
+	case string:
+		return "'" + strings.ReplaceAll(v, "'", "''") + "'"
+	}
+	return fmt.Sprint(v)
+}
+
+// other is another value that could stand in the column.
+func other(column string, v any) any {
+	for _, words := range [][]string{
+		{"active", "surrenderPending"}, {"held", "away"}, {"locked", "held"}, {"void", "held"}, {"disputed", "held"},
+		{"accepted", "rejected"}, {"sending", "cancelled"}, {"rejected", "accepted"}, {"receipt", "chain"}, {"rejection", "receipt"}, {"chain", "receipt"},
+		{"BENV", "BSIG"}, {"DISE", "BENV"}, {"TRNS", "SURR"}, {"SURR", "TRNS"}, {"holder", "issuer"}, {"issuer", "holder"}, {"v1", "v3"},
+		{"a.example", "q.example"}, {"b.example", "q.example"},
+	} {
+		if v == words[0] {
+			return words[1]
+		}
+	}
+	switch v := v.(type) {
+	case int64:
+		if column == "live" || column == "to_order" || column == "disabled" {
+			return 1 - v
+		}
+		return v + 1000
+	case []byte:
+		b := slices.Clone(v)
+		b[len(b)/2] ^= 1
+		return b
+	case string:
+		if strings.HasPrefix(v, "ey") { // in the payload of a JWS
+			b := []byte(v)
+			b[strings.IndexByte(v, '.')+9] ^= 3
+			return string(b)
+		}
+		return "x" + v
+	}
+	panic(fmt.Sprintf("%s holds %T", column, v))
+}
+
+func mustName(t *testing.T, p *ebltest.Platform, c change, value any) {
+	t.Helper()
+	changed := other(c.column, value)
+	node.Exec(t, p.Node(), "UPDATE OR IGNORE "+c.table+" SET "+c.column+" = "+literal(changed)+" WHERE "+c.where)
+	r, err := p.Node().Fsck(t.Context(), node.FsckOptions{})
+	if err != nil {
+		t.Fatalf("%+v: %v", c, err)
+	}
+	where := strings.ReplaceAll(c.where, c.column+" = "+literal(value), c.column+" = "+literal(changed))
+	node.Exec(t, p.Node(), "UPDATE "+c.table+" SET "+c.column+" = "+literal(value)+" WHERE "+where)
+	named := slices.ContainsFunc(r.Findings, func(f node.Finding) bool { return f.Table == c.table && f.What != "" && f.Cure != "" })
+	if !named {
+		t.Errorf("%s.%s where %.80s: %.60v became %.60v; got %v", c.table, c.column, c.where, show(value), show(changed), r.Findings)
+	}
+}
+
+// TestFsckNamesEveryDeletedRow takes each row away, one at a time.
+func TestFsckNamesEveryDeletedRow(t *testing.T) {
+	a := busyNode(t)
+	unlock(t, a)
+	for _, table := range tables(t, a) {
+		if _, excused := unchecked[table]; excused || table == "node" {
+			continue
+		}
+		for _, r := range everyRow(t, a, table) {
+			node.Exec(t, a.Node(), "DELETE FROM "+table+" WHERE "+r.where)
+			report, err := a.Node().Fsck(t.Context(), node.FsckOptions{})
+			if err != nil {
+				t.Fatalf("%s: %v", table, err)
+			}
+			if report.Clean() && table != "branches" && table != "audit" {
+				t.Errorf("%s where %.80s was taken away, and fsck says that it is clean", table, r.where)
+			}
+			var names, values []string
+			for name, v := range r.values {
+				names, values = append(names, name), append(values, literal(v))
+			}
+			node.Exec(t, a.Node(), "INSERT INTO "+table+" ("+strings.Join(names, ", ")+") VALUES ("+strings.Join(values, ", ")+")")
+		}
+	}
+	mustBeClean(t, a)
+}
