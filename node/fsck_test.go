@@ -90,7 +90,7 @@ var unchecked = map[string]string{
 	"transfers.last_at":        "shown",
 	"transfers.last_answer":    "shown; not signed, so not believed",
 	"transfers.settled_at":     "shown; the verdict has its own time",
-	"verdicts.at":              "shown, where the verdict is another's",
+	"verdicts.at":              "the same",
 	"verdict_polls.attempts":   "back-off",
 	"verdict_polls.next_at":    "back-off",
 	"branches.id":              "a name",
@@ -107,6 +107,10 @@ var unchecked = map[string]string{
 	"events":                   "what back ends are told; decides nothing",
 	"orders":                   "what a user's key was used for; decides nothing that is not in the other tables",
 	"attempts":                 "shown; not signed, so not believed",
+	"witness":                  "compared with the journal at each start",
+	"witness_pending":          "compared with the journal at each start",
+	"quarantine":               "compared with the journal at each start",
+	"releases":                 "what operators said; nothing is derived from it",
 	"webhooks":                 "configuration",
 }
 
@@ -212,6 +216,9 @@ func other(column string, v any) any {
 	case int64:
 		if column == "live" || column == "to_order" || column == "disabled" {
 			return 1 - v
+		}
+		if column == "at" {
+			return v - 2000
 		}
 		return v + 1000
 	case []byte:
