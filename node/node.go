@@ -132,6 +132,9 @@ func (n *Node) open(ctx context.Context) error {
 	if err := n.cfg.checkDatabase(path); err != nil {
 		return err
 	}
+	if err := checkFiles(path); err != nil {
+		return err
+	}
 	if f, err := os.OpenFile(path, os.O_RDWR|os.O_CREATE, 0o600); err != nil {
 		return fmt.Errorf("opening the database: %w", err)
 	} else if err := f.Close(); err != nil {

@@ -158,8 +158,11 @@ func (n *Node) poke() {
 const outboxWidth = 128
 
 // Run works on the outbox until ctx is done: it sends what is due, again and again until
-// a signed verdict comes, and asks for verdicts on returned bills.
+// a signed verdict comes, and asks for verdicts on returned bills. An error of another kind
+// than ctx's (ErrVanished) means that the process must end.
 func (n *Node) Run(ctx context.Context) error {
+	ctx, cancel := context.WithCancel(ctx)
+	defer cancel()
 	group, ctx := errgroup.WithContext(ctx)
 	group.SetLimit(outboxWidth + 1)
 	timer := time.NewTimer(0)
@@ -168,6 +171,9 @@ func (n *Node) Run(ctx context.Context) error {
 		select {
 		case <-ctx.Done():
 			return errors.Join(group.Wait(), context.Cause(ctx))
+		case <-n.store.dead:
+			cancel()
+			return errors.Join(n.store.gone, group.Wait())
 		case <-n.wake:
 		case <-timer.C:
 		}

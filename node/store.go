@@ -33,6 +33,7 @@ type store struct {
 	now   func() time.Time
 	news  bell // rung after each commit that wrote events
 	witnessing
+	faults
 
 	// beforeCommit, in tests, runs in the place of every commit's last moment: it may
 	// say that the commit fails, or that it happens and is then reported as failed.
@@ -74,6 +75,19 @@ func openStore(ctx context.Context, path string, now func() time.Time) (*store, 
 }
 
 func (s *store) prepare(ctx context.Context, path string) error {
+	for _, step := range []func(context.Context, string) error{s.checkSettings, s.checkQuickly, s.migrate} {
+		if err := step(ctx, path); err != nil {
+			return err
+		}
+	}
+	if err := os.Chmod(path, 0o600); err != nil {
+		return err
+	}
+	return s.watch(path)
+}
+
+// checkSettings reads the pragmas back.
+func (s *store) checkSettings(ctx context.Context, path string) error {
 	for name, want := range settings {
 		var got string
 		if err := s.write.QueryRowContext(ctx, "PRAGMA "+name).Scan(&got); err != nil {
@@ -86,6 +100,11 @@ func (s *store) prepare(ctx context.Context, path string) error {
 			return fmt.Errorf("database %s runs with %s=%s instead of %s; refusing to start", path, name, got, want)
 		}
 	}
+	return nil
+}
+
+// checkQuickly reads the pages through, without the indexes.
+func (s *store) checkQuickly(ctx context.Context, path string) error {
 	var check string
 	if err := s.write.QueryRowContext(ctx, "PRAGMA quick_check(1)").Scan(&check); err != nil {
 		if damaged(err) {
@@ -96,10 +115,7 @@ func (s *store) prepare(ctx context.Context, path string) error {
 	if check != "ok" {
 		return fmt.Errorf("%w: %s (%s); restore a backup", ErrDamaged, path, check)
 	}
-	if err := s.migrate(ctx, path); err != nil {
-		return err
-	}
-	return os.Chmod(path, 0o600)
+	return nil
 }
 
 // checkLog refuses to make a new database beside the write-ahead log of one that is gone
@@ -110,6 +126,27 @@ func checkLog(path string) error {
 	}
 	if wal, err := os.Stat(path + "-wal"); err == nil && wal.Size() > 0 {
 		return fmt.Errorf("database %s is gone or empty, and its log %s-wal is not; restore a backup, and keep both for the search", path, path)
+	}
+	return nil
+}
+
+// checkFiles refuses files that others can read or write, and a database of no bytes: it
+// was one, since we never leave it so, and SQLite would take it for a new one.
+func checkFiles(path string) error {
+	for _, name := range []string{path, path + "-wal", path + "-shm"} {
+		info, err := os.Stat(name)
+		if errors.Is(err, os.ErrNotExist) {
+			continue
+		}
+		if err != nil {
+			return fmt.Errorf("looking at the database: %w", err)
+		}
+		if info.Mode().Perm()&0o077 != 0 {
+			return fmt.Errorf("%s is open to others (mode %o); run: chmod 600 %s", name, info.Mode().Perm(), name)
+		}
+		if name == path && info.Size() == 0 {
+			return fmt.Errorf("database %s is empty; restore a backup (only if this node was never started, remove the file)", path)
+		}
 	}
 	return nil
 }
@@ -199,20 +236,29 @@ func (s *store) transact(ctx context.Context, fn func(*tx) error) error {
 	if len(t.events) > 0 {
 		defer s.news.ring() // also after a commit that is said to have failed: it may have happened
 	}
-	if s.beforeCommit != nil {
-		commit, err := s.beforeCommit()
-		if commit {
-			err = errors.Join(sqlTx.Commit(), err)
-		}
-		if err != nil || !commit {
-			return fmt.Errorf("committing: %w", err)
-		}
-		return s.handOver(t)
-	}
-	if err := sqlTx.Commit(); err != nil {
+	if err := s.commit(sqlTx); err != nil {
 		return fmt.Errorf("committing: %w", err)
 	}
 	return s.handOver(t)
+}
+
+// commit ends a transaction. Whatever made one fail, the database is looked at before
+// the next begins.
+func (s *store) commit(sqlTx *sql.Tx) error {
+	commit, err := true, error(nil)
+	if s.beforeCommit != nil {
+		commit, err = s.beforeCommit()
+	}
+	if commit {
+		err = errors.Join(sqlTx.Commit(), err)
+	} else if err == nil {
+		err = errors.New("not committed")
+	}
+	if err != nil {
+		s.doubt = err
+		return err
+	}
+	return s.there()
 }
 
 func (t *tx) exec(query string, args ...any) error {

@@ -298,6 +298,7 @@ func loadRest(ctx context.Context, q querier, files map[int64]*billFile, _, bill
 
 // Primary result codes of SQLite.
 const (
+	sqliteNoMemory     = 7
 	sqliteReadOnly     = 8
 	sqliteIOError      = 10
 	sqliteCorrupt      = 11

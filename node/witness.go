@@ -69,7 +69,12 @@ func (s *store) inTurn(ctx context.Context, f func() error) error {
 			return err
 		}
 	}
-	return f()
+	if err := s.recover(ctx); err != nil {
+		return err
+	}
+	err := f()
+	s.failed(err)
+	return err
 }
 
 // moves notes that t changes who controls a bill. It refuses a bill in quarantine: every
