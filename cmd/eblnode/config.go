@@ -87,6 +87,20 @@ func loadConfig(dir string) (*config, error) {
 	return parseConfig(path, text)
 }
 
+// ownConfig refuses a configuration that others can read or write: whoever can write to it
+// can send bills elsewhere.
+func ownConfig(dir string) error {
+	path := filepath.Join(dir, configFile)
+	info, err := os.Stat(path)
+	if err != nil {
+		return err
+	}
+	if info.Mode().Perm()&0o077 != 0 {
+		return usage("%s is open to others (mode %o); run: chmod 600 %s", path, info.Mode().Perm(), path)
+	}
+	return nil
+}
+
 // parseConfig reads what is, or will be, in the file at path.
 func parseConfig(path string, text []byte) (*config, error) {
 	c := &config{}

@@ -65,6 +65,9 @@ func (a *app) open(ctx context.Context, log *slog.Logger) (*opened, error) {
 	if err != nil {
 		return nil, err
 	}
+	if err := ownConfig(a.data); err != nil {
+		return nil, err
+	}
 	k, err := loadKeys(a.data, c)
 	if err != nil {
 		return nil, err
