@@ -37,6 +37,7 @@ func NewAdminHandler(n *node.Node, o Options) http.Handler {
 	v1.DELETE("/peers/:domain", h.removePeer)
 	v1.GET("/users", h.listUsers)
 	v1.POST("/users", h.addUser)
+	v1.POST("/users/:local/token", h.replaceToken)
 	v1.POST("/users/:local/disable", h.disableUser)
 	v1.GET("/self", h.self)
 	v1.GET("/status", h.status)
@@ -75,6 +76,12 @@ type UserList struct {
 type NewUserView struct {
 	User  UserView `json:"user"`
 	Token string   `json:"token"`
+}
+
+// TokenView is a new token of a user; only its SHA-256 is kept, so it is shown this once.
+type TokenView struct {
+	Local string `json:"local"`
+	Token string `json:"token"`
 }
 
 // StatusView is what an operator looks at first.
@@ -246,6 +253,21 @@ func (h *adminHandler) addUser(c *gin.Context) {
 	}
 	u.CreatedAt = h.node.Now()
 	writeJSON(c, http.StatusCreated, NewUserView{User: viewUser(&u), Token: token})
+}
+
+func (h *adminHandler) replaceToken(c *gin.Context) {
+	who := actor(c)
+	local, err := url.PathUnescape(c.Param("local"))
+	if err != nil {
+		fail(c, malformed("", "the local id in the path is not escaped as in a URL"))
+		return
+	}
+	token, err := h.node.ReplaceToken(c.Request.Context(), who, local)
+	if err != nil {
+		fail(c, err)
+		return
+	}
+	writeJSON(c, http.StatusOK, TokenView{Local: local, Token: token})
 }
 
 func (h *adminHandler) disableUser(c *gin.Context) {

@@ -58,8 +58,8 @@ func (a *answer) reply() (node.Reply, error) {
 func (a *answer) jws() (string, bool) {
 	s := string(a.body)
 	bare := s
-	if len(s) > 2 && s[0] == '"' && s[len(s)-1] == '"' {
-		bare = s[1 : len(s)-1]
+	if len(s) > 2 && s[0] == '"' && json.Unmarshal(a.body, &bare) != nil {
+		return "", false
 	}
 	if strings.Count(bare, ".") != 2 {
 		return "", false

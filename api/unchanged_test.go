@@ -8,6 +8,7 @@ import (
 	"testing"
 
 	"eblnode/api"
+	"eblnode/envelope"
 	"eblnode/internal/ebltest"
 	"eblnode/node"
 )
@@ -27,6 +28,16 @@ func TestRefusedRequestsChangeNothing(t *testing.T) {
 	peer := "https://" + bank.Addr
 	client := tlsClient(t, carrier)
 	users := newLocal(t, bank, api.Options{})
+	block := ebltest.Parse(t, good)
+	long, wide := *block, *block
+	for range 1000 {
+		long.Entries = append(long.Entries, block.Entries[0])
+	}
+	var many []ebltest.Tx
+	for range 1001 {
+		many = append(many, ebltest.Tx{Instruction: envelope.Issue, To: desk.ID})
+	}
+	wide.Entries = []envelope.Entry{carrier.Seal(block.Last().Payload.DocumentHash, envelope.Hash{}, many...)}
 	order := func(u *ebltest.User, path, body string) call {
 		h := http.Header{}
 		if u != nil {
@@ -48,6 +59,9 @@ func TestRefusedRequestsChangeNothing(t *testing.T) {
 		"compressed":              {call{method: http.MethodPut, url: peer + "/v1/transferblocks", body: good, header: http.Header{"Content-Encoding": {"gzip"}}}, 415, node.BadMediaType, "unsupportedMediaType"},
 		"too large":               {call{method: http.MethodPut, url: peer + "/v1/transferblocks", body: bytes.Repeat([]byte(" "), 8<<20+1)}, 413, node.TooLarge, "tooLarge"},
 		"empty":                   {call{method: http.MethodPut, url: peer + "/v1/transferblocks", body: []byte{}}, 400, node.Malformed, "malformed"},
+		"1,001 entries":           {call{method: http.MethodPut, url: peer + "/v1/transferblocks", body: long.Marshal(false)}, 400, node.Malformed, "malformed"},
+		"1,001 transactions":      {call{method: http.MethodPut, url: peer + "/v1/transferblocks", body: wide.Marshal(false)}, 400, node.Malformed, "malformed"},
+		"an order too large":      {order(desk, "/ebls/"+held+"/transfer", `{"to":"other@bank.example","comments":"`+strings.Repeat("x", 9<<20)+`"}`), 413, node.TooLarge, "tooLarge"},
 		"verdict on nothing":      {call{method: http.MethodGet, url: peer + "/v1/transferblocks/" + unknown + "/verdict"}, 404, node.NotFound, "notFound"},
 		"verdict, no part in it":  {call{method: http.MethodGet, url: peer + "/v1/transferblocks/" + held + "/verdict"}, 403, node.Forbidden, "forbidden"},
 		"verdict, no hash":        {call{method: http.MethodGet, url: peer + "/v1/transferblocks/ABC/verdict"}, 400, node.Malformed, "malformed"},
@@ -79,5 +93,32 @@ func TestRefusedRequestsChangeNothing(t *testing.T) {
 		if after := dump(t, db); !slices.Equal(before, after) {
 			t.Errorf("%s: the database changed", name)
 		}
+	}
+}
+
+// TestFloodOfBlocksChangesNothing: beyond its rate a peer is answered 429 before its block
+// is looked at.
+func TestFloodOfBlocksChangesNothing(t *testing.T) {
+	w := ebltest.NewTLS(t)
+	carrier := w.Platform("carrier.example")
+	bank := w.Platform("bank.example")
+	desk := bank.User("desk")
+	config := api.ServerTLS(api.Fixed(bank.TLS), bank.Node().Trust, bank.Node().Now)
+	addr := serveTLS(t, api.NewPeerHandler(bank.Node(), api.Options{Rate: 1, Burst: 1}), config, nil)
+	client := tlsClient(t, carrier)
+	good, _ := carrier.Offer(desk.ID)
+	put := call{method: http.MethodPut, url: "https://" + addr + "/v1/transferblocks", body: good}
+	do(t, client, put).want(t, http.StatusOK, 0)
+	db := database(t, bank)
+	before := dump(t, db)
+	more, _ := carrier.Offer(desk.ID)
+	put.body = more
+	got := do(t, client, put) // at once: a second later it would be let in
+	got.want(t, http.StatusTooManyRequests, int(node.TooManyRequests))
+	if got.got.Get("Retry-After") == "" || got.errorResponse(t).Rejection != "" {
+		t.Errorf("got the header %v and the body %s, want Retry-After and nothing signed", got.got, got.answer)
+	}
+	if after := dump(t, db); !slices.Equal(before, after) {
+		t.Error("the database changed")
 	}
 }

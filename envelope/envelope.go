@@ -64,6 +64,9 @@ func (l Limits) TransactionsLimit() int { return l.withDefaults().Transactions }
 type Transferblock struct {
 	Document []byte // as received; a JSON object whose numbers keep their value
 	Entries  []Entry
+	// Field is the name under which the chain came: endorsementChain, or its older
+	// spelling.
+	Field string
 	// ToOrder is document.isToOrder; nil where the document does not say.
 	ToOrder *bool
 	// Reference is what names the bill at its carrier.
@@ -142,7 +145,7 @@ func parse(body []byte, limits Limits) (*Transferblock, *FormatError) {
 	if err != nil {
 		return nil, err
 	}
-	b := &Transferblock{}
+	b := &Transferblock{Field: field}
 	if err := b.parseDocument(w.Document); err != nil {
 		return nil, err.under("$.document")
 	}

@@ -504,7 +504,7 @@ func (n *Node) party(to []byte) (identity.Party, error) {
 	}
 	if err != nil {
 		e := AsError(err)
-		e.Detail = "the transferee is " + e.Detail
+		e.Detail = "the transferee: " + e.Detail
 		return p, e
 	}
 	return p, nil

@@ -5,6 +5,7 @@ import (
 	"database/sql"
 	"errors"
 	"fmt"
+	"strings"
 
 	"eblnode/chain"
 	"eblnode/envelope"
@@ -66,7 +67,7 @@ type incoming struct {
 	sum    envelope.Hash
 
 	chain    *chain.Chain // nil if refused
-	refuse   *Error       // a refusal to be signed, from checks 7 to 10; or nil
+	refuse   *Error       // a refusal from checks 7 to 10 whose envelope may have an answer; or nil
 	branches []branch     // of a fork, stored as proof
 	receipt  string       // signed before, where the block is entered again from the witness
 }
@@ -74,8 +75,9 @@ type incoming struct {
 // hash is who the newest entry is.
 func (in *incoming) hash() envelope.Hash { return in.block.Last().Hash() }
 
-// verify is checks 6 to 10. The error is an unsigned refusal; a signed one is kept for
-// decide, which first looks whether we have accepted that envelope.
+// verify is checks 6 to 10. The error is a refusal of the newest entry that nothing is
+// signed about; any other is kept for decide, which first looks whether that envelope has
+// an answer already.
 func (in *incoming) verify(ctx context.Context) error {
 	known, err := in.knownRows(ctx)
 	if err != nil {
@@ -101,11 +103,18 @@ func (in *incoming) verify(ctx context.Context) error {
 		return err
 	}
 	refusal := refusalOf(cerr)
-	if _, signed := responseCode(refusal); !signed {
-		return refusal
+	refusal.Path = in.placed(refusal.Path)
+	_, signed := responseCode(refusal)
+	if !signed && cerr.Entry == len(in.block.Entries)-1 {
+		return refusal // check 6 or 7: nothing is known of who asks this
 	}
 	in.refuse = refusal
 	return nil
+}
+
+// placed names a place in the chain by the spelling that the block used.
+func (in *incoming) placed(path string) string {
+	return strings.Replace(path, "$.endorsementChain", "$."+in.block.Field, 1)
 }
 
 // knownRows are the stored entries of the bill that the newest envelope names. The name
@@ -199,7 +208,7 @@ func (in *incoming) decideIn(t *tx) (Reply, func(), error) {
 		return in.reject(t, &again)
 	}
 	if in.refuse != nil {
-		return in.reject(t, in.refuse)
+		return in.answer(t, in.refuse)
 	}
 	return in.compare(t)
 }
@@ -251,6 +260,13 @@ func (in *incoming) compare(t *tx) (Reply, func(), error) {
 	if b != nil && b.control == Held && in.chain.Entries[at].Signer != in.node.Domain() {
 		return in.fork(t, b, at)
 	}
+	if b != nil {
+		if built, err := in.onRejected(t, b, at); err != nil {
+			return Reply{}, nil, err
+		} else if built {
+			return in.fork(t, b, at)
+		}
+	}
 	if refusal := in.unexpected(b, open, at); refusal != nil {
 		if refusal.Text == TextQuarantine {
 			in.node.Stats.Quarantined.Add(1)
@@ -295,7 +311,7 @@ func (in *incoming) transferee(t *tx, b *bill) (*Error, error) {
 	wire := last[len(last)-1]
 	place := func(e *Error) *Error {
 		e.Entry, e.Transaction = len(in.block.Entries)-1, len(last)-1
-		e.Path = fmt.Sprintf("$.endorsementChain[%d].signature.payload.transactions[%d].transferee", e.Entry, e.Transaction)
+		e.Path = fmt.Sprintf("$."+in.block.Field+"[%d].signature.payload.transactions[%d].transferee", e.Entry, e.Transaction)
 		return e
 	}
 	id := wire.Transferee.ID
@@ -314,6 +330,19 @@ func (in *incoming) transferee(t *tx, b *bill) (*Error, error) {
 		return place(refuse(BENV, TextNotTheIssuer, "a bill is returned to the very user that issued it")), nil
 	}
 	return nil, nil
+}
+
+// onRejected reports whether the chain goes on after an envelope of ours that its
+// addressee rejected: the bill came back to us by that rejection, so this is another
+// chain than ours, and the addressee has signed both a no and what follows a yes.
+func (in *incoming) onRejected(t *tx, b *bill, at int) (bool, error) {
+	if at >= len(in.chain.Entries) || in.chain.Entries[at].Signer != in.node.Domain() {
+		return false, nil
+	}
+	hash := in.chain.Entries[at].Hash
+	var found int
+	err := t.QueryRowContext(t.ctx, "SELECT count(*) FROM transfers WHERE bill = ? AND envelope_hash = ? AND state = 'rejected'", b.id, hash[:]).Scan(&found)
+	return found > 0, err
 }
 
 // unexpected finds what a chain that extends ours must not hold. None of it is the

@@ -63,10 +63,7 @@ func (n *Node) AddUser(ctx context.Context, actor string, u User) (token string,
 	if u.Role == IssuerRole && !n.cfg.Self.Issuer {
 		return "", refuse(Malformed, "malformed", "this platform may not issue bills (issuer: false in its configuration), so it has no issuers")
 	}
-	var raw [32]byte
-	_, _ = rand.Read(raw[:])
-	token = "ebl_" + base64.RawURLEncoding.EncodeToString(raw[:])
-	sum := sha256.Sum256([]byte(token))
+	token, sum := newToken()
 	particulars, err := json.Marshal(party{u.Codes, u.Tax1, u.Tax2})
 	if err != nil {
 		return "", err
@@ -87,6 +84,34 @@ func (n *Node) AddUser(ctx context.Context, actor string, u User) (token string,
 	})
 	if err != nil {
 		return "", err
+	}
+	return token, nil
+}
+
+// newToken makes a bearer token of 256 random bits, and the sum that is kept of it.
+func newToken() (token string, sum [sha256.Size]byte) {
+	var raw [32]byte
+	_, _ = rand.Read(raw[:]) // never fails
+	token = "ebl_" + base64.RawURLEncoding.EncodeToString(raw[:])
+	return token, sha256.Sum256([]byte(token))
+}
+
+// ReplaceToken gives a user a new bearer token and enables it again; the old token stops
+// at once. Without it a user who lost its token could never move the bills it holds.
+func (n *Node) ReplaceToken(ctx context.Context, actor, local string) (token string, err error) {
+	token, sum := newToken()
+	err = n.store.update(ctx, func(t *tx) error {
+		err := t.execOne("UPDATE users SET token_sum = ?, disabled = 0 WHERE local_id = ?", sum[:], local)
+		if errors.Is(err, errMoved) {
+			return refuse(NotFound, TextUnknownUser, "there is no user %s", local)
+		}
+		if err != nil {
+			return err
+		}
+		return t.audit(actor, "user.token", envelope.Hash{}, local)
+	})
+	if err != nil {
+		return "", orBusy(err)
 	}
 	return token, nil
 }

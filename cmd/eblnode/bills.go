@@ -425,7 +425,7 @@ func showBill(w io.Writer, b *api.BillView) {
 			for _, tried := range x.History[max(0, len(x.History)-3):] {
 				line("attempt", fmt.Sprintf("%d at %s: %s", tried.N, time.Time(tried.At).Format(time.RFC3339), tried.Answer))
 			}
-			line("receipt", x.Verdict)
+			line(map[string]string{"accepted": "receipt", "rejected": "rejection", "disputed": "rejection"}[x.State], x.Verdict)
 		}
 		line("verdict", b.Verdict)
 	})

@@ -136,7 +136,7 @@ func (a *app) initNode(o initOptions) error {
 	return a.print(result, func(w io.Writer) {
 		fmt.Fprintf(w, "made the node %s in %s\n", domain, a.data)
 		fmt.Fprintf(w, "fingerprint of its trust entry: %s\n", self.Fingerprint())
-		fmt.Fprintf(w, "next: eblnode peer self --data %s > %s.json   (hand it to your peers)\n", a.data, domain.Name)
+		fmt.Fprintf(w, "next: eblnode peer self --data %s > %s.json   (hand it to your peers)\n", a.data, strings.ReplaceAll(domain.String(), ":", "-"))
 	})
 }
 

@@ -209,7 +209,7 @@ key revoked instead.`,
 
 func (a *app) userAdminCommand() *cobra.Command {
 	u := &cobra.Command{Use: "user", Short: "Local users and their tokens"}
-	u.AddCommand(a.userAdd(), a.userList(), a.userDisable())
+	u.AddCommand(a.userAdd(), a.userList(), a.userToken(), a.userDisable())
 	return u
 }
 
@@ -293,6 +293,45 @@ func (a *app) userList() *cobra.Command {
 			})
 		},
 	}
+}
+
+func (a *app) userToken() *cobra.Command {
+	var tokenFile string
+	c := &cobra.Command{
+		Use: "token LOCALID", Short: "Give a user a new token", Args: cobra.ExactArgs(1),
+		Long: `Give a user a new token, and enable it again where it was disabled. The old token stops at
+once. For a user who lost its token: nobody else can move the bills that it holds.`,
+		RunE: func(c *cobra.Command, args []string) error {
+			if tokenFile != "" {
+				if err := writeNew(tokenFile, nil); err != nil {
+					return refused("the token cannot be kept, so nothing was changed: %w", err)
+				}
+			}
+			return a.withAdmin(c, func(r *remote) error {
+				var out api.TokenView
+				err := r.call(c.Context(), http.MethodPost, "/admin/v1/users/"+url.PathEscape(args[0])+"/token", nil, &out)
+				if tokenFile == "" {
+					if err != nil {
+						return err
+					}
+					return a.print(out, func(w io.Writer) {
+						fmt.Fprintf(w, "new token of %s, shown this once: %s\n", out.Local, out.Token)
+					})
+				}
+				if err == nil {
+					err = os.WriteFile(tokenFile, []byte(out.Token+"\n"), 0o600)
+				}
+				if err != nil {
+					return errors.Join(err, os.Remove(tokenFile))
+				}
+				return a.print(map[string]string{"local": out.Local, "tokenFile": tokenFile}, func(w io.Writer) {
+					fmt.Fprintf(w, "the new token of %s is in %s\n", out.Local, tokenFile)
+				})
+			})
+		},
+	}
+	c.Flags().StringVar(&tokenFile, "token-file", "", "write the token to this new file instead of printing it")
+	return c
 }
 
 func (a *app) userDisable() *cobra.Command {

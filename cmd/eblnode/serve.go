@@ -28,6 +28,8 @@ import (
 const (
 	runFile    = "run.json"
 	socketFile = "admin.sock"
+	// maxSocketPath is what every system takes (sun_path), less the final zero.
+	maxSocketPath = 103
 )
 
 type runInfo struct {
@@ -239,6 +241,9 @@ func (a *app) listen(o *opened, log *slog.Logger) (*services, error) {
 		}
 		l, err := net.Listen(f.network, f.address)
 		if err != nil {
+			if f.network == "unix" && len(socket) > maxSocketPath {
+				err = fmt.Errorf("the path %s has %d bytes, and a socket's may have %d: move the data folder to a shorter one", socket, len(socket), maxSocketPath)
+			}
 			return nil, errors.Join(fmt.Errorf("listening for %s: %w", f.name, err), s.close())
 		}
 		if f.network == "unix" {

@@ -214,7 +214,8 @@ func (p *platform) serve(ctx context.Context) error {
 		}
 		select {
 		case err := <-exited:
-			return fmt.Errorf("%s stopped at once (%w); see %s", p.domain, err, p.log.Name())
+			said, _ := os.ReadFile(p.log.Name())
+			return fmt.Errorf("%s stopped at once (%w); it said:\n%s", p.domain, err, said)
 		case <-ctx.Done():
 			return ctx.Err()
 		case <-time.After(5 * time.Millisecond):
