@@ -5,16 +5,19 @@ import (
 	"os"
 	"path/filepath"
 	"regexp"
+	"slices"
 	"strings"
 	"testing"
 )
 
 var (
-	checkRow  = regexp.MustCompile(`(?m)^\| ([A-Z][0-9]+) \| (.*) \| (.*) \| (.*) \|$`)
-	codeSpan  = regexp.MustCompile("`([^`]+)`")
-	testFunc  = regexp.MustCompile(`(?m)^func ((?:Test|Fuzz)\w+)\(`)
-	errorRow  = regexp.MustCompile(`(?m)^\| (7\d\d\d|8\d\d\d) \| (.*?) \|`)
-	vectorRef = regexp.MustCompile(`^(canonical|signed|envelope|chain|receipt)/[a-z0-9-]+$`)
+	checkRow       = regexp.MustCompile(`(?m)^\| ([A-Z][0-9]+) \| (.*) \| (.*) \| (.*) \|$`)
+	codeSpan       = regexp.MustCompile("`([^`]+)`")
+	testFunc       = regexp.MustCompile(`(?m)^func ((?:Test|Fuzz)\w+)\(`)
+	errorRow       = regexp.MustCompile(`(?m)^\| (7\d\d\d|8\d\d\d) \| (.*?) \|`)
+	anErrorCode    = regexp.MustCompile(`\b[45]\d\d\b.*\b[78]\d\d\d\b`)
+	comparesTables = regexp.MustCompile(`\b(dump|mustChange|mustAnswer|checkDump)\(`)
+	vectorRef      = regexp.MustCompile(`^(canonical|signed|envelope|chain|receipt)/[a-z0-9-]+$`)
 )
 
 // TestEveryCheckIsShown walks the tables of checks in docs/PROTOCOL.md: each row must
@@ -24,7 +27,7 @@ func TestEveryCheckIsShown(t *testing.T) {
 	if err != nil {
 		t.Fatal(err)
 	}
-	tests := testNames(t)
+	tests, dumps := testNames(t)
 	seen := map[string]bool{}
 	for _, row := range checkRow.FindAllStringSubmatch(string(text), -1) {
 		id, shown := row[1], row[4]
@@ -35,6 +38,14 @@ func TestEveryCheckIsShown(t *testing.T) {
 		refs := codeSpan.FindAllStringSubmatch(shown, -1)
 		if len(refs) == 0 {
 			t.Errorf("%s names no vector and no test", id)
+		}
+		// A refusal must be shown by what also sees that nothing else changed: a vector,
+		// all of which are sent to a node between two dumps, or a test with a dump.
+		reads := id == "U7" || id == "U8" || id == "U9" // what is told, not what is done
+		if answer := row[3]; !reads && anErrorCode.MatchString(answer) && !strings.HasPrefix(answer, "(") && !slices.ContainsFunc(refs, func(ref []string) bool {
+			return vectorRef.MatchString(ref[1]) && !strings.HasPrefix(ref[1], "receipt/") || dumps[ref[1]]
+		}) {
+			t.Errorf("%s names no vector and no test that compares the tables before and after", id)
 		}
 		for _, ref := range refs {
 			switch name := ref[1]; {
@@ -58,10 +69,11 @@ func TestEveryCheckIsShown(t *testing.T) {
 	}
 }
 
-// testNames are all test functions of the tree.
-func testNames(t *testing.T) map[string]bool {
+// testNames are all test functions of the tree; dumps are those that compare all tables
+// before and after, by themselves or by a helper for it.
+func testNames(t *testing.T) (names, dumps map[string]bool) {
 	t.Helper()
-	names := map[string]bool{}
+	names, dumps = map[string]bool{}, map[string]bool{}
 	err := filepath.WalkDir(".", func(path string, d fs.DirEntry, err error) error {
 		if err != nil || !strings.HasSuffix(path, "_test.go") {
 			return err
@@ -70,15 +82,18 @@ func testNames(t *testing.T) map[string]bool {
 		if err != nil {
 			return err
 		}
-		for _, m := range testFunc.FindAllStringSubmatch(string(text), -1) {
-			names[m[1]] = true
+		for _, function := range strings.Split(string(text), "\nfunc ") {
+			if m := testFunc.FindStringSubmatch("func " + function); m != nil && strings.HasPrefix("func "+function, m[0]) {
+				names[m[1]] = true
+				dumps[m[1]] = comparesTables.MatchString(function)
+			}
 		}
 		return nil
 	})
 	if err != nil {
 		t.Fatal(err)
 	}
-	return names
+	return names, dumps
 }
 
 // vectorSpecs are the ids that vectors name.

@@ -34,8 +34,11 @@ func TestVectorsOverTheWire(t *testing.T) {
 			t.Fatal(err)
 		}
 		for _, v := range list {
-			if v.Kind == "block" {
+			switch {
+			case v.Kind == "block":
 				byTrust[v.Trust] = append(byTrust[v.Trust], v)
+			case v.Kind == "document" && v.Expect == "malformed":
+				byTrust["base"] = append(byTrust["base"], v)
 			}
 		}
 	}
@@ -150,8 +153,10 @@ func (w *wire) send(t *testing.T, v *testvectors.Vector) bool {
 	if err != nil {
 		t.Fatal(err)
 	}
-	at, err := time.Parse(time.RFC3339, v.At)
-	if err != nil {
+	at := *w.clock.Load()
+	if v.Kind == "document" {
+		body = w.around(t, body)
+	} else if at, err = time.Parse(time.RFC3339, v.At); err != nil {
 		t.Fatal(err)
 	}
 	if at.Year() != 2026 {
@@ -180,6 +185,29 @@ func (w *wire) send(t *testing.T, v *testvectors.Vector) bool {
 	return true
 }
 
+// around is a block whose document is not what its well-formed chain is about.
+func (w *wire) around(t *testing.T, document []byte) []byte {
+	t.Helper()
+	list, err := testvectors.Load("chain")
+	if err != nil {
+		t.Fatal(err)
+	}
+	for _, v := range list {
+		if v.Trust != "base" || v.Expect != "accept" {
+			continue
+		}
+		text, err := v.Bytes()
+		if err != nil {
+			t.Fatal(err)
+		}
+		b := ebltest.Parse(t, text)
+		b.Document = document
+		return b.Marshal(false)
+	}
+	t.Fatal("there is no vector to take a chain from")
+	return nil
+}
+
 // signed: an accepted vector is not for the receiver, and that too is said with a
 // signature, after checks 4 to 10 have passed.
 func signed(v *testvectors.Vector) bool { return v.Expect == "accept" || v.Code >= 8001 }
@@ -202,6 +230,9 @@ func (w *wire) check(t *testing.T, v *testvectors.Vector, sender identity.Host, 
 	if c.status != status || got.Code != code || got.Text != text {
 		t.Errorf("%s: got %d %d %s (%s), want %d %d %s", v.Name, c.status, got.Code, got.Text, got.Message, status, code, text)
 		return
+	}
+	if v.Kind == "document" {
+		path = "" // of the document alone
 	}
 	if path != "" && got.JSONPath != path {
 		t.Errorf("%s: got the place %s, want %s", v.Name, got.JSONPath, path)

@@ -174,10 +174,14 @@ func TestChainBehindOurs(t *testing.T) {
 	first := a.Block(doc)
 	b.Transfer(bob, doc, al.ID)
 	node.Exec(t, b.Node(), "DELETE FROM receipts")
+	before := dump(t, b)
 	r, err := b.Put(a, first)
 	if err != nil {
 		t.Fatal(err)
 	}
 	mustRejectAs(t, r, b, a, first, envelope.DisputeCode, "behind")
+	if got := changes(before, dump(t, b)); !slices.Equal(got, []string{"+audit", "+rejections"}) {
+		t.Errorf("got the changes %v, want one rejection and its audit row", got)
+	}
 	mustHold(t, w, doc, al.ID)
 }
