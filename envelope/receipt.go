@@ -57,7 +57,7 @@ func OpenReceipt(body []byte, want Hash, p *identity.Platform, at time.Time) (JW
 
 func isOurs(typ string) bool {
 	switch typ {
-	case TypReceipt, TypRejection, TypVerdict, TypStep:
+	case TypReceipt, TypRejection, TypVerdict, TypStep, TypRoot:
 		return true
 	}
 	return false

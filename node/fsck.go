@@ -101,7 +101,7 @@ func (n *Node) Fsck(ctx context.Context, o FsckOptions) (*FsckReport, error) {
 		}
 		r.add(list...)
 	}
-	for _, part := range []func(context.Context, FsckOptions, *FsckReport) error{n.fsckBills, n.fsckRejections, n.fsckAudit, n.fsckOrphans} {
+	for _, part := range []func(context.Context, FsckOptions, *FsckReport) error{n.fsckBills, n.fsckRejections, n.fsckAudit, n.fsckRoots, n.fsckOrphans} {
 		if err := part(ctx, o, r); err != nil {
 			if len(r.Findings) > 0 && damaged(err) {
 				break // the pages cannot be read: that is among the findings

@@ -5,6 +5,7 @@ import (
 	"slices"
 	"strings"
 	"testing"
+	"time"
 
 	"eblnode/envelope"
 	"eblnode/identity"
@@ -16,7 +17,14 @@ import (
 func busyNode(t *testing.T) *ebltest.Platform {
 	t.Helper()
 	w := ebltest.New(t)
-	a := w.Platform("a.example", ebltest.Manual())
+	// Yesterday something happened, so that its log is signed.
+	c0 := &clock{}
+	now := time.Now()
+	c0.skip(-now.Sub(now.UTC().Truncate(day)) - time.Second)
+	a := w.Platform("a.example", ebltest.Manual(), c0.option())
+	a.User("issuer", node.IssuerRole)
+	c0.ahead.Store(0)
+	a.Restart()
 	stop := a.Run()
 	b, c := w.Platform("b.example"), w.Platform("c.example", ebltest.NotIssuer(), ebltest.Manual())
 	issuer, al, ann, bob := a.User("issuer", node.IssuerRole), a.User("al"), a.User("ann"), b.User("bob")
@@ -252,6 +260,10 @@ func mustName(t *testing.T, p *ebltest.Platform, c change, value any) {
 	}
 }
 
+// newest are the tables of which nothing tells whether the newest row is still there: of
+// those nothing follows it yet.
+var newest = map[string]bool{"branches": true, "audit": true, "audit_roots": true}
+
 // TestFsckNamesEveryDeletedRow takes each row away, one at a time.
 func TestFsckNamesEveryDeletedRow(t *testing.T) {
 	a := busyNode(t)
@@ -266,7 +278,7 @@ func TestFsckNamesEveryDeletedRow(t *testing.T) {
 			if err != nil {
 				t.Fatalf("%s: %v", table, err)
 			}
-			if report.Clean() && table != "branches" && table != "audit" {
+			if report.Clean() && !newest[table] {
 				t.Errorf("%s where %.80s was taken away, and fsck says that it is clean", table, r.where)
 			}
 			var names, values []string

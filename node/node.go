@@ -77,6 +77,7 @@ type Node struct {
 	watchers watchers
 	circuits circuits
 	reenters reentries
+	auditDue auditDue
 
 	// Stats are counters for the metrics.
 	Stats Stats
@@ -161,6 +162,9 @@ func (n *Node) open(ctx context.Context) error {
 	}
 	if err == nil {
 		err = n.openWitness(ctx)
+	}
+	if err == nil {
+		n.sealDay(ctx)
 	}
 	if err != nil {
 		_ = s.close()

@@ -189,6 +189,7 @@ func (n *Node) Run(ctx context.Context) error {
 // dispatch starts what is due and says when to look again.
 func (n *Node) dispatch(ctx context.Context, group *errgroup.Group) (time.Duration, error) {
 	now := n.cfg.Now()
+	n.sealDay(ctx)
 	if err := n.reenterDue(ctx); err != nil {
 		return 0, err
 	}

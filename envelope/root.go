@@ -1,0 +1,82 @@
+package envelope
+
+import (
+	"strconv"
+	"time"
+
+	"eblnode/identity"
+)
+
+// TypRoot is the typ of a root of an audit log.
+const TypRoot = "eblnode-root+jws"
+
+// A Root is a platform's signature over its audit log as it stood at the end of a day. A
+// copy of it elsewhere proves later that no row before it was changed since.
+type Root struct {
+	Platform identity.Host
+	Day      string    // UTC, "2026-11-23"
+	Rows     int64     // the number of the newest row
+	Hash     Hash      // of that row, and so of all before it
+	Previous Hash      // HashOf the root before; zero for the first
+	At       time.Time // when it was signed, in seconds
+}
+
+// SignRoot signs r, as it stands at r.At.
+func SignRoot(r Root, s *identity.Signer) (string, error) {
+	m := map[string]string{
+		"platform": r.Platform.String(),
+		"day":      r.Day,
+		"rows":     strconv.FormatInt(r.Rows, 10),
+		"hash":     r.Hash.String(),
+	}
+	if !r.Previous.IsZero() {
+		m["previous"] = r.Previous.String()
+	}
+	payload, err := canonicalOf(m)
+	if err != nil {
+		return "", err
+	}
+	return sign(payload, s, TypRoot, r.At)
+}
+
+// OpenRoot verifies a root signed by p at the time that it says.
+func OpenRoot(jws string, p *identity.Platform) (Root, error) {
+	j, err := parseJWS(jws)
+	if err != nil {
+		return Root{}, err
+	}
+	if j.Header.Typ != TypRoot {
+		return Root{}, malformed("$.header.typ", "not %s", TypRoot)
+	}
+	var w struct {
+		Platform *identity.Host `json:"platform"`
+		Day      string         `json:"day"`
+		Rows     string         `json:"rows"`
+		Hash     *Hash          `json:"hash"`
+		Previous *Hash          `json:"previous"`
+	}
+	if err := decode(j.Payload, &w, 4); err != nil {
+		return Root{}, err.under("$.payload")
+	}
+	if w.Platform == nil || w.Hash == nil {
+		return Root{}, malformed("$.payload", "platform or hash is missing")
+	}
+	if *w.Platform != p.Domain {
+		return Root{}, malformed("$.payload.platform", "not the platform that should have signed")
+	}
+	if _, err := time.Parse(time.DateOnly, w.Day); err != nil {
+		return Root{}, malformed("$.payload.day", "not a date")
+	}
+	rows, convErr := strconv.ParseInt(w.Rows, 10, 64)
+	if convErr != nil || rows < 1 {
+		return Root{}, malformed("$.payload.rows", "not the number of a row")
+	}
+	if _, err := j.Verify(p, j.Header.IsAt, true); err != nil {
+		return Root{}, err
+	}
+	r := Root{Platform: *w.Platform, Day: w.Day, Rows: rows, Hash: *w.Hash, At: j.Header.IsAt}
+	if w.Previous != nil {
+		r.Previous = *w.Previous
+	}
+	return r, nil
+}
