@@ -226,6 +226,8 @@ func (c *auditCheck) left(a *auditRow, bill envelope.Hash) {
 		c.peers[word[0]] = ""
 	case "user.add":
 		c.users[word[0]] = word[len(word)-1]
+	case "user.token": // a new token for a user, who is active again
+		c.users[word[0]] = strings.TrimLeft(c.users[word[0]], "-")
 	case "user.disable":
 		c.users[word[0]] = "-" + c.users[word[0]]
 	}

@@ -11,6 +11,8 @@ import (
 	"eblnode/identity"
 	"eblnode/internal/ebltest"
 	"eblnode/node"
+
+	"golang.org/x/sync/errgroup"
 )
 
 // A busyNode is a node with at least one row in every table.
@@ -35,6 +37,12 @@ func busyNode(t *testing.T) *ebltest.Platform {
 		}
 	}
 	mustDo(a.Node().DisableUser(t.Context(), "test", a.User("gone").Local))
+	for _, local := range []string{"back", "twice"} {
+		mustDo(a.Node().DisableUser(t.Context(), "test", a.User(local).Local))
+		_, err := a.Node().ReplaceToken(t.Context(), "test", local)
+		mustDo(err)
+	}
+	mustDo(a.Node().DisableUser(t.Context(), "test", "twice"))
 	// Away and home again, with steps inside the platform on both ways.
 	doc := a.Issue(al.ID)
 	a.Transfer(al, doc, ann.ID)
@@ -289,4 +297,37 @@ func TestFsckNamesEveryDeletedRow(t *testing.T) {
 		}
 	}
 	mustBeClean(t, a)
+}
+
+// BenchmarkFsck checks bills that were issued, moved inside the platform and sent away, of
+// which half came from there: bills/s is what counts.
+func BenchmarkFsck(b *testing.B) {
+	const bills = 1000
+	w := ebltest.New(b)
+	a, c := w.Platform("a.example"), w.Platform("c.example")
+	al, ann, carl := a.User("al"), a.User("ann"), c.User("carl")
+	group, _ := errgroup.WithContext(b.Context())
+	group.SetLimit(32)
+	for i := range bills {
+		group.Go(func() error {
+			if i%2 == 0 {
+				c.Issue(ann.ID)
+				return nil
+			}
+			doc := a.Issue(al.ID)
+			a.Transfer(al, doc, ann.ID)
+			a.Transfer(ann, doc, carl.ID)
+			return nil
+		})
+	}
+	if err := group.Wait(); err != nil {
+		b.Fatal(err)
+	}
+	for b.Loop() {
+		r, err := a.Node().Fsck(b.Context(), node.FsckOptions{})
+		if err != nil || !r.Clean() {
+			b.Fatalf("got %+v and %v", r, err)
+		}
+	}
+	b.ReportMetric(float64(bills*b.N)/b.Elapsed().Seconds(), "bills/s")
 }
