@@ -52,7 +52,7 @@ func (p *Platform) serve(n *node.Node) (stop func()) {
 	}
 	p.Metrics = api.NewMetrics(n)
 	log := p.Config().Log
-	h := api.NewPeerHandler(n, api.Options{Log: log, Metrics: p.Metrics})
+	h := api.NewPeerHandler(n, api.Options{Log: log, Metrics: p.Metrics, Rate: 1000, Burst: 10_000})
 	s := api.NewServer(h, api.ServerTLS(api.Fixed(p.TLS), n.Trust, n.Now), log, p.Metrics)
 	done := make(chan struct{})
 	l := p.listener
