@@ -129,3 +129,19 @@ func TestReplacedToken(t *testing.T) {
 		t.Errorf("something changed: %v", changes(before, after))
 	}
 }
+
+// A talker rejects everything, at length.
+type talker struct {
+	node.Peer
+	as *ebltest.Platform
+}
+
+func (p *talker) PutTransferblock(_ context.Context, r node.Request) (node.Reply, error) {
+	b, err := envelope.Parse(r.Body, envelope.Limits{})
+	if err != nil {
+		return node.Reply{}, err
+	}
+	rej, err := envelope.SignRejection(envelope.Rejection{EnvelopeHash: b.Last().Hash(), JWSSum: envelope.HashOf([]byte(b.Last().JWS.Raw)),
+		Sender: r.Sender, Receiver: p.as.Domain(), Code: envelope.BadEnvelopeCode, Reason: "\x1b[2J" + strings.Repeat("x", 100000), At: p.as.Node().Now()}, p.as.Signer)
+	return node.Reply{Rejection: rej}, err
+}

@@ -230,7 +230,7 @@ func (n *Node) apply(t *tx, b *bill, wire envelope.Transaction) (chain.State, er
 	if err != nil {
 		return next, err
 	}
-	if u == nil || u.Disabled || !u.holds() || !u.accepts(wire.Transferee, n.cfg.RequirePartyMatch) {
+	if u == nil || u.Disabled || !u.holds() || !u.accepts(wire.Transferee, false) {
 		return next, refuse(NotPossible, TextTransferee, "%s is not a user here to whom a bill can be given", wire.Transferee.ID)
 	}
 	return next, nil
@@ -420,7 +420,15 @@ func (n *Node) honourIn(t *tx, user *User, b *bill, o HonourOrder) (Moved, error
 	// The replacement goes to who returned the bill; where that one is elsewhere, to the
 	// issuer, who transfers it: a bill never waits for a network.
 	to := b.state.ReturnedBy
-	if to.Host != n.Domain() {
+	if to.Host == n.Domain() {
+		u, err := loadUser(t.ctx, t, to.Local)
+		if err != nil {
+			return Moved{}, err
+		}
+		if u == nil || u.Disabled || !u.holds() {
+			to = b.state.Issuer // nobody else can be given it
+		}
+	} else {
 		to = b.state.Issuer
 	}
 	var draft *bill
@@ -484,7 +492,33 @@ func (n *Node) Decline(ctx context.Context, user *User, document envelope.Hash, 
 	if !b.state.Status.Pending() {
 		return Moved{}, refuse(Conflict, "unlawful/"+string(chain.NothingToHonour), "no return is pending")
 	}
-	return n.Move(ctx, user, document, MoveOrder{Instruction: envelope.Transfer, To: quote(b.state.ReturnedBy.String()), Comments: o.Comments, Once: o.Once})
+	to, err := n.asItCame(ctx, b)
+	if err != nil {
+		return Moved{}, busy(err)
+	}
+	return n.Move(ctx, user, document, MoveOrder{Instruction: envelope.Transfer, To: to, Comments: o.Comments, Once: o.Once})
+}
+
+// asItCame is who returned the bill, as that party stands in the transaction by which it
+// last got it: its platform may want its particulars again.
+func (n *Node) asItCame(ctx context.Context, b *bill) ([]byte, error) {
+	rows, err := loadEntries(ctx, n.store.read, b.id)
+	if err != nil {
+		return nil, err
+	}
+	for i := len(rows) - 1; i >= 0; i-- {
+		e, err := envelope.ParseEntry(rows[i].jws, envelope.Limits{Transactions: maxEntries})
+		if err != nil {
+			return nil, err
+		}
+		for t := len(e.Payload.Transactions) - 1; t >= 0; t-- {
+			wire := e.Payload.Transactions[t]
+			if chain.LawOf(wire, n.Trust()).Transferee == b.state.ReturnedBy {
+				return wire.TransfereeRaw, nil
+			}
+		}
+	}
+	return quote(b.state.ReturnedBy.String()), nil
 }
 
 // maxParty is the longest transferee of an order, in bytes. It travels with the bill for
@@ -506,6 +540,10 @@ func (n *Node) party(to []byte) (identity.Party, error) {
 		e := AsError(err)
 		e.Detail = "the transferee: " + e.Detail
 		return p, e
+	}
+	if p.ID.Host != n.Domain() && n.isSelf(p.ID.Host) {
+		// A peer whose copy of our entry lacks the other name would refuse the chain.
+		return p, refuse(Malformed, "malformed", "the transferee: name our own users by our domain, as %s", n.identifier(p.ID.Local))
 	}
 	return p, nil
 }

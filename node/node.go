@@ -183,7 +183,8 @@ func (n *Node) Domain() identity.Host { return n.cfg.Self.Domain }
 // signer is what signs now. With a key out of its window nothing is signed, and nothing
 // moves: a receipt that nobody may believe is worse than none.
 func (n *Node) signer(at time.Time) (*identity.Signer, error) {
-	if !n.cfg.Signer.Key.ValidAt(at) {
+	// What we sign is dated to the second, so the key must be valid at its beginning.
+	if !n.cfg.Signer.Key.ValidAt(at.Truncate(time.Second)) {
 		n.log.Error("our own signing key is not valid now; nothing is signed", "key", n.cfg.Signer.Key.ID)
 		e := refuse(Unavailable, TextUnavailable, "this node's signing key is not valid now, so it signs nothing; its operator must put a new one in place")
 		e.Retry = 3600

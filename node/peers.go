@@ -70,10 +70,21 @@ func (n *Node) AddPeers(ctx context.Context, actor string, ps []*identity.Platfo
 			all = append(all, p)
 		}
 	}
+	// The names and keys of a removed peer stay its own: bills that went to it would go
+	// on with whoever took them over.
+	former, err := n.removedPeers(ctx)
+	if err != nil {
+		return busy(err)
+	}
+	for _, p := range former {
+		if !fresh[p.Domain] {
+			all = append(all, p)
+		}
+	}
 	if _, err := identity.NewTrust(all...); err != nil {
 		return refuse(Malformed, "malformed", "%s", err)
 	}
-	err := n.store.update(ctx, func(t *tx) error {
+	err = n.store.update(ctx, func(t *tx) error {
 		for _, p := range ps {
 			entry, err := p.JSON()
 			if err != nil {
@@ -100,6 +111,28 @@ func (n *Node) reloadTrust(ctx context.Context, changed error) error {
 		return err
 	}
 	return changed
+}
+
+// removedPeers are the entries that were taken away.
+func (n *Node) removedPeers(ctx context.Context) ([]*identity.Platform, error) {
+	rows, err := n.store.read.QueryContext(ctx, "SELECT entry FROM peers WHERE removed_at IS NOT NULL")
+	if err != nil {
+		return nil, err
+	}
+	defer rows.Close()
+	var list []*identity.Platform
+	for rows.Next() {
+		var entry string
+		if err := rows.Scan(&entry); err != nil {
+			return nil, err
+		}
+		ps, err := identity.ParseTrust([]byte(entry))
+		if err != nil {
+			return nil, err
+		}
+		list = append(list, ps...)
+	}
+	return list, rows.Err()
 }
 
 // keepsFormer is keeps for the entry that p replaces, a removed one too.

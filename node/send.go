@@ -446,7 +446,7 @@ func (n *Node) believe(ctx context.Context, x *transfer, r Reply) error {
 		return err
 	}
 	if r.Receipt != "" {
-		j, err := envelope.OpenReceipt([]byte(r.Receipt), e.Claimed, p, n.cfg.Now())
+		j, err := envelope.OpenReceiptBetween([]byte(r.Receipt), e.Claimed, p, e.Payload.SignedAt(), n.cfg.Now())
 		if err != nil {
 			n.Stats.Unbelieved.Add(1)
 			return fmt.Errorf("the answer of %s is not its receipt for this envelope: %w", x.peer, err)
@@ -493,7 +493,7 @@ func (n *Node) rejected(ctx context.Context, x *transfer, rej envelope.Rejection
 	if rej.Code == envelope.DisputeCode {
 		state = DisputedT
 	}
-	answer := string(rej.Code) + " " + rej.Reason
+	answer := string(rej.Code) + " " + clip(rej.Reason)
 	if r.Refusal != nil {
 		answer = string(rej.Code) + " " + r.Refusal.Text + ": " + r.Refusal.Detail
 	}
@@ -535,5 +535,5 @@ func (n *Node) settleRejected(t *tx, b *bill, x *transfer, rej envelope.Rejectio
 		return err
 	}
 	t.event(transferEvent(d.State), b.id, x.id, EventDetail{Response: rej.Code})
-	return t.audit(n.Domain().String(), "transfer."+string(d.State), b.state.Document, x.hash.String()+" by "+x.peer.String()+": "+string(rej.Code)+" "+rej.Reason)
+	return t.audit(n.Domain().String(), "transfer."+string(d.State), b.state.Document, x.hash.String()+" by "+x.peer.String()+": "+string(rej.Code)+" "+clip(rej.Reason))
 }

@@ -192,14 +192,16 @@ func (n *Node) Authenticate(ctx context.Context, token string) (*User, error) {
 func (u *User) accepts(p identity.Party, match bool) bool {
 	matched := false
 	for _, given := range p.Codes {
+		registered, equal := false, false
 		for _, ours := range u.Codes {
 			if given.Provider == ours.Provider && given.List == ours.List {
-				if given.Code != ours.Code {
-					return false
-				}
-				matched = true
+				registered, equal = true, equal || given.Code == ours.Code
 			}
 		}
+		if registered && !equal {
+			return false
+		}
+		matched = matched || equal
 	}
 	for _, tax := range [][2]string{{p.TaxReference1, u.Tax1}, {p.TaxReference2, u.Tax2}} {
 		if tax[0] != "" && tax[1] != "" {
