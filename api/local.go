@@ -54,6 +54,11 @@ func NewLocalHandler(n *node.Node, o Options) http.Handler {
 	v1.GET("/transfers/:id", h.user(h.transfer))
 	v1.GET("/events", h.user(h.events))
 	v1.POST("/transfers/:id/cancel", h.user(h.cancel))
+	v1.GET("/transfers", h.user(h.openTransfers))
+	v1.POST("/transfers/:id/resolve", h.user(h.resolve))
+	v1.GET("/transfers/:id/resolution", h.user(h.resolution))
+	v1.GET("/incoming", h.user(h.incoming))
+	v1.POST("/incoming/reject", h.user(h.rejectIncoming))
 	v1.POST("/verdicts", h.user(h.takeVerdict))
 	return g
 }

@@ -76,8 +76,10 @@ type TransferView struct {
 	LastAnswer    string        `json:"lastAnswer,omitempty"` // not signed, for people
 	NextAttemptAt stamp         `json:"nextAttemptAt,omitzero"`
 	Verdict       string        `json:"verdict,omitempty"`   // the receipt or rejection that settled it, a compact JWS
-	SettledBy     string        `json:"settledBy,omitempty"` // receipt, rejection or chain
+	SettledBy     string        `json:"settledBy,omitempty"` // receipt, rejection, chain, cancel or operators
 	SettledAt     stamp         `json:"settledAt,omitzero"`
+	// Proposal is what operators propose, or have confirmed; for operators and auditors.
+	Proposal *ProposalView `json:"proposal,omitempty"`
 }
 
 // AttemptView is one time that a transfer was sent.
@@ -157,8 +159,9 @@ func viewTransfer(v *node.TransferView) *TransferView {
 		history = append(history, AttemptView{a.N, stamp(a.At), a.Answer})
 	}
 	return &TransferView{
-		History: history,
-		ID:      v.ID, DocumentHash: v.Document.String(), State: string(v.State), InDoubt: v.InDoubt, Instruction: v.Instruction,
+		Proposal: viewProposal(v.Proposal),
+		History:  history,
+		ID:       v.ID, DocumentHash: v.Document.String(), State: string(v.State), InDoubt: v.InDoubt, Instruction: v.Instruction,
 		Peer: v.Peer.String(), Transferee: jsontext.Value(v.Transferee), EnvelopeHash: v.Envelope.String(), CreatedAt: stamp(v.CreatedAt),
 		SentAt: stamp(v.SentAt), Attempts: v.Attempts, LastAttemptAt: stamp(v.LastAt), LastAnswer: v.LastAnswer, NextAttemptAt: stamp(v.NextAt),
 		Verdict: v.Verdict, SettledBy: v.SettledBy, SettledAt: stamp(v.SettledAt),

@@ -50,6 +50,8 @@ var (
 	doubtDesc     = prometheus.NewDesc("eblnode_transfer_oldest_in_doubt_seconds", "Age of the oldest transfer sent and not answered with a signature; 0 if none.", nil, nil)
 	doubtfulDesc  = prometheus.NewDesc("eblnode_transfers_in_doubt", "Transfers sent and not answered with a signature for longer than so many seconds.", []string{"longer_than"}, nil)
 	circuitDesc   = prometheus.NewDesc("eblnode_peer_circuit_open", "1 if a peer has failed so often that it gets one probe at a time.", []string{"peer"}, nil)
+	waitingDesc   = prometheus.NewDesc("eblnode_incoming_refused", "Blocks refused without a signature whose senders wait; see eblnode incoming list.", nil, nil)
+	lateDesc      = prometheus.NewDesc("eblnode_late_answers", "Signed answers that came after operators had resolved their transfer. contradicts=true: not 0 means that somebody was wrong.", []string{"contradicts"}, nil)
 	branchesDesc  = prometheus.NewDesc("eblnode_fork_entries", "Entries of forked chains kept as proof. Not 0: a platform signed twice.", nil, nil)
 	readDesc      = prometheus.NewDesc("eblnode_database_readable", "1 if the database answered.", nil, nil)
 	receivedDesc  = prometheus.NewDesc("eblnode_received_total", "Transferblocks received since the start, by result.", []string{"result"}, nil)
@@ -62,7 +64,7 @@ var (
 
 // Describe is the Collector's.
 func (m *nodeMetrics) Describe(ch chan<- *prometheus.Desc) {
-	for _, d := range []*prometheus.Desc{billsDesc, transfersDesc, doubtDesc, doubtfulDesc, circuitDesc, branchesDesc, readDesc, receivedDesc, sentDesc,
+	for _, d := range []*prometheus.Desc{billsDesc, transfersDesc, doubtDesc, doubtfulDesc, circuitDesc, waitingDesc, lateDesc, branchesDesc, readDesc, receivedDesc, sentDesc,
 		attemptsDesc, failedDesc, forksDesc, unbelieveDesc} {
 		ch <- d
 	}
@@ -121,6 +123,9 @@ func (m *nodeMetrics) Collect(ch chan<- prometheus.Metric) {
 		doubt = max(0, m.node.Now().Sub(t.OldestDoubt).Seconds())
 	}
 	gauge(doubtDesc, doubt)
+	gauge(waitingDesc, float64(t.Refused))
+	gauge(lateDesc, float64(t.Late-t.LateWrong), "false")
+	gauge(lateDesc, float64(t.LateWrong), "true")
 	gauge(doubtfulDesc, float64(t.DoubtLong), "300")
 	gauge(doubtfulDesc, float64(t.DoubtVeryLong), "3600")
 }

@@ -13,6 +13,7 @@ import (
 	"testing"
 
 	"eblnode/api"
+	"eblnode/envelope"
 	"eblnode/identity"
 	"eblnode/internal/ebltest"
 	"eblnode/node"
@@ -261,7 +262,54 @@ func askLocal(t *testing.T, l *local, carrier, bank *ebltest.Platform) {
 	}
 	takeVerdictAtTheBank(t, carrier, bank)
 	cancelOne(t, bob)
+	askOperators(t, l, carrier, bank)
 	l.as(alice, "POST", "/api/v1/verdicts", `{"verdict":"x"}`).want(t, 400, 7001)
+}
+
+// askOperators lets two operators decide about a transfer and a block.
+func askOperators(t *testing.T, l *local, carrier, bank *ebltest.Platform) {
+	t.Helper()
+	alice, one, two := carrier.User("alice"), carrier.User("one", "operator"), carrier.User("two", "operator")
+	for _, path := range []string{"/api/v1/transfers", "/api/v1/incoming", "/api/v1/transfers/0/resolution"} {
+		l.as(alice, "GET", path, "").want(t, 403, 7103)
+	}
+	net := ebltest.New(t)
+	quiet := net.Platform("quiet.example", ebltest.Manual())
+	net.Platform("bank.example")
+	q, first, second := newLocal(t, quiet, api.Options{}), quiet.User("one", "operator"), quiet.User("two", "operator")
+	doc := quiet.Issue(quiet.User("alice").ID)
+	id := quiet.Move(quiet.User("alice"), doc, "TRNS", bank.User("bob").ID).Transfer
+	net.Intercept(func(_, _ identity.Host, p node.Peer) node.Peer { return unanswering{p} })
+	stop := quiet.Run()
+	waitFor(t, "an attempt", func() bool { return quiet.View(doc).Transfer.Attempts > 0 })
+	stop()
+	q.as(first, "GET", "/api/v1/transfers", "").want(t, 200, 0)
+	path := "/api/v1/transfers/" + id
+	q.as(first, "GET", path+"/resolution", "").want(t, 404, 7104)
+	q.as(first, "POST", path+"/resolve", `{"outcome":"held","reason":"they wrote","evidence":"eA=="}`).want(t, 200, 0)
+	q.as(first, "POST", path+"/resolve", `{"outcome":"held","confirm":true,"evidenceSha256":"x"}`).want(t, 400, 7001)
+	sum := `"` + envelope.HashOf([]byte("x")).String() + `"`
+	q.as(first, "POST", path+"/resolve", `{"outcome":"held","confirm":true,"evidenceSha256":`+sum+`}`).want(t, 409, 8004)
+	q.as(second, "GET", path+"/resolution", "").want(t, 200, 0)
+	q.as(second, "POST", path+"/resolve", `{"outcome":"held","confirm":true,"evidenceSha256":`+sum+`}`).want(t, 200, 0)
+
+	// A block whose signer we cannot know: the bank's own, with a key that it never told.
+	stranger := ebltest.New(t).Platform("bank.example")
+	body, _ := stranger.Offer(alice.ID)
+	_, _ = carrier.Node().PutTransferblock(t.Context(), node.Request{Sender: bank.Domain(), Body: body})
+	list := decode[api.IncomingList](t, l.as(one, "GET", "/api/v1/incoming", "").want(t, 200, 0))
+	if len(list.Incoming) == 0 || list.Incoming[0].Peer != "bank.example" {
+		t.Fatalf("incoming: got %+v", list)
+	}
+	l.as(one, "POST", "/api/v1/incoming/reject", `{"reason":"x"}`).want(t, 400, 7001)
+	reject := `{"hash":"` + list.Incoming[0].RequestHash + `","reason":"no key"}`
+	if d := decode[api.IncomingDecision](t, l.as(one, "POST", "/api/v1/incoming/reject", reject).want(t, 200, 0)); d.Rejected {
+		t.Error("one operator rejected a block")
+	}
+	l.as(one, "POST", "/api/v1/incoming/reject", reject).want(t, 409, 8004)
+	if d := decode[api.IncomingDecision](t, l.as(two, "POST", "/api/v1/incoming/reject", reject).want(t, 200, 0)); !d.Rejected {
+		t.Error("two operators did not reject a block")
+	}
 }
 
 // cancelOne cancels a transfer of a platform that sends nothing.

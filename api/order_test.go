@@ -7,6 +7,7 @@ import (
 
 	"eblnode/api"
 	"eblnode/internal/ebltest"
+	"eblnode/node"
 )
 
 // keyed asks as u under an Idempotency-Key, or several.
@@ -86,4 +87,23 @@ func TestCancelOverTheLocalAPI(t *testing.T) {
 	if no.Errors[0].Text != "cancelled" || no.Operation.Bill.Control != "held" {
 		t.Errorf("the cancelled order again: got %+v", no)
 	}
+}
+
+// TestTwoOperatorsOverTheLocalAPI: the second word is another token's, whatever the
+// caller says of itself; no role but operator has a word at all.
+func TestTwoOperatorsOverTheLocalAPI(t *testing.T) {
+	w := ebltest.New(t)
+	carrier := w.Platform("carrier.example")
+	l := newLocal(t, carrier, api.Options{})
+	for _, role := range []string{"holder", "issuer", "auditor"} {
+		u := carrier.User("a-"+role, node.Role(role))
+		l.as(u, "POST", "/api/v1/incoming/reject", `{"hash":"`+repeated("0", 64)+`","reason":"x"}`).want(t, 403, 7103)
+		l.as(u, "POST", "/api/v1/transfers/0/resolve", `{"outcome":"held","reason":"x","evidence":"eA=="}`).want(t, 403, 7103)
+	}
+	op := carrier.User("op", "operator")
+	l.as(op, "POST", "/api/v1/incoming/reject", `{"hash":"`+repeated("0", 64)+`","reason":"x"}`).want(t, 404, 7104)
+	l.as(op, "POST", "/api/v1/incoming/reject", `{"hash":"`+repeated("0", 64)+`","block":"eA==","reason":"x"}`).want(t, 400, 7001)
+	l.as(op, "POST", "/api/v1/incoming/reject", `{"block":"eA==","reason":"x"}`).want(t, 400, 7001)
+	l.as(op, "POST", "/api/v1/transfers/0/resolve", `{"outcome":"held","reason":"x","evidence":"eA=="}`).want(t, 404, 7104)
+	l.as(nil, "GET", "/api/v1/incoming", "").want(t, 401, 7101)
 }

@@ -265,7 +265,7 @@ func (w *wire) check(t *testing.T, v *testvectors.Vector, sender identity.Host, 
 func dump(t *testing.T, db *sql.DB) []string {
 	t.Helper()
 	var lines []string
-	for _, name := range query(t, db, "SELECT name FROM sqlite_master WHERE type = 'table' AND name NOT LIKE 'goose%' AND name NOT LIKE 'sqlite%' AND name NOT LIKE 'witness%' ORDER BY name") {
+	for _, name := range query(t, db, "SELECT name FROM sqlite_master WHERE type = 'table' AND name NOT LIKE 'goose%' AND name NOT LIKE 'sqlite%' AND name NOT LIKE 'witness%' AND name <> 'refused' ORDER BY name") {
 		for _, row := range query(t, db, "SELECT * FROM "+name) {
 			lines = append(lines, name+":"+row)
 		}

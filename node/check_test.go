@@ -345,6 +345,10 @@ func (c *checker) transfers(b record, entries []record, steps []string) (open re
 		case node.Accepted:
 			c.acceptedBy(x, e, entries, peer)
 		case node.Rejected, node.DisputedT:
+			if x["settled_by"] == "operators" {
+				c.confirmed(x, "held")
+				break
+			}
 			verdict, _ := x["verdict"].(string)
 			rej, err := envelope.OpenRejection(verdict, peer, time.Now())
 			if err != nil || !rej.Answers(&e, c.p.Domain(), host) || (rej.Code == envelope.DisputeCode) != (state == node.DisputedT) {
@@ -362,6 +366,13 @@ func (c *checker) transfers(b record, entries []record, steps []string) (open re
 	return open
 }
 
+// confirmed checks that two operators decided this end of a transfer.
+func (c *checker) confirmed(x record, outcome string) {
+	if p := c.rows("SELECT id FROM proposals WHERE kind = 'resolve' AND subject = ? AND outcome = ? AND confirmed_by <> proposed_by AND length(evidence) > 0", x["id"], outcome); len(p) != 1 {
+		c.errorf("transfer %v was settled by operators, and %d proposals say so", x["id"], len(p))
+	}
+}
+
 func (c *checker) acceptedBy(x record, e envelope.Entry, entries []record, peer *identity.Platform) {
 	switch x["settled_by"] {
 	case "receipt":
@@ -373,6 +384,8 @@ func (c *checker) acceptedBy(x record, e envelope.Entry, entries []record, peer 
 		if next >= len(entries) || entries[next]["signer"] != x["peer"] {
 			c.errorf("transfer %v is settled by a chain without an entry of %v after it", x["id"], x["peer"])
 		}
+	case "operators":
+		c.confirmed(x, "away")
 	default:
 		c.errorf("transfer %v is accepted by %v", x["id"], x["settled_by"])
 	}

@@ -139,6 +139,10 @@ func (c *billCheck) accepted(x *transfer, e *envelope.Entry, inChain bool, bad f
 		if next := x.idx + 1; x.verdict.Valid || inChain && (next >= len(c.f.entries) || c.chain == nil || c.chain.Entries[next].Signer != x.peer) {
 			bad("settled_by: chain, but it has a verdict, or no entry of %s follows it", x.peer)
 		}
+	case x.settledBy.String == "operators":
+		if x.confirmed != ResolvedAway {
+			bad("settled_by: no two operators said that it is away")
+		}
 	default:
 		bad("settled_by: accepted by %q", x.settledBy.String)
 	}
@@ -148,6 +152,12 @@ func (c *billCheck) rejected(x *transfer, e *envelope.Entry, bad func(string, ..
 	peer, known := c.trust.Find(x.peer)
 	if !known {
 		bad("peer: there is no trust entry for %s", x.peer)
+		return
+	}
+	if x.settledBy.String == "operators" && x.state == Rejected {
+		if x.confirmed != ResolvedHeld {
+			bad("settled_by: no two operators said that it is held")
+		}
 		return
 	}
 	if x.settledBy.String != "rejection" {

@@ -126,6 +126,9 @@ var unchecked = map[string]string{
 	"witness":                  "compared with the journal at each start",
 	"witness_pending":          "compared with the journal at each start",
 	"quarantine":               "compared with the journal at each start",
+	"refused":                  "shown; decides nothing",
+	"proposals":                "what operators said; triggers keep it as it is",
+	"late_answers":             "shown; decides nothing",
 	"releases":                 "what operators said; nothing is derived from it",
 	"webhooks":                 "configuration",
 }

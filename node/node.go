@@ -72,6 +72,7 @@ type Node struct {
 	peers sync.Mutex // held while trust entries change
 
 	verdicts rateWindow
+	kept     rateWindow // refused blocks put on the list
 	wake     chan struct{}
 	busy     sync.Map // transfer id → struct{}: attempts under way
 	watchers watchers

@@ -38,8 +38,18 @@ func (n *Node) PutTransferblock(ctx context.Context, r Request) (Reply, error) {
 	block, err := envelope.Parse(r.Body, n.cfg.Limits) // 4
 	if err != nil {
 		n.Stats.Refused.Add(1)
+		n.keepRefused(ctx, r, nil, AsError(err))
 		return Reply{}, AsError(err)
 	}
+	reply, err := n.judge(ctx, r, block)
+	if e, ok := errors.AsType[*Error](err); ok {
+		n.keepRefused(ctx, r, block, e)
+	}
+	return reply, err
+}
+
+// judge is checks 5 to 13.
+func (n *Node) judge(ctx context.Context, r Request, block *envelope.Transferblock) (Reply, error) {
 	in := &incoming{node: n, sender: r.Sender, block: block, sum: block.RequestSum()}
 	reply, err := in.repeat(ctx, n.store.read) // 5
 	if err != nil {
@@ -460,6 +470,9 @@ func (in *incoming) accept(t *tx, b *bill, open *transfer) (Reply, func(), error
 		return Reply{}, nil, err
 	}
 	if err := t.exec("DELETE FROM verdict_polls WHERE bill = ?", b.id); err != nil {
+		return Reply{}, nil, err
+	}
+	if err := in.decided(t); err != nil {
 		return Reply{}, nil, err
 	}
 	t.event(BillReceived, b.id, "", EventDetail{Peer: in.sender.String()})

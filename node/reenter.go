@@ -360,6 +360,12 @@ func (n *Node) enterSettled(t *tx, b *bill, w witness.Record) error {
 	if err := t.exec("UPDATE transfers SET state = 'sending', sent_at = ? WHERE seq = ? AND state = 'prepared'", w.At, x.seq); err != nil {
 		return err
 	}
+	if d.By == "operators" {
+		if x.state == Prepared {
+			x.state = Sending
+		}
+		return n.settleResolved(t, b, x, d.State)
+	}
 	p, found := n.Trust().Find(x.peer)
 	if !found {
 		return fmt.Errorf("there is no trust entry for %s; add it with: eblnode peer add", x.peer)

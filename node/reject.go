@@ -62,6 +62,9 @@ func (in *incoming) reject(t *tx, e *Error) (Reply, func(), error) {
 		Envelope: hash, JWSSum: jwsSum, Sum: in.sum, Code: code, Refusal: text, Branches: in.branches}); err != nil {
 		return Reply{}, nil, err
 	}
+	if err := in.decided(t); err != nil {
+		return Reply{}, nil, err
+	}
 	// With the sums of question and answer: nothing else says that either was not changed since.
 	detail := hash.String() + " " + string(code) + " " + e.Text + " request " + in.sum.String() + " answer " + envelope.HashOf(text).String()
 	if err := t.audit(in.sender.String(), "transfer.reject", in.block.Last().Payload.DocumentHash, detail); err != nil {

@@ -478,7 +478,8 @@ func (n *Node) received(ctx context.Context, x *transfer, receipt string) error 
 		return t.witnessSettled(b, x, settledData{State: Accepted, By: "receipt"}, receipt)
 	})
 	if errors.Is(err, errMoved) {
-		return nil // settled meanwhile, by the chain that came home
+		// Settled meanwhile, by the chain that came home or by operators.
+		return n.late(ctx, x, receipt, true, false)
 	}
 	if err == nil {
 		n.Stats.SentAccepted.Add(1)
@@ -506,7 +507,7 @@ func (n *Node) rejected(ctx context.Context, x *transfer, rej envelope.Rejection
 		return n.settleRejected(t, b, x, rej, settledData{State: state, By: "rejection", Answer: x.said}, r.Rejection)
 	})
 	if errors.Is(err, errMoved) {
-		return nil
+		return n.late(ctx, x, r.Rejection, false, state == Rejected)
 	}
 	if err == nil && state == Rejected {
 		n.Stats.SentRejected.Add(1)

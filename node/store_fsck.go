@@ -241,6 +241,24 @@ func loadSent(ctx context.Context, q querier, files map[int64]*billFile, _, bill
 	if err != nil {
 		return err
 	}
+	err = each(ctx, q, `SELECT x.bill, x.id, p.outcome FROM transfers x JOIN proposals p ON p.kind = 'resolve' AND p.subject = x.id
+	    AND p.confirmed_by IS NOT NULL WHERE x.settled_by = 'operators' AND x.bill BETWEEN ? AND ?`, bills,
+		func(scan func(...any) error) error {
+			var bill int64
+			var id, outcome string
+			if err := scan(&bill, &id, &outcome); err != nil || files[bill] == nil {
+				return err
+			}
+			for _, x := range files[bill].transfers {
+				if x.id == id {
+					x.confirmed = outcome
+				}
+			}
+			return nil
+		})
+	if err != nil {
+		return err
+	}
 	return each(ctx, q, "SELECT bill, id, idx, peer, jws FROM branches WHERE bill BETWEEN ? AND ?", bills,
 		func(scan func(...any) error) error {
 			var bill int64

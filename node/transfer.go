@@ -54,6 +54,8 @@ type transfer struct {
 
 	tried int64  // when the attempt under way began
 	said  string // the peer's words beside a signed answer
+
+	confirmed string // the outcome that two operators confirmed; read by fsck alone
 }
 
 const transferColumns = `seq, id, bill, user, peer, transferee, instruction, state, idx, steps, envelope_hash, jws, body_sum,
@@ -146,11 +148,16 @@ func (x *transfer) entry() (envelope.Entry, error) {
 // settleAccepted makes an outgoing envelope part of the chain: the addressee has it.
 // receipt is empty where a chain that came home proves it.
 func (n *Node) settleAccepted(t *tx, b *bill, x *transfer, receipt, by string) error {
-	e, err := x.entry()
-	if err != nil {
+	if err := t.settle(x, Accepted, receipt, by); err != nil {
 		return err
 	}
-	if err := t.settle(x, Accepted, receipt, by); err != nil {
+	return n.join(t, b, x, by)
+}
+
+// join puts the envelope of a transfer at the end of the chain.
+func (n *Node) join(t *tx, b *bill, x *transfer, by string) error {
+	e, err := x.entry()
+	if err != nil {
 		return err
 	}
 	if err := t.exec("UPDATE steps SET sealed = ? WHERE id >= ? AND id < ? AND sealed IS NULL",

@@ -49,6 +49,7 @@ type TransferView struct {
 	CreatedAt   time.Time
 	SentAt      time.Time // zero: not yet
 	Attempts    int
+	Proposal    *Proposal // of operators to resolve it; nil if none, and for users
 	History     []Attempt // the newest of them, oldest first; not in a list of bills
 	LastAt      time.Time
 	LastAnswer  string
@@ -308,6 +309,10 @@ type Totals struct {
 	// minutes and for more than an hour.
 	DoubtLong, DoubtVeryLong int
 	Branches                 int
+	// Refused counts blocks refused without a signature whose senders wait. Late counts
+	// signed answers that came after operators had decided, LateWrong those that say the
+	// other thing.
+	Refused, Late, LateWrong int
 	// Quarantined counts bills about which the witness knows more than the database.
 	Quarantined int
 	Frozen      bool // everything is, for want of the witness
@@ -345,6 +350,9 @@ func (n *Node) Totals(ctx context.Context) (Totals, error) {
 		millis(now.Add(-5*time.Minute)), millis(now.Add(-time.Hour))).Scan(&oldest, &t.DoubtLong, &t.DoubtVeryLong, &t.Branches)
 	if oldest > 0 {
 		t.OldestDoubt = fromMillis(int64(oldest))
+	}
+	if err == nil {
+		err = n.store.read.QueryRowContext(ctx, "SELECT (SELECT count(*) FROM refused), count(*), count(*) FILTER (WHERE contradicts) FROM late_answers").Scan(&t.Refused, &t.Late, &t.LateWrong)
 	}
 	if err == nil {
 		err = n.store.read.QueryRowContext(ctx, "SELECT (SELECT count(DISTINCT document_hash) FROM quarantine), frozen <> '' FROM witness").Scan(&t.Quarantined, &t.Frozen)
