@@ -115,8 +115,10 @@ func TestSomebodyElsesEnvelopeIsNotRejected(t *testing.T) {
 	if len(list) != 1 || list[0].Refusal.Text != "signerMismatch" {
 		t.Fatalf("got %+v", list)
 	}
-	_, _, err := b.Node().RejectRefused(t.Context(), one.User, node.RejectOrder{Hash: list[0].Request, Reason: "x"})
-	mustRefuse(t, err, node.NotPossible, "notItsOwn")
+	mustChange(t, b, func() {
+		_, _, err := b.Node().RejectRefused(t.Context(), one.User, node.RejectOrder{Hash: list[0].Request, Reason: "x"})
+		mustRefuse(t, err, node.NotPossible, "notItsOwn")
+	})
 	mustAccept(t, b, a, body)
 	checkAll(t, w)
 }
