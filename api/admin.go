@@ -1,6 +1,7 @@
 package api
 
 import (
+	"encoding/json"
 	"net/http"
 	"net/url"
 	"strings"
@@ -39,6 +40,7 @@ func NewAdminHandler(n *node.Node, o Options) http.Handler {
 	v1.POST("/users", h.addUser)
 	v1.POST("/users/:local/token", h.replaceToken)
 	v1.POST("/users/:local/disable", h.disableUser)
+	v1.GET("/ebls/:documentHash/fork", h.fork)
 	v1.GET("/self", h.self)
 	v1.GET("/status", h.status)
 	v1.POST("/fsck", h.fsck)
@@ -283,6 +285,26 @@ func (h *adminHandler) disableUser(c *gin.Context) {
 		return
 	}
 	h.listUsers(c)
+}
+
+// fork is the evidence of a fork, the file itself.
+func (h *adminHandler) fork(c *gin.Context) {
+	document, refusal := documentHash(c)
+	if refusal != nil {
+		fail(c, refusal)
+		return
+	}
+	proof, err := h.node.ForkEvidence(c.Request.Context(), document)
+	if err != nil {
+		fail(c, err)
+		return
+	}
+	text, err := json.Marshal(proof)
+	if err != nil {
+		fail(c, err)
+		return
+	}
+	c.Data(http.StatusOK, "application/json", text)
 }
 
 func (h *adminHandler) self(c *gin.Context) { writeEntry(c, h.node.Self()) }

@@ -166,6 +166,7 @@ func TestEveryAnswerIsAsDescribed(t *testing.T) {
 
 	askLocal(t, l, carrier, bank)
 	askAdmin(t, a)
+	askForFork(t)
 
 	// the peer's and the public listener
 	peer, base := tlsClient(t, bank), "https://"+carrier.Addr
@@ -310,6 +311,24 @@ func askOperators(t *testing.T, l *local, carrier, bank *ebltest.Platform) {
 	if d := decode[api.IncomingDecision](t, l.as(two, "POST", "/api/v1/incoming/reject", reject).want(t, 200, 0)); !d.Rejected {
 		t.Error("two operators did not reject a block")
 	}
+}
+
+// askForFork asks a node to which one bill was issued twice.
+func askForFork(t *testing.T) {
+	t.Helper()
+	net := ebltest.New(t)
+	twice, bank := net.Platform("twice.example"), net.Platform("bank.example", ebltest.NotIssuer())
+	document := twice.Document()
+	for _, comments := range []string{"one", "two"} {
+		tx := ebltest.Tx{Instruction: envelope.Issue, To: bank.User("bob").ID, Comments: comments}
+		if _, err := bank.Put(twice, ebltest.Body(document, twice.Seal(envelope.HashOf(document), envelope.Hash{}, tx))); err != nil {
+			t.Fatal(err)
+		}
+	}
+	a := newAdmin(t, bank)
+	a.ask("GET", "/admin/v1/ebls/"+envelope.HashOf(document).String()+"/fork", "").want(t, 200, 0)
+	a.ask("GET", "/admin/v1/ebls/"+repeated("0", 64)+"/fork", "").want(t, 404, 7104)
+	a.ask("GET", "/admin/v1/ebls/x/fork", "").want(t, 400, 7001)
 }
 
 // cancelOne cancels a transfer of a platform that sends nothing.

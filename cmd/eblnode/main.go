@@ -113,6 +113,7 @@ never exists twice. Try it first: eblnode demo`,
 	add("user", a.userCommands()...)
 	add("operate", a.peerCommand(), a.userAdminCommand(), a.keyCommand(), a.dnsCommand(), a.doctorCommand(), a.fsckCommand())
 	add("operate", a.decideCommands()...)
+	add("operate", a.evidenceCommand())
 	return root
 }
 

@@ -59,7 +59,10 @@ never brings its own. "-" reads a block from standard input.
 
 VALID          every rule holds
 INVALID        a rule is broken; the first one is named (exit code 1)
-INDETERMINATE  a trust entry or key is missing to judge it (exit code 3)`,
+INDETERMINATE  a trust entry or key is missing to judge it (exit code 3)
+
+A file that "eblnode evidence fork" wrote is judged too: PROVEN (exit code 0) if a platform
+signed two continuations of one bill, PROVES NOTHING (exit code 1) if none is shown to have.`,
 		Example: `  eblverify block.json --trust platforms.json
   eblverify --json --trust carrier.json --trust bank.json < block.json -`,
 		SilenceErrors: true,
@@ -176,7 +179,12 @@ func (o *options) verifyFile(name string, in io.Reader, trust *identity.Trust, a
 	if err != nil {
 		return report{File: name, Verdict: indeterminate, Reason: "unreadable", Detail: err.Error(), Entry: -1, Transaction: -1}
 	}
-	r := judge(body, trust, at, o.limits)
+	var r report
+	if isForkProof(body) {
+		r = judgeFork(body, trust, at)
+	} else {
+		r = judge(body, trust, at, o.limits)
+	}
 	r.File = name
 	return r
 }

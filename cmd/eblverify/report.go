@@ -16,6 +16,9 @@ const (
 	valid         = "VALID"
 	invalid       = "INVALID"
 	indeterminate = "INDETERMINATE"
+	// Of the evidence of a fork: somebody signed twice, or nobody is shown to have.
+	proven  = "PROVEN"
+	nothing = "PROVES NOTHING"
 )
 
 // A report is the verdict on one block, and why. Its JSON form is the output of --json.
@@ -36,6 +39,7 @@ type report struct {
 	Reference string  `json:"transportDocumentReference,omitempty"`
 	State     *state  `json:"state,omitempty"`
 	Entries   []entry `json:"entries,omitempty"`
+	Forks     []fork  `json:"forks,omitempty"` // of the evidence of a fork
 }
 
 type state struct {
@@ -66,9 +70,9 @@ type transaction struct {
 
 func (r *report) exit() int {
 	switch r.Verdict {
-	case valid:
+	case valid, proven:
 		return exitValid
-	case invalid:
+	case invalid, nothing:
 		return exitInvalid
 	}
 	return exitUnsure
@@ -127,6 +131,10 @@ func entryOf(e *chain.Entry, wire *envelope.Entry) entry {
 // people writes the report as text.
 func (r *report) people(w io.Writer) {
 	fmt.Fprintf(w, "%s: %s\n", plain(r.File), r.Verdict)
+	if r.Verdict == proven || r.Verdict == nothing {
+		r.peopleFork(w)
+		return
+	}
 	if r.Verdict != valid {
 		reason := r.Reason
 		if r.Law != "" {
