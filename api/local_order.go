@@ -219,6 +219,10 @@ func (h *localHandler) settle(c *gin.Context, u *node.User, moved node.Moved, er
 	case node.Accepted:
 		writeJSON(c, http.StatusOK, out)
 	case node.Rejected:
+		if x.SettledBy == "operators" {
+			failWith(c, refuse(node.Conflict, "rejected", "two operators settled this transfer for want of an answer of "+x.Peer.String()+": you are in control again"), &out)
+			return
+		}
 		failWith(c, refuse(node.Conflict, "rejected", x.Peer.String()+" rejected the bill with its signature, so you are in control again: "+x.LastAnswer), &out)
 	case node.DisputedT:
 		failWith(c, refuse(node.Conflict, "disputed", x.Peer.String()+" knows another chain of this bill; two operators must resolve it: "+x.LastAnswer), &out)
