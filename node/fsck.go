@@ -86,7 +86,7 @@ func (r *FsckReport) add(list ...Finding) {
 
 // Fsck derives every chain and every control state again from the stored bytes, and
 // compares: signatures, links and the law of each chain; steps, transfers, receipts and
-// rejections; what the bills table says of it; the audit log; the pages of the database.
+// rejections; what the bills table says of it; the audit log; the witness; the pages.
 // It changes nothing. The node may go on meanwhile: each bill is read in one snapshot,
 // and no snapshot is held for long, since the log of the database grows under it.
 //
@@ -101,7 +101,7 @@ func (n *Node) Fsck(ctx context.Context, o FsckOptions) (*FsckReport, error) {
 		}
 		r.add(list...)
 	}
-	for _, part := range []func(context.Context, FsckOptions, *FsckReport) error{n.fsckBills, n.fsckRejections, n.fsckAudit, n.fsckRoots, n.fsckOrphans} {
+	for _, part := range []func(context.Context, FsckOptions, *FsckReport) error{n.fsckBills, n.fsckRejections, n.fsckAudit, n.fsckRoots, n.fsckOrphans, n.fsckWitness} {
 		if err := part(ctx, o, r); err != nil {
 			if len(r.Findings) > 0 && damaged(err) {
 				break // the pages cannot be read: that is among the findings
