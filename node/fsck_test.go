@@ -304,6 +304,54 @@ func TestFsckNamesEveryDeletedRow(t *testing.T) {
 	mustBeClean(t, a)
 }
 
+// TestFsckWhileTheNodeGoesOn: what is under way is not wrong, nor are peers and users that
+// came since the check began.
+func TestFsckWhileTheNodeGoesOn(t *testing.T) {
+	t.Parallel()
+	w := ebltest.New(t)
+	a, b := w.Platform("a.example"), w.Platform("b.example")
+	al, bob := a.User("al"), b.User("bob")
+	group, ctx := errgroup.WithContext(t.Context())
+	done := make(chan struct{})
+	for worker := range 4 {
+		group.Go(func() error {
+			for i := 0; ; i++ {
+				select {
+				case <-done:
+					return nil
+				case <-ctx.Done():
+					return ctx.Err()
+				default:
+				}
+				doc := a.Issue(al.ID)
+				a.Transfer(al, doc, bob.ID)
+				if _, err := b.Node().Move(ctx, bob.User, doc, node.MoveOrder{Instruction: envelope.Transfer, To: ebltest.Quote("nobody@a.example")}); err != nil {
+					return err
+				}
+				if i%10 == 0 {
+					a.User(fmt.Sprintf("u%d.%d", worker, i))
+				}
+			}
+		})
+	}
+	for i := range 15 {
+		if i == 5 {
+			w.Platform("c.example")
+		}
+		for _, p := range []*ebltest.Platform{a, b} {
+			mustBeClean(t, p)
+			if r, err := p.Node().Fsck(t.Context(), node.FsckOptions{Sample: 5}); err != nil || !r.Clean() || r.Bills > 5 || !r.Sampled {
+				t.Errorf("a sample: got %+v and %v", r, err)
+			}
+		}
+	}
+	close(done)
+	if err := group.Wait(); err != nil {
+		t.Error(err)
+	}
+	checkAll(t, w)
+}
+
 // BenchmarkFsck checks bills that were issued, moved inside the platform and sent away, of
 // which half came from there: bills/s is what counts.
 func BenchmarkFsck(b *testing.B) {

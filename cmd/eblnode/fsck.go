@@ -24,8 +24,8 @@ func (a *app) fsckCommand() *cobra.Command {
 		Long: `Derive every chain and every control state again from the stored bytes, and compare:
 signatures, links and the law of each chain, steps, transfers, receipts, rejections,
 verdicts, keys, the audit log, the witness, and the pages of the database. Nothing is
-changed. The node
-may go on meanwhile; where none runs, the data folder is locked for the time.
+changed. The node may go on meanwhile; where none runs, the data folder is locked for the
+time.
 
 Exit code 0: clean. 1: something is wrong; each finding names the table, the bill, the
 row, what it is and what to do. 3: it could not tell.`,
