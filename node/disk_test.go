@@ -7,6 +7,7 @@ import (
 	"strings"
 	"syscall"
 	"testing"
+	"time"
 
 	"eblnode/envelope"
 	"eblnode/internal/ebltest"
@@ -47,8 +48,13 @@ func TestDatabaseTakenAwayWhileRunning(t *testing.T) {
 			if err := a.Node().Ready(t.Context()); !errors.Is(err, node.ErrVanished) {
 				t.Errorf("ready: got %v, want ErrVanished", err)
 			}
-			if err := <-stopped; !errors.Is(err, node.ErrVanished) {
-				t.Errorf("the outbox ended with %v, want ErrVanished", err)
+			select {
+			case err := <-stopped:
+				if !errors.Is(err, node.ErrVanished) {
+					t.Errorf("the outbox ended with %v, want ErrVanished", err)
+				}
+			case <-time.After(20 * time.Second):
+				t.Error("the outbox has not ended")
 			}
 		})
 	}

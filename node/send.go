@@ -180,6 +180,7 @@ func (n *Node) Run(ctx context.Context) error {
 		pause, err := n.dispatch(ctx, group)
 		if err != nil && ctx.Err() == nil {
 			n.log.ErrorContext(ctx, "reading the outbox failed", "err", err)
+			_ = n.store.there() // if not, the node ends above
 			pause = time.Second
 		}
 		timer.Reset(pause)

@@ -51,6 +51,7 @@ var settings = map[string]string{
 
 func openStore(ctx context.Context, path string, now func() time.Time) (*store, error) {
 	dsn := (&url.URL{Scheme: "file", OmitHost: true, Path: filepath.ToSlash(path), RawQuery: strings.Join([]string{
+		"mode=rw", // never makes one: the file of a database that went away would be there again, empty
 		"_txlock=immediate", "_busy_timeout=5000", "_journal_mode=WAL", "_synchronous=FULL",
 		"_foreign_keys=1", "_defensive=1", "_dqs=0",
 	}, "&")}).String()

@@ -73,7 +73,13 @@ func (s *store) inTurn(ctx context.Context, f func() error) error {
 		return err
 	}
 	err := f()
+	if err == nil {
+		return nil
+	}
 	s.failed(err)
+	if gone := s.there(); gone != nil {
+		return errors.Join(gone, err)
+	}
 	return err
 }
 
