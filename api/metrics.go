@@ -33,6 +33,7 @@ func NewMetrics(n *node.Node) *Metrics {
 			Help: "TLS handshakes that failed, mostly strangers."}),
 	}
 	m.registry.MustRegister(m.requests, m.seconds, m.handshakes, &nodeMetrics{n})
+	m.registry.MustRegister(&hookMetrics{n})
 	return m
 }
 

@@ -163,6 +163,7 @@ func TestEveryAnswerIsAsDescribed(t *testing.T) {
 	l, a := newLocal(t, carrier, api.Options{}), newAdmin(t, carrier)
 	issuer, alice, bob := carrier.User("issuer", "issuer"), carrier.User("alice"), bank.User("bob")
 	none := repeated("0", 64)
+	askWebhooks(t)
 
 	askLocal(t, l, carrier, bank)
 	askAdmin(t, a)

@@ -72,7 +72,7 @@ type EventTransfer struct {
 	Instruction string        `json:"instruction"`
 	Peer        string        `json:"peer"`
 	Envelope    string        `json:"envelopeHash"`
-	SettledBy   string        `json:"settledBy,omitempty"` // receipt, rejection or chain
+	SettledBy   string        `json:"settledBy,omitempty"` // receipt, rejection, chain or cancel
 }
 
 // EventDetail is what belongs to some types only.
@@ -220,6 +220,10 @@ func (n *Node) Events(ctx context.Context, u *User, cursor string, limit int) (E
 		page.Events = append(page.Events, e)
 	}
 	if err := rows.Err(); err != nil {
+		return EventPage{}, busy(err)
+	}
+	// What is read may be a commit whose journal is still on its way to the disk.
+	if err := n.store.settled(ctx); err != nil {
 		return EventPage{}, busy(err)
 	}
 	if len(page.Events) == limit {

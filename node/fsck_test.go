@@ -133,6 +133,7 @@ var unchecked = map[string]string{
 	"late_answers":             "shown; decides nothing",
 	"releases":                 "what operators said; nothing is derived from it",
 	"webhooks":                 "configuration",
+	"webhook_retries":          "what back ends are still to be told; decides nothing",
 }
 
 // A change is one column of one row, changed behind the node's back and put back.

@@ -28,6 +28,7 @@ import (
 	"eblnode/discovery"
 	"eblnode/envelope"
 	"eblnode/identity"
+	"eblnode/internal/webhook"
 )
 
 // DatabaseFile is the name of the database in the data folder.
@@ -58,8 +59,15 @@ type Config struct {
 	// Witness is the path of the journal outside the database; "" means witness.log in
 	// Dir. Best on another volume, and never restored from a backup.
 	Witness string
-	Log     *slog.Logger     // nil: nothing is logged
-	Now     func() time.Time // nil: time.Now
+	// Deliver tells a webhook's receiver one event; nil: webhooks are kept and not sent.
+	Deliver func(context.Context, webhook.Message) webhook.Answer
+	// WebhookAge is after how long an event is given up that a receiver does not take; 0
+	// means 72 h. WebhookDisable is after how long a receiver that takes nothing is
+	// disabled; 0 means 120 h. WebhookRetry is the longest pause between two attempts; 0
+	// means 15 min.
+	WebhookAge, WebhookDisable, WebhookRetry time.Duration
+	Log                                      *slog.Logger     // nil: nothing is logged
+	Now                                      func() time.Time // nil: time.Now
 }
 
 // A Node is a running node. It is safe for concurrent use.
@@ -113,6 +121,14 @@ func Open(ctx context.Context, cfg Config) (*Node, error) {
 	}
 	if cfg.Retry == 0 {
 		cfg.Retry = 15 * time.Minute
+	}
+	for _, d := range []struct {
+		to   *time.Duration
+		zero time.Duration
+	}{{&cfg.WebhookAge, 72 * time.Hour}, {&cfg.WebhookDisable, 120 * time.Hour}, {&cfg.WebhookRetry, 15 * time.Minute}} {
+		if *d.to == 0 {
+			*d.to = d.zero
+		}
 	}
 	lock, err := lockDir(cfg.Dir)
 	if err != nil {

@@ -194,6 +194,7 @@ func (n *Node) cancelIn(t *tx, user *User, id string) (Moved, error) {
 	if err := t.witnessSettled(b, x, settledData{State: Cancelled, By: "cancel"}, ""); err != nil {
 		return Moved{}, err
 	}
+	t.event(TransferCancelled, b.id, x.id, EventDetail{})
 	if err := t.audit(user.Local, "transfer.cancel", b.state.Document, x.hash.String()+" to "+x.peer.String()); err != nil {
 		return Moved{}, err
 	}

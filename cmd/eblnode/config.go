@@ -64,6 +64,13 @@ type config struct {
 		Path string `yaml:"path"`
 	} `yaml:"witness"`
 
+	Webhooks struct {
+		Age           time.Duration `yaml:"age"`
+		DisableAfter  time.Duration `yaml:"disableAfter"`
+		RetryMax      time.Duration `yaml:"retryMax"`
+		AllowNetworks []string      `yaml:"allowNetworks"`
+	} `yaml:"webhooks"`
+
 	PartyMatch string        `yaml:"partyMatch"`
 	RetryMax   time.Duration `yaml:"retryMax"`
 
@@ -215,7 +222,10 @@ func (c *config) check() error {
 	default:
 		return fmt.Errorf("log.format: %q is neither text nor json", c.Log.Format)
 	}
-	_, err := c.networks()
+	if c.Webhooks.Age < 0 || c.Webhooks.DisableAfter < 0 || c.Webhooks.RetryMax < 0 {
+		return errors.New("webhooks: a duration is negative")
+	}
+	_, err := c.networks(true)
 	return err
 }
 
@@ -229,16 +239,26 @@ func (c *config) witness(dir string) string {
 
 func (c *config) domain() (identity.Host, error) { return identity.ParseHost(c.Domain) }
 
-func (c *config) networks() ([]netip.Prefix, error) {
+// networks are those that may be dialled although they are not public: for peers, and with
+// backEnds for the receivers of webhooks, which are often on a private network where no peer is to
+// be looked for.
+func (c *config) networks(backEnds bool) ([]netip.Prefix, error) {
 	var list []netip.Prefix
-	for _, s := range c.Discovery.AllowNetworks {
-		p, err := netip.ParsePrefix(s)
-		if err != nil {
-			return nil, fmt.Errorf("discovery.allowNetworks: %q is not a network such as 10.0.0.0/8", s)
+	add := func(name string, texts []string) error {
+		for _, s := range texts {
+			p, err := netip.ParsePrefix(s)
+			if err != nil {
+				return fmt.Errorf("%s: %q is not a network such as 10.0.0.0/8", name, s)
+			}
+			list = append(list, p)
 		}
-		list = append(list, p)
+		return nil
 	}
-	return list, nil
+	err := add("discovery.allowNetworks", c.Discovery.AllowNetworks)
+	if err == nil && backEnds {
+		err = add("webhooks.allowNetworks", c.Webhooks.AllowNetworks)
+	}
+	return list, err
 }
 
 func (c *config) limits() envelope.Limits {

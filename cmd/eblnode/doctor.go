@@ -163,7 +163,7 @@ func examineListeners(ctx context.Context, dir string, c *config) (list []findin
 }
 
 func examineDNS(ctx context.Context, c *config, self *identity.Platform) []finding {
-	r, err := newResolver(c, nil)
+	r, err := newResolver(c, nil, false)
 	if err != nil {
 		return []finding{{"DNS", "error", err.Error(), "mend discovery.resolvers"}}
 	}

@@ -118,7 +118,7 @@ func (a *app) initNode(o initOptions) error {
 	if err != nil {
 		return err
 	}
-	if _, err := newResolver(c, nil); err != nil {
+	if _, err := newResolver(c, nil, false); err != nil {
 		return usage("--resolver: %w", err)
 	}
 	files, k, err := newKeys(name, domain, names, now)
@@ -213,6 +213,11 @@ witness: {path: ""}
 partyMatch: contradict
 # The longest pause between two attempts of a transfer without a verdict.
 retryMax: 15m
+
+# Back ends that are told of events (eblnode webhook). An event that is not taken for so
+# long is given up, a receiver that takes nothing for so long is disabled. allowNetworks:
+# private networks on which back ends are, such as 10.0.0.0/8; peers are not looked for there.
+webhooks: {age: 72h, disableAfter: 120h, retryMax: 15m, allowNetworks: []}
 
 log: {level: info, format: text}
 `, domain.String(), o.name, o.code, list(o.hosts), o.endpoint, o.issuer, list(o.carriers), o.peer, o.local, signing, tlsName,

@@ -109,6 +109,7 @@ never exists twice. Try it first: eblnode demo`,
 			root.AddCommand(c)
 		}
 	}
+	add("operate", a.webhookCommand())
 	add("start", a.demoCommand(), a.initCommand(), a.serveCommand(), a.versionCommand())
 	add("user", a.userCommands()...)
 	add("operate", a.peerCommand(), a.userAdminCommand(), a.keyCommand(), a.dnsCommand(), a.doctorCommand(), a.fsckCommand())

@@ -17,6 +17,7 @@ import (
 	"eblnode/api"
 	"eblnode/discovery"
 	"eblnode/identity"
+	"eblnode/internal/webhook"
 	"eblnode/node"
 
 	"github.com/gin-gonic/gin"
@@ -78,11 +79,15 @@ func (a *app) open(ctx context.Context, log *slog.Logger) (*opened, error) {
 	if err != nil {
 		return nil, err
 	}
-	resolver, err := newResolver(c, log)
+	resolver, err := newResolver(c, log, false)
 	if err != nil {
 		return nil, err
 	}
-	o := &opened{config: c, keys: k, resolver: resolver}
+	backEnds, err := newResolver(c, log, true)
+	if err != nil {
+		return nil, err
+	}
+	o := &opened{config: c, keys: k, resolver: resolver, webhooks: webhook.NewSender(webhook.Config{DialContext: backEnds.DialContext})}
 	o.peers = api.NewPeers(api.PeersConfig{Self: self.Domain, Certificate: api.Fixed(k.tls), DialContext: resolver.DialContext})
 	o.node, err = node.Open(ctx, node.Config{
 		Self: self, Signer: k.signer, Dir: a.data, Limits: c.limits(),
@@ -94,6 +99,10 @@ func (a *app) open(ctx context.Context, log *slog.Logger) (*opened, error) {
 		VerdictsPerHour:   c.Limits.VerdictsPerHour,
 		Retry:             c.RetryMax,
 		Witness:           c.witness(a.data),
+		Deliver:           o.webhooks.Send,
+		WebhookAge:        c.Webhooks.Age,
+		WebhookDisable:    c.Webhooks.DisableAfter,
+		WebhookRetry:      c.Webhooks.RetryMax,
 		Log:               log,
 	})
 	if err != nil {
@@ -109,16 +118,18 @@ type opened struct {
 	keys     *keys
 	resolver *discovery.Resolver
 	peers    *api.Peers
+	webhooks *webhook.Sender
 	node     *node.Node
 }
 
 func (o *opened) close() error {
 	o.peers.Close()
+	o.webhooks.Close()
 	return o.node.Close()
 }
 
-func newResolver(c *config, log *slog.Logger) (*discovery.Resolver, error) {
-	networks, err := c.networks()
+func newResolver(c *config, log *slog.Logger, backEnds bool) (*discovery.Resolver, error) {
+	networks, err := c.networks(backEnds)
 	if err != nil {
 		return nil, err
 	}
@@ -294,12 +305,14 @@ func (s *services) run(ctx context.Context, n *node.Node) error {
 	}
 	outboxCtx, stopOutbox := context.WithCancel(context.WithoutCancel(ctx))
 	defer stopOutbox()
-	group.Go(func() error {
-		if err := n.Run(outboxCtx); err != nil && outboxCtx.Err() == nil {
-			return err
-		}
-		return nil
-	})
+	for _, work := range []func(context.Context) error{n.Run, n.RunWebhooks} {
+		group.Go(func() error {
+			if err := work(outboxCtx); err != nil && outboxCtx.Err() == nil {
+				return err
+			}
+			return nil
+		})
+	}
 	group.Go(func() error {
 		<-ctx.Done()
 		stopOutbox()
