@@ -39,6 +39,7 @@ type mode struct {
 var modes = []mode{
 	{"faults", "nodes under kill -9, SIGSTOP and a network that breaks", runFaults, func(o *options) { o.transfers, o.kills = 300, 12 }},
 	{"race", "64 callers for each bill, 64 different targets: one winner", runRace, func(o *options) { o.bills = 60 }},
+	{"restore", "a backup restored, and every way to spend a bill twice with it", runRestore, func(*options) {}},
 	{"crashpoints", "every pair of crash points of sender and receiver, one killed, the other, both", runCrashpoints, func(o *options) { o.pairs = 27 }},
 }
 
