@@ -6,6 +6,7 @@ import (
 	"fmt"
 	"net/http"
 	"os"
+	"os/exec"
 	"path/filepath"
 	"strings"
 	"time"
@@ -32,6 +33,9 @@ func runRestore(ctx context.Context, o *options) (*summary, error) {
 	program, err := o.build(ctx, dir, "eblnode", "./cmd/eblnode")
 	if err != nil {
 		return nil, err
+	}
+	if err := exec.CommandContext(ctx, program, "backup", "--help").Run(); err != nil {
+		return &summary{Skipped: "this program has no command backup"}, nil
 	}
 	f, err := newFleet(ctx, o, fleetSpec{nodes: 3, users: 2, proxies: true, program: program, dir: dir, retryMax: "200ms"})
 	if err != nil {
