@@ -34,7 +34,7 @@ func runRestore(ctx context.Context, o *options) (*summary, error) {
 	if err != nil {
 		return nil, err
 	}
-	if err := exec.CommandContext(ctx, program, "backup", "--help").Run(); err != nil {
+	if help, err := exec.CommandContext(ctx, program, "--help").Output(); err != nil || !strings.Contains(string(help), "\n  restore ") {
 		return &summary{Skipped: "this program has no command backup"}, nil
 	}
 	f, err := newFleet(ctx, o, fleetSpec{nodes: 3, users: 2, proxies: true, program: program, dir: dir, retryMax: "200ms"})
