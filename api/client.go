@@ -156,10 +156,12 @@ func (c *Client) ask(ctx context.Context, sender identity.Host, method string, a
 	req.Header.Set("Accept", "application/jose, application/json")
 	req.Header.Set("API-Version", "1")
 	req.Header.Set("User-Agent", "eblnode")
+	// crashpoint: s3 s4 s5
 	res, err := c.transport.RoundTrip(req)
 	if err != nil {
 		return nil, fmt.Errorf("asking %s: %w", c.cfg.Peer.Domain, err)
 	}
+	// crashpoint: s6
 	defer res.Body.Close()
 	text, err := io.ReadAll(io.LimitReader(res.Body, maxAnswer+1))
 	if err != nil {

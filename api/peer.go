@@ -82,20 +82,24 @@ func (h *peerHandler) putTransferblock(c *gin.Context) {
 		fail(c, refusal)
 		return
 	}
+	// crashpoint: r1 r2
 	body, refusal := readBody(c, h.node.Limits().BodyLimit())
 	if refusal != nil {
 		fail(c, refusal)
 		return
 	}
 	reply, err := h.node.PutTransferblock(c.Request.Context(), node.Request{Sender: sender, Body: body}) // 4 to 13
+	// crashpoint: r7
 	switch {
 	case err != nil:
 		fail(c, err)
 	case reply.Receipt != "":
+		// crashpoint: r8
 		writeJWS(c, reply.Receipt)
 	default:
 		writeRejection(c, reply)
 	}
+	// crashpoint: r9
 }
 
 // writeJWS answers with the bare text of a JWS.

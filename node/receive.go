@@ -50,6 +50,7 @@ func (n *Node) PutTransferblock(ctx context.Context, r Request) (Reply, error) {
 
 // judge is checks 5 to 13.
 func (n *Node) judge(ctx context.Context, r Request, block *envelope.Transferblock) (Reply, error) {
+	// crashpoint: r3
 	in := &incoming{node: n, sender: r.Sender, block: block, sum: block.RequestSum()}
 	reply, err := in.repeat(ctx, n.store.read) // 5
 	if err != nil {
@@ -66,6 +67,7 @@ func (n *Node) judge(ctx context.Context, r Request, block *envelope.Transferblo
 		n.Stats.Refused.Add(1)
 		return Reply{}, err
 	}
+	// crashpoint: r4
 	return in.decide(ctx) // 11 to 13
 }
 
@@ -457,6 +459,7 @@ func (in *incoming) accept(t *tx, b *bill, open *transfer) (Reply, func(), error
 	if err := in.storeEntries(t, b, from); err != nil {
 		return Reply{}, nil, err
 	}
+	// crashpoint: r5
 	if err := t.addParty(b.id, b.state.Possessor.Local); err != nil {
 		return Reply{}, nil, err
 	}
@@ -464,6 +467,7 @@ func (in *incoming) accept(t *tx, b *bill, open *transfer) (Reply, func(), error
 	if err != nil {
 		return Reply{}, nil, err
 	}
+	// crashpoint: r6
 	hash := in.hash()
 	if err := t.exec("INSERT INTO receipts (envelope_hash, bill, idx, peer, request_sum, receipt, at) VALUES (?, ?, ?, ?, ?, ?, ?)",
 		hash[:], b.id, b.state.Length-1, in.sender.String(), in.sum[:], receipt, millis(t.now)); err != nil {

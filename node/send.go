@@ -412,6 +412,7 @@ func (n *Node) startAttempt(ctx context.Context, id string) (x *transfer, body [
 		// Who marked it may have stopped before the witness had it.
 		return x, body, n.store.settled(ctx)
 	}
+	// crashpoint: s1
 	err = n.store.update(ctx, func(t *tx) error {
 		t.event(TransferSending, x.bill, x.id, EventDetail{})
 		return t.execOne("UPDATE transfers SET state = 'sending', sent_at = ? WHERE seq = ? AND state = 'prepared'", millis(t.now), x.seq)
@@ -424,6 +425,7 @@ func (n *Node) startAttempt(ctx context.Context, id string) (x *transfer, body [
 }
 
 func (n *Node) offer(ctx context.Context, x *transfer, body []byte) (Reply, error) {
+	// crashpoint: s2
 	p, found := n.Trust().Find(x.peer)
 	if !found {
 		return Reply{}, fmt.Errorf("there is no trust entry for %s", x.peer)
@@ -438,6 +440,7 @@ func (n *Node) offer(ctx context.Context, x *transfer, body []byte) (Reply, erro
 // believe ends the transfer by a signed answer, if it is the addressee's and about this
 // transfer. Nothing else that came with the answer counts, not even its HTTP status.
 func (n *Node) believe(ctx context.Context, x *transfer, r Reply) error {
+	// crashpoint: s7
 	p, found := n.Trust().Find(x.peer)
 	if !found {
 		return fmt.Errorf("there is no trust entry for %s", x.peer)
@@ -468,6 +471,7 @@ func (n *Node) believe(ctx context.Context, x *transfer, r Reply) error {
 
 // received ends a transfer by the addressee's receipt.
 func (n *Node) received(ctx context.Context, x *transfer, receipt string) error {
+	// crashpoint: s8
 	err := n.store.update(ctx, func(t *tx) error {
 		b, err := loadBillByID(t.ctx, t, x.bill)
 		if err != nil {
@@ -483,6 +487,7 @@ func (n *Node) received(ctx context.Context, x *transfer, receipt string) error 
 		return n.late(ctx, x, receipt, true, false)
 	}
 	if err == nil {
+		// crashpoint: s9
 		n.Stats.SentAccepted.Add(1)
 	}
 	return err

@@ -240,6 +240,7 @@ func (s *store) transact(ctx context.Context, fn func(*tx) error) error {
 	if err := s.commit(sqlTx); err != nil {
 		return fmt.Errorf("committing: %w", err)
 	}
+	// crashpoint: w
 	return s.handOver(t)
 }
 

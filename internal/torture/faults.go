@@ -269,7 +269,8 @@ func (r *faultRun) missed(counts map[string]int) {
 	}
 }
 
-// audit runs the auditor over the databases of all nodes.
+// audit runs the auditor over the databases of all nodes, which have stopped, and the
+// node's own fsck.
 func (f *fleet) audit(ctx context.Context, events []event) (*audit.Report, error) {
 	var nodes []audit.Node
 	for _, n := range f.nodes {
@@ -289,7 +290,17 @@ func (f *fleet) audit(ctx context.Context, events []event) (*audit.Report, error
 			seen.Receipts = append(seen.Receipts, audit.Receipt{Receiver: e.To, Envelope: e.Envelope, Text: e.Verdict})
 		}
 	}
-	return audit.Run(ctx, nodes, f.trust, seen)
+	report, err := audit.Run(ctx, nodes, f.trust, seen)
+	if err != nil {
+		return nil, err
+	}
+	// The node's own check must agree that all is well; where the two differ, one is wrong.
+	for _, n := range f.nodes {
+		if out, err := n.command(ctx, "fsck"); err != nil {
+			report.Findings = append(report.Findings, fmt.Sprintf("%s: fsck is not clean: %s\n%.2000s", n.domain, err, out))
+		}
+	}
+	return report, nil
 }
 
 // take adds an auditor's report to the summary.

@@ -42,6 +42,8 @@ type node struct {
 	users  []string
 	tokens map[string]string
 	env    []string // beside ours, at the next start
+	// retryMax is the longest pause between two attempts.
+	retryMax string
 
 	program string
 	local   atomic.Value // string, host:port of the local listener
@@ -60,6 +62,8 @@ type fleetSpec struct {
 	program  string
 	dir      string
 	resuming bool
+	retryMax string
+	env      func(*node) []string
 }
 
 // newFleet makes the folders with the commands an operator would use, or takes those of
@@ -83,7 +87,13 @@ func newFleet(ctx context.Context, o *options, spec fleetSpec) (*fleet, error) {
 		return nil, err
 	}
 	for i := range spec.nodes {
-		n := &node{domain: fmt.Sprintf("p%d.example", i), dir: filepath.Join(spec.dir, fmt.Sprintf("p%d", i)), program: spec.program, tokens: map[string]string{}}
+		n := &node{domain: fmt.Sprintf("p%d.example", i), dir: filepath.Join(spec.dir, fmt.Sprintf("p%d", i)), program: spec.program, retryMax: "2s", tokens: map[string]string{}}
+		if spec.retryMax != "" {
+			n.retryMax = spec.retryMax
+		}
+		if spec.env != nil {
+			n.env = spec.env(n)
+		}
 		for u := range spec.users {
 			n.users = append(n.users, fmt.Sprintf("u%d", u))
 		}
@@ -244,7 +254,7 @@ func (n *node) start(ctx context.Context) (string, error) {
 	}
 	defer log.Close()
 	cmd := exec.Command(n.program, "serve", "--data", n.dir)
-	cmd.Env = append(cleanEnv(), "EBLNODE_RETRYMAX=2s", "EBLNODE_LIMITS_VERDICTSPERHOUR=100000000", "EBLNODE_LOG_LEVEL=warn")
+	cmd.Env = append(cleanEnv(), "EBLNODE_RETRYMAX="+n.retryMax, "EBLNODE_LIMITS_VERDICTSPERHOUR=100000000", "EBLNODE_LOG_LEVEL=warn")
 	cmd.Env = append(cmd.Env, n.env...)
 	cmd.Stdout, cmd.Stderr = log, log
 	cmd.SysProcAttr = childAttr()

@@ -39,6 +39,8 @@ type mode struct {
 var modes = []mode{
 	{"faults", "nodes under kill -9, SIGSTOP and a network that breaks", runFaults, func(o *options) { o.transfers, o.kills = 300, 12 }},
 	{"race", "64 callers for each bill, 64 different targets: one winner", runRace, func(o *options) { o.bills = 60 }},
+	{"restore", "a backup restored, and every way to spend a bill twice with it", runRestore, func(*options) {}},
+	{"crashpoints", "every pair of crash points of sender and receiver, one killed, the other, both", runCrashpoints, func(o *options) { o.pairs = 27 }},
 }
 
 // options are the flags.
@@ -176,7 +178,7 @@ func parse(args []string, progress io.Writer) (*options, error) {
 	f.IntVar(&o.bills, "bills", 1000, "race: number of bills")
 	f.IntVar(&o.callers, "callers", 64, "race: callers for each bill")
 	f.IntVar(&o.cuts, "cuts", 20, "powercut: number of power cuts")
-	f.IntVar(&o.pairs, "pairs", 0, "crashpoints: stop after so many runs; 0 for all")
+	f.IntVar(&o.pairs, "pairs", 0, "crashpoints: so many runs, drawn; 0 for all")
 	f.DurationVar(&o.skew, "skew", 2*time.Minute, "faults: clocks of the nodes differ from ours by up to this; 0 runs the program as it is shipped")
 	f.StringVar(&o.state, "state", "", "faults: folder for the nodes and the history; the same one again goes on where the last run stopped")
 	f.StringVar(&o.root, "root", ".", "folder of the module")

@@ -1,0 +1,331 @@
+package main
+
+import (
+	"context"
+	"fmt"
+	"math/rand/v2"
+	"net/http"
+	"os"
+	"path/filepath"
+	"time"
+
+	"eblnode/envelope"
+)
+
+// Whom a run of this mode kills when both have come to their point.
+const (
+	killSender = iota
+	killReceiver
+	killBoth
+	killChoices
+)
+
+var killNames = [killChoices]string{"sender", "receiver", "both"}
+
+// A crashRun is one transfer in which each side has a point at which it is killed, or, if
+// it is not its turn, held for a moment.
+type crashRun struct {
+	sender, receiver crashPoint
+	kill             int
+	receiverFirst    bool // which of both comes back first
+}
+
+// convergeTime is how long a transfer may take from the last start to its end.
+const convergeTime = 60 * time.Second
+
+// grace is how long one side waits at its point for the other to come to its own.
+const grace = 250 * time.Millisecond
+
+// runCrashpoints makes a transfer for each pair of points of sender and receiver and each
+// choice of whom to kill. Where both can stand at their points at once, they do; else
+// each is killed when it comes to its own, in the same attempt or in a later one.
+func runCrashpoints(ctx context.Context, o *options) (*summary, error) {
+	dir, err := os.MkdirTemp("", "torture")
+	if err != nil {
+		return nil, err
+	}
+	defer os.RemoveAll(dir)
+	edits, err := crashEdits(o.root)
+	if err != nil {
+		return nil, err
+	}
+	o.say("building with %d edits; folder %s", len(edits), dir)
+	program, err := o.build(ctx, dir, "eblnode", "./cmd/eblnode", edits...)
+	if err != nil {
+		return nil, err
+	}
+	points := func(n *node) string { return n.dir + ".points" }
+	f, err := newFleet(ctx, o, fleetSpec{nodes: 2, users: 1, proxies: true, program: program, dir: dir, retryMax: "100ms",
+		env: func(n *node) []string {
+			_ = os.MkdirAll(points(n), 0o700)
+			return []string{"TORTURE_POINTS=" + points(n)}
+		}})
+	if err != nil {
+		return nil, err
+	}
+	defer f.close()
+	c := &crasher{o: o, f: f, points: points, rng: o.random("crashpoints"), s: &summary{Figures: map[string]any{}}, counts: newCounter()}
+	list := c.plan()
+	for i, r := range list {
+		if err := c.run(ctx, i, r); err != nil {
+			return nil, fmt.Errorf("run %d, %s × %s, killing %s: %w", i, r.sender.name, r.receiver.name, killNames[r.kill], err)
+		}
+		if (i+1)%25 == 0 {
+			o.say("%4d of %d runs", i+1, len(list))
+		}
+	}
+	return c.s, c.finish(ctx, len(list))
+}
+
+type crasher struct {
+	o      *options
+	f      *fleet
+	points func(*node) string
+	rng    *rand.Rand
+	s      *summary
+	counts *counter
+	seen   []event
+	times  []time.Duration
+}
+
+// plan lists all runs, or draws some of them.
+func (c *crasher) plan() []crashRun {
+	var list []crashRun
+	for _, s := range senderPoints {
+		for _, r := range receiverPoints {
+			for k := range killChoices {
+				list = append(list, crashRun{s, r, k, c.rng.IntN(2) == 0})
+			}
+		}
+	}
+	if c.o.pairs > 0 && c.o.pairs < len(list) {
+		c.rng.Shuffle(len(list), func(i, j int) { list[i], list[j] = list[j], list[i] })
+		list = list[:c.o.pairs]
+	}
+	return list
+}
+
+func (c *crasher) arm(n *node, p crashPoint) error {
+	dir := c.points(n)
+	for _, name := range []string{"hit-", "go-"} {
+		_ = os.Remove(filepath.Join(dir, name+p.name))
+	}
+	return os.WriteFile(filepath.Join(dir, "armed-"+p.name), nil, 0o600)
+}
+
+// release lets a process go on from its point, and disarms it.
+func (c *crasher) release(n *node, p crashPoint) {
+	_ = os.Remove(filepath.Join(c.points(n), "armed-"+p.name))
+	_ = os.WriteFile(filepath.Join(c.points(n), "go-"+p.name), nil, 0o600)
+}
+
+func (c *crasher) hit(n *node, p crashPoint) bool {
+	_, err := os.Stat(filepath.Join(c.points(n), "hit-"+p.name))
+	return err == nil
+}
+
+// await waits until one of the points has been reached.
+func await(ctx context.Context, for_ time.Duration, reached func() bool) bool {
+	for until := time.Now().Add(for_); time.Now().Before(until); {
+		if reached() {
+			return true
+		}
+		if !sleep(ctx, 2*time.Millisecond) {
+			return false
+		}
+	}
+	return reached()
+}
+
+// A side is one of the two processes in a run.
+type side struct {
+	n    *node
+	p    crashPoint
+	kill bool
+	done bool
+}
+
+func (c *crasher) run(ctx context.Context, i int, r crashRun) error {
+	from, to := c.f.nodes[0], c.f.nodes[1]
+	text := fmt.Appendf(nil, `{"carrierCode":"TRTR","isToOrder":true,"transportDocumentReference":"crash-%d"}`, i)
+	document := envelope.HashOf(text).String()
+	var out operation
+	if err := from.as(ctx, "issuer", http.MethodPost, "/api/v1/ebls", map[string]any{"document": rawDocument(text), "to": "u0@" + from.domain}, &out); err != nil {
+		return err
+	}
+	c.seen = append(c.seen, event{Kind: "issued", Document: document})
+	sender := &side{n: from, p: r.sender, kill: r.kill != killReceiver}
+	receiver := &side{n: to, p: r.receiver, kill: r.kill != killSender}
+	for _, s := range []*side{sender, receiver} {
+		if err := c.arm(s.n, s.p); err != nil {
+			return err
+		}
+	}
+	answer := make(chan *transferView, 1)
+	go func() {
+		var out operation
+		_ = from.as(ctx, "u0", http.MethodPost, "/api/v1/ebls/"+document+"/transfer?wait=5", map[string]string{"to": "u0@" + to.domain}, &out)
+		answer <- out.Transfer
+	}()
+	if err := c.crash(ctx, document, r, sender, receiver); err != nil {
+		return err
+	}
+	for _, s := range []*side{sender, receiver} {
+		c.release(s.n, s.p)
+	}
+	if err := c.converge(ctx, document, r); err != nil {
+		return err
+	}
+	if x := <-answer; x != nil && x.State == "accepted" {
+		c.counts.add("callers told at once")
+		c.seen = append(c.seen, event{Kind: "accepted", Document: document, From: from.domain, To: to.domain, Transfer: x.ID, Envelope: x.Envelope, Verdict: x.Verdict})
+	} else {
+		c.counts.add("callers left in doubt")
+	}
+	return nil
+}
+
+// crash kills the sides as they come to their points.
+func (c *crasher) crash(ctx context.Context, document string, r crashRun, sender, receiver *side) error {
+	both := func() bool { return c.hit(sender.n, sender.p) && c.hit(receiver.n, receiver.p) }
+	any := func() bool {
+		return !sender.done && c.hit(sender.n, sender.p) || !receiver.done && c.hit(receiver.n, receiver.p)
+	}
+	first := true
+	for !sender.done || !receiver.done {
+		if !await(ctx, 8*time.Second, any) {
+			if err := ctx.Err(); err != nil {
+				return err
+			}
+			// Such as a sender that was killed at its end: nothing comes to its peer any more.
+			c.missed(sender, receiver)
+			return c.retell(ctx, document, sender)
+		}
+		if first && await(ctx, grace, both) {
+			c.counts.add("runs with both at their points at once")
+		}
+		first = false
+		var at []*side
+		for _, s := range []*side{sender, receiver} {
+			if !s.done && c.hit(s.n, s.p) {
+				at = append(at, s)
+				s.done = true
+			}
+		}
+		if err := c.strike(ctx, at, r.receiverFirst); err != nil {
+			return err
+		}
+	}
+	return nil
+}
+
+// missed counts the sides that did not come to their point in this run.
+func (c *crasher) missed(sides ...*side) {
+	for _, s := range sides {
+		if !s.done {
+			c.counts.add("points not reached after the other side was killed")
+		}
+	}
+}
+
+// retell gives the order again where the first one was lost with the process before it
+// was sealed. It does no harm where it was not.
+func (c *crasher) retell(ctx context.Context, document string, sender *side) error {
+	for _, s := range c.f.nodes {
+		if !s.alive() {
+			return fmt.Errorf("%s is not up", s.domain)
+		}
+	}
+	b := &billView{}
+	if err := sender.n.as(ctx, "u0", http.MethodGet, "/api/v1/ebls/"+document, nil, b); err != nil {
+		return err
+	}
+	if b.Control != "held" {
+		return nil
+	}
+	c.counts.add("orders given again: the process ended before it sealed")
+	var out operation
+	return sender.n.as(ctx, "u0", http.MethodPost, "/api/v1/ebls/"+document+"/transfer?wait=5", map[string]string{"to": "u0@" + c.f.nodes[1].domain}, &out)
+}
+
+// strike kills the sides that are to be killed, lets the others go on, and brings the dead
+// back, one after the other.
+func (c *crasher) strike(ctx context.Context, at []*side, receiverFirst bool) error {
+	if receiverFirst && len(at) == 2 {
+		at[0], at[1] = at[1], at[0]
+	}
+	for _, s := range at {
+		if s.kill {
+			s.n.kill()
+			c.counts.add("kills")
+			c.counts.add("killed at " + s.p.name + ": " + s.p.what)
+		}
+	}
+	for _, s := range at {
+		if s.kill {
+			if err := c.f.serve(ctx, s.n); err != nil {
+				return err
+			}
+		} else {
+			c.release(s.n, s.p)
+			c.counts.add("held at " + s.p.name + ", and let go")
+		}
+	}
+	return nil
+}
+
+// converge waits until the receiver has the bill and the sender knows it.
+func (c *crasher) converge(ctx context.Context, document string, r crashRun) error {
+	from, to := c.f.nodes[0], c.f.nodes[1]
+	start := time.Now()
+	var here, there string
+	control := func(n *node) string {
+		b := &billView{}
+		if err := n.as(ctx, "u0", http.MethodGet, "/api/v1/ebls/"+document, nil, b); err != nil {
+			return err.Error()
+		}
+		return b.Control
+	}
+	for time.Since(start) < convergeTime {
+		if here = control(from); here == "held" {
+			// Killed before anything was sealed: the order never was. Give it again.
+			if err := c.retell(ctx, document, &side{n: from}); err != nil {
+				return err
+			}
+		}
+		if here = control(from); here == "away" {
+			if there = control(to); there == "held" {
+				c.times = append(c.times, time.Since(start))
+				return nil
+			}
+		}
+		if !sleep(ctx, 40*time.Millisecond) {
+			return ctx.Err()
+		}
+	}
+	c.s.wrong("%s × %s, killing %s: after %s the sender says %q and the receiver %q", r.sender.name, r.receiver.name, killNames[r.kill], convergeTime, here, there)
+	return nil
+}
+
+func (c *crasher) finish(ctx context.Context, runs int) error {
+	if err := c.f.stop(); err != nil {
+		return err
+	}
+	report, err := c.f.audit(ctx, c.seen)
+	if err != nil {
+		return err
+	}
+	c.s.take(report)
+	counts := map[string]int{}
+	c.counts.into(counts)
+	c.s.Figures["runs"], c.s.Figures["crashes"] = runs, counts
+	c.s.Figures["millisToConvergeP50"], c.s.Figures["millisToConvergeP99"] = quantile(c.times, 0.5), quantile(c.times, 0.99)
+	if c.o.pairs == 0 {
+		for _, p := range append(append([]crashPoint{}, senderPoints...), receiverPoints...) {
+			if counts["killed at "+p.name+": "+p.what] == 0 {
+				c.s.wrong("nobody was killed at %s (%s): the point is not reached", p.name, p.what)
+			}
+		}
+	}
+	return nil
+}
