@@ -45,6 +45,9 @@ func NewAdminHandler(n *node.Node, o Options) http.Handler {
 	v1.GET("/self", h.self)
 	v1.GET("/status", h.status)
 	v1.POST("/fsck", h.fsck)
+	v1.POST("/backup", h.backup)
+	v1.GET("/witness", h.witness)
+	v1.POST("/witness/release", h.release)
 	return g
 }
 
@@ -99,6 +102,10 @@ type StatusView struct {
 	OldestInDoubt stamp `json:"oldestInDoubt,omitzero"`
 	// ForkEntries counts entries of forked chains kept as proof.
 	ForkEntries int `json:"forkEntries"`
+	// Quarantined counts bills of which the witness knows more than the database; Frozen
+	// says that nothing moves, for want of the witness.
+	Quarantined int  `json:"quarantined"`
+	Frozen      bool `json:"frozen"`
 }
 
 type newUser struct {
@@ -317,7 +324,8 @@ func (h *adminHandler) status(c *gin.Context) {
 		return
 	}
 	out := StatusView{Domain: h.node.Domain().String(), Version: h.version, Time: stamp(h.node.Now()), Peers: len(h.peers()),
-		Bills: map[string]int{}, Transfers: map[string]int{}, OldestInDoubt: stamp(t.OldestDoubt), ForkEntries: t.Branches}
+		Bills: map[string]int{}, Transfers: map[string]int{}, OldestInDoubt: stamp(t.OldestDoubt), ForkEntries: t.Branches,
+		Quarantined: t.Quarantined, Frozen: t.Frozen}
 	for control, n := range t.Bills {
 		out.Bills[string(control)] = n
 	}

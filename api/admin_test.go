@@ -5,12 +5,15 @@ import (
 	"encoding/json"
 	"net"
 	"net/http"
+	"os"
 	"path/filepath"
 	"slices"
 	"strings"
 	"testing"
+	"time"
 
 	"eblnode/api"
+	"eblnode/envelope"
 	"eblnode/identity"
 	"eblnode/internal/ebltest"
 	"eblnode/node"
@@ -45,7 +48,16 @@ func newAdmin(t testing.TB, p *ebltest.Platform) *admin {
 
 func (a *admin) ask(method, path, body string) *call {
 	a.t.Helper()
+	return a.askAs("", method, path, body)
+}
+
+// askAs also says the token of a user.
+func (a *admin) askAs(token, method, path, body string) *call {
+	a.t.Helper()
 	c := call{method: method, url: "http://admin" + path, header: http.Header{api.ActorHeader: {"root"}}}
+	if token != "" {
+		c.header.Set("Authorization", "Bearer "+token)
+	}
 	if body != "" {
 		c.body = []byte(body)
 	}
@@ -68,6 +80,14 @@ func askAdmin(t *testing.T, a *admin) {
 	a.ask("POST", "/admin/v1/users/nobody/token", "").want(t, 404, 7104)
 	a.ask("POST", "/admin/v1/fsck", `{"sample":10}`).want(t, 200, 0)
 	a.ask("POST", "/admin/v1/fsck", `{"sample":-1}`).want(t, 400, 7001)
+	target := filepath.Join(t.TempDir(), "backup.db")
+	a.ask("POST", "/admin/v1/backup", `{"path":`+jsonString(target)+`}`).want(t, 200, 0)
+	a.ask("POST", "/admin/v1/backup", `{"path":`+jsonString(target)+`}`).want(t, 409, 8004)
+	a.ask("POST", "/admin/v1/backup", `{"path":"backup.db"}`).want(t, 400, 7001)
+	a.ask("GET", "/admin/v1/witness", "").want(t, 200, 0)
+	a.ask("POST", "/admin/v1/witness/release", `{"everything":true,"reason":"x","evidence":"eA=="}`).want(t, 401, 7101)
+	lost := frozen(t)
+	newAdmin(t, lost).askAs(lost.User("one").Token, "POST", "/admin/v1/witness/release", `{"everything":true,"reason":"x","evidence":"eA=="}`).want(t, 200, 0)
 	shop := ebltest.New(t).Platform("shop.example", ebltest.NotIssuer())
 	entry, err := shop.Entry.JSON()
 	if err != nil {
@@ -193,5 +213,77 @@ func TestOpenCircuitIsShownToOperators(t *testing.T) {
 	carrier.Settled(moved.Transfer, "accepted")
 	if v := shown(); v.Circuit != "closed" || v.Failures != 0 {
 		t.Errorf("after it answered: got %+v", v)
+	}
+}
+
+const aDocument = `{"carrierCode":"MAEU","isToOrder":true,"transportDocumentReference":"FROZEN-1"}`
+
+// frozen is a platform with an old database and without its witness, which is beside it
+// under the name "lost". alice holds the bill of aDocument; one and two are operators.
+func frozen(t *testing.T) *ebltest.Platform {
+	t.Helper()
+	p := ebltest.New(t).Platform("carrier.example", ebltest.Manual())
+	p.User("one", node.OperatorRole)
+	p.User("two", node.OperatorRole)
+	alice := p.User("alice")
+	if _, err := p.Node().Issue(t.Context(), p.User("issuer", node.IssuerRole).User, node.IssueOrder{Document: []byte(aDocument), To: ebltest.Quote(alice.ID)}); err != nil {
+		t.Fatal(err)
+	}
+	old := filepath.Join(t.TempDir(), "old.db")
+	if err := p.Node().Backup(t.Context(), old); err != nil {
+		t.Fatal(err)
+	}
+	p.Issue(alice.ID)
+	p.Stop()
+	if _, err := node.Restore(t.Context(), p.Dir, old, p.Domain(), time.Now()); err != nil {
+		t.Fatal(err)
+	}
+	if err := os.Rename(filepath.Join(p.Dir, node.WitnessFile), filepath.Join(p.Dir, "lost")); err != nil {
+		t.Fatal(err)
+	}
+	p.Start()
+	return p
+}
+
+// TestTwoOperatorsRelease: one alone, twice, does not; nor does somebody without the role.
+func TestTwoOperatorsRelease(t *testing.T) {
+	p := frozen(t)
+	one, two, alice := p.User("one"), p.User("two"), p.User("alice")
+	doc := envelope.HashOf([]byte(aDocument))
+	a := newAdmin(t, p)
+	order := `{"everything":true,"reason":"the disk broke","evidence":"bGV0dGVy"}`
+	say := func(u *ebltest.User, body string) *call {
+		return a.askAs(u.Token, "POST", "/admin/v1/witness/release", body)
+	}
+	w := decode[api.WitnessView](t, a.ask("GET", "/admin/v1/witness", "").want(t, 200, 0))
+	if !strings.Contains(w.Frozen, "is missing") || len(w.Proposals) != 0 {
+		t.Errorf("got %+v", w)
+	}
+	say(alice, order).want(t, 403, 7103)
+	say(one, `{"everything":true,"reason":"","evidence":"bGV0dGVy"}`).want(t, 400, 7001)
+	say(one, `{"everything":true,"reason":"x"}`).want(t, 400, 7001)
+	say(one, `{"reason":"x","evidence":"bGV0dGVy"}`).want(t, 400, 7001)
+	say(one, `{"documentHash":"`+doc.String()+`","reason":"x","evidence":"bGV0dGVy"}`).want(t, 404, 7104)
+	if r := decode[api.ReleaseView](t, say(one, order).want(t, 200, 0)); r.Released || len(r.Witness.Proposals) != 1 || r.Witness.Frozen == "" {
+		t.Errorf("the first: got %+v", r)
+	}
+	say(one, order).want(t, 409, 8004)
+	if r := decode[api.ReleaseView](t, say(two, order).want(t, 200, 0)); !r.Released || r.Witness.Frozen != "" || len(r.Witness.Proposals) != 0 {
+		t.Errorf("the second: got %+v", r)
+	}
+	say(two, order).want(t, 409, 8004)
+	p.Transfer(alice, doc, p.User("bob").ID)
+	p.Restart()
+	if v := p.View(doc); v.Quarantine != "" || v.Possessor != "bob@carrier.example" {
+		t.Errorf("got %+v", v)
+	}
+	// What was lost comes back: it is the witness of another history now.
+	p.Stop()
+	if err := os.Rename(filepath.Join(p.Dir, "lost"), filepath.Join(p.Dir, node.WitnessFile)); err != nil {
+		t.Fatal(err)
+	}
+	p.Start()
+	if v := p.View(doc); v.Quarantine == "" {
+		t.Error("the old witness was taken for the new one")
 	}
 }

@@ -242,7 +242,8 @@ func TestStrangersBodyIsNotAskedFor(t *testing.T) {
 	}
 	fmt.Fprintf(conn, "PUT /v1/transferblocks HTTP/1.1\r\nHost: x\r\nContent-Type: application/json\r\nContent-Length: 100\r\nExpect: 100-continue\r\n\r\n")
 	line, err := bufio.NewReader(conn).ReadString('\n')
-	if err != nil || !strings.HasPrefix(line, "HTTP/1.1 403") {
+	// The server may look at the certificate only now: we do not wait for it.
+	if shaken := err != nil && strings.Contains(err.Error(), "bad certificate"); !shaken && (err != nil || !strings.HasPrefix(line, "HTTP/1.1 403")) {
 		t.Errorf("got %q and %v, want 403 and no 100 Continue", line, err)
 	}
 }

@@ -69,6 +69,8 @@ func (m *nodeMetrics) Describe(ch chan<- *prometheus.Desc) {
 		attemptsDesc, failedDesc, forksDesc, unbelieveDesc} {
 		ch <- d
 	}
+	ch <- quarantineDesc
+	ch <- frozenDesc
 }
 
 // Collect is the Collector's.
@@ -111,6 +113,7 @@ func (m *nodeMetrics) Collect(ch chan<- prometheus.Metric) {
 		return
 	}
 	gauge(readDesc, 1)
+	witnessMetrics(t, gauge)
 	// Every state, also where nothing is in it: an alert needs a series to watch.
 	for _, c := range []node.Control{node.Held, node.Locked, node.Disputed, node.Away, node.Voided} {
 		gauge(billsDesc, float64(t.Bills[c]), string(c))

@@ -453,7 +453,7 @@ func quarantineOf(ctx context.Context, q querier, document envelope.Hash) (strin
 		return "", fmt.Errorf("reading the place in the witness: %w", err)
 	}
 	if p.frozen != "" {
-		return "everything here is frozen until two operators release it: " + p.frozen, nil
+		return "frozen, as everything here, until two operators release it: " + p.frozen, nil
 	}
 	var problem string
 	err = q.QueryRowContext(ctx, "SELECT problem FROM quarantine WHERE document_hash = ? ORDER BY generation LIMIT 1", document[:]).Scan(&problem)

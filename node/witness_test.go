@@ -470,20 +470,22 @@ func TestStrangeWitnessFreezesEverything(t *testing.T) {
 				if v := a.View(doc); !strings.Contains(v.Quarantine, f.words) {
 					t.Errorf("got %q, want %q", v.Quarantine, f.words)
 				}
-				_, err = a.Node().Move(t.Context(), al.User, doc, node.MoveOrder{Instruction: envelope.Transfer, To: ebltest.Quote(ann.ID)})
-				mustRefuse(t, err, node.Conflict, "locked")
-				_, err = a.Node().Issue(t.Context(), a.User("issuer").User, node.IssueOrder{Document: a.Document(), To: ebltest.Quote(al.ID)})
-				mustRefuse(t, err, node.Conflict, "locked")
-				unknown, _ := b.Offer(al.ID)
-				bad, _ := b.Offer("nobody@a.example")
-				for _, body := range [][]byte{unknown, bad} {
-					if r, err := a.Put(b, body); r != (node.Reply{}) || node.AsError(err).Text != "quarantine" {
-						t.Errorf("got %+v and %v", r, err)
+				mustChange(t, a, func() {
+					_, err = a.Node().Move(t.Context(), al.User, doc, node.MoveOrder{Instruction: envelope.Transfer, To: ebltest.Quote(ann.ID)})
+					mustRefuse(t, err, node.Conflict, "locked")
+					_, err = a.Node().Issue(t.Context(), a.User("issuer").User, node.IssueOrder{Document: a.Document(), To: ebltest.Quote(al.ID)})
+					mustRefuse(t, err, node.Conflict, "locked")
+					unknown, _ := b.Offer(al.ID)
+					bad, _ := b.Offer("nobody@a.example")
+					for _, body := range [][]byte{unknown, bad} {
+						if r, err := a.Put(b, body); r != (node.Reply{}) || node.AsError(err).Text != "quarantine" {
+							t.Errorf("got %+v and %v", r, err)
+						}
 					}
-				}
-				if r, err := a.Put(b, known); err != nil || r != receipt {
-					t.Errorf("a repeat got %+v and %v", r, err)
-				}
+					if r, err := a.Put(b, known); err != nil || r != receipt {
+						t.Errorf("a repeat got %+v and %v", r, err)
+					}
+				})
 				a.Stop()
 			}
 			// The right file is found again.

@@ -111,6 +111,7 @@ never exists twice. Try it first: eblnode demo`,
 	}
 	add("operate", a.webhookCommand())
 	add("start", a.demoCommand(), a.initCommand(), a.serveCommand(), a.versionCommand())
+	add("operate", a.backupCommand(), a.restoreCommand(), a.witnessCommand())
 	add("user", a.userCommands()...)
 	add("operate", a.peerCommand(), a.userAdminCommand(), a.keyCommand(), a.dnsCommand(), a.doctorCommand(), a.fsckCommand())
 	add("operate", a.decideCommands()...)
