@@ -5,6 +5,7 @@ import (
 	"errors"
 	"os"
 	"path/filepath"
+	"slices"
 	"strings"
 	"sync/atomic"
 	"testing"
@@ -470,22 +471,25 @@ func TestStrangeWitnessFreezesEverything(t *testing.T) {
 				if v := a.View(doc); !strings.Contains(v.Quarantine, f.words) {
 					t.Errorf("got %q, want %q", v.Quarantine, f.words)
 				}
-				mustChange(t, a, func() {
-					_, err = a.Node().Move(t.Context(), al.User, doc, node.MoveOrder{Instruction: envelope.Transfer, To: ebltest.Quote(ann.ID)})
-					mustRefuse(t, err, node.Conflict, "locked")
-					_, err = a.Node().Issue(t.Context(), a.User("issuer").User, node.IssueOrder{Document: a.Document(), To: ebltest.Quote(al.ID)})
-					mustRefuse(t, err, node.Conflict, "locked")
-					unknown, _ := b.Offer(al.ID)
-					bad, _ := b.Offer("nobody@a.example")
-					for _, body := range [][]byte{unknown, bad} {
-						if r, err := a.Put(b, body); r != (node.Reply{}) || node.AsError(err).Text != "quarantine" {
-							t.Errorf("got %+v and %v", r, err)
-						}
+				// Not mustChange: fsck rightly finds the witness wrong.
+				before := dump(t, a)
+				_, err = a.Node().Move(t.Context(), al.User, doc, node.MoveOrder{Instruction: envelope.Transfer, To: ebltest.Quote(ann.ID)})
+				mustRefuse(t, err, node.Conflict, "locked")
+				_, err = a.Node().Issue(t.Context(), a.User("issuer").User, node.IssueOrder{Document: a.Document(), To: ebltest.Quote(al.ID)})
+				mustRefuse(t, err, node.Conflict, "locked")
+				unknown, _ := b.Offer(al.ID)
+				bad, _ := b.Offer("nobody@a.example")
+				for _, body := range [][]byte{unknown, bad} {
+					if r, err := a.Put(b, body); r != (node.Reply{}) || node.AsError(err).Text != "quarantine" {
+						t.Errorf("got %+v and %v", r, err)
 					}
-					if r, err := a.Put(b, known); err != nil || r != receipt {
-						t.Errorf("a repeat got %+v and %v", r, err)
-					}
-				})
+				}
+				if r, err := a.Put(b, known); err != nil || r != receipt {
+					t.Errorf("a repeat got %+v and %v", r, err)
+				}
+				if after := dump(t, a); !slices.Equal(before, after) {
+					t.Errorf("something changed: %v", changes(before, after))
+				}
 				a.Stop()
 			}
 			// The right file is found again.
