@@ -190,6 +190,16 @@ func (a *app) peerShow() *cobra.Command {
 	}
 }
 
+// remove takes away what stands under that name in a collection of the admin API.
+func (a *app) remove(c *cobra.Command, collection, name string) error {
+	return a.withAdmin(c, func(r *remote) error {
+		if err := r.call(c.Context(), http.MethodDelete, collection+url.PathEscape(name), nil, nil); err != nil {
+			return err
+		}
+		return a.print(map[string]string{"removed": name}, func(w io.Writer) { fmt.Fprintln(w, "removed "+plain(name)) })
+	})
+}
+
 func (a *app) peerRemove() *cobra.Command {
 	return &cobra.Command{
 		Use: "remove DOMAIN", Short: "Take a peer's trust entry away", Args: cobra.ExactArgs(1),
@@ -197,12 +207,7 @@ func (a *app) peerRemove() *cobra.Command {
 others that carry its signature. Where only a key went bad, add an entry that marks the
 key revoked instead.`,
 		RunE: func(c *cobra.Command, args []string) error {
-			return a.withAdmin(c, func(r *remote) error {
-				if err := r.call(c.Context(), http.MethodDelete, "/admin/v1/peers/"+url.PathEscape(args[0]), nil, nil); err != nil {
-					return err
-				}
-				return a.print(map[string]string{"removed": args[0]}, func(w io.Writer) { fmt.Fprintln(w, "removed "+plain(args[0])) })
-			})
+			return a.remove(c, "/admin/v1/peers/", args[0])
 		},
 	}
 }

@@ -125,12 +125,7 @@ func (a *app) webhookRemove() *cobra.Command {
 		Use: "remove ID", Short: "End a webhook", Args: cobra.ExactArgs(1),
 		Long: `End a webhook. What its receiver has not taken it will not get.`,
 		RunE: func(c *cobra.Command, args []string) error {
-			return a.withAdmin(c, func(r *remote) error {
-				if err := r.call(c.Context(), http.MethodDelete, "/admin/v1/webhooks/"+url.PathEscape(args[0]), nil, nil); err != nil {
-					return err
-				}
-				return a.print(map[string]string{"removed": args[0]}, func(w io.Writer) { fmt.Fprintln(w, "removed "+plain(args[0])) })
-			})
+			return a.remove(c, "/admin/v1/webhooks/", args[0])
 		},
 	}
 }
