@@ -131,7 +131,7 @@ func Parse(body []byte, limits Limits) (*Transferblock, error) {
 
 func parse(body []byte, limits Limits) (*Transferblock, *FormatError) {
 	if len(body) > limits.Body {
-		return nil, &FormatError{Path: "$", Limit: "body", Detail: fmt.Sprintf("the body has more than %d bytes", limits.Body)}
+		return nil, &FormatError{Rule: "limit", Path: "$", Limit: "body", Detail: fmt.Sprintf("the body has more than %d bytes", limits.Body)}
 	}
 	var w struct {
 		Document jsontext.Value `json:"document"`
@@ -160,10 +160,10 @@ func present(v jsontext.Value) bool { return v != nil && v.Kind() != 'n' }
 
 func (b *Transferblock) parseDocument(doc jsontext.Value) *FormatError {
 	if doc == nil {
-		return malformed("$", "missing")
+		return malformed("missing", "$", "missing")
 	}
 	if doc.Kind() != '{' {
-		return malformed("$", "not an object")
+		return malformed("type", "$", "not an object")
 	}
 	if err := CheckNumbers(doc); err != nil {
 		return err
@@ -185,7 +185,7 @@ func (b *Transferblock) parseDocument(doc jsontext.Value) *FormatError {
 
 func (b *Transferblock) parseChain(list jsontext.Value, limits Limits) *FormatError {
 	if list.Kind() != '[' {
-		return malformed("$", "not an array")
+		return malformed("type", "$", "not an array")
 	}
 	var ws []struct {
 		Hash      *string        `json:"envelopeHash"`
@@ -196,23 +196,23 @@ func (b *Transferblock) parseChain(list jsontext.Value, limits Limits) *FormatEr
 		return err
 	}
 	if len(ws) == 0 {
-		return malformed("$", "the chain has no entry")
+		return malformed("missing", "$", "the chain has no entry")
 	}
 	if len(ws) > limits.Chain {
-		return &FormatError{Path: "$", Limit: "chain", Detail: fmt.Sprintf("the chain has more than %d entries", limits.Chain)}
+		return &FormatError{Rule: "limit", Path: "$", Limit: "chain", Detail: fmt.Sprintf("the chain has more than %d entries", limits.Chain)}
 	}
 	b.Entries = make([]Entry, len(ws))
 	for i, w := range ws {
 		at := fmt.Sprintf("$[%d]", i)
 		if w.Hash == nil {
-			return malformed(at+".envelopeHash", "missing")
+			return malformed("missing", at+".envelopeHash", "missing")
 		}
 		if w.Signature == nil {
-			return malformed(at+".signature", "missing")
+			return malformed("missing", at+".signature", "missing")
 		}
 		claimed, err := ParseHash(*w.Hash)
 		if err != nil {
-			return malformed(at+".envelopeHash", "%s", err)
+			return malformed("hash", at+".envelopeHash", "%s", err)
 		}
 		e, ferr := parseEntry(*w.Signature, limits)
 		if ferr != nil {
@@ -221,7 +221,7 @@ func (b *Transferblock) parseChain(list jsontext.Value, limits Limits) *FormatEr
 		e.Claimed = claimed
 		if present(w.Beside) {
 			if w.Beside.Kind() != '{' {
-				return malformed(at+".eblEnvelope", "not an object")
+				return malformed("type", at+".eblEnvelope", "not an object")
 			}
 			e.Beside = trimJSON(w.Beside)
 		}
@@ -304,22 +304,22 @@ func parsePayload(data []byte, limits Limits) (Payload, *FormatError) {
 	var p Payload
 	var err error
 	if w.Document == nil {
-		return Payload{}, malformed("$.documentHash", "missing")
+		return Payload{}, malformed("missing", "$.documentHash", "missing")
 	}
 	if p.DocumentHash, err = ParseHash(*w.Document); err != nil {
-		return Payload{}, malformed("$.documentHash", "%s", err)
+		return Payload{}, malformed("hash", "$.documentHash", "%s", err)
 	}
 	if w.Previous != nil {
 		if p.Previous, err = ParseHash(*w.Previous); err != nil {
-			return Payload{}, malformed("$.previousEnvelopeHash", "%s", err)
+			return Payload{}, malformed("hash", "$.previousEnvelopeHash", "%s", err)
 		}
 		p.Linked = true
 	}
 	if len(w.Transactions) == 0 {
-		return Payload{}, malformed("$.transactions", "missing or empty")
+		return Payload{}, malformed("missing", "$.transactions", "missing or empty")
 	}
 	if len(w.Transactions) > limits.Transactions {
-		return Payload{}, &FormatError{Path: "$.transactions", Limit: "transactions", Detail: fmt.Sprintf("more than %d transactions in one entry", limits.Transactions)}
+		return Payload{}, &FormatError{Rule: "limit", Path: "$.transactions", Limit: "transactions", Detail: fmt.Sprintf("more than %d transactions in one entry", limits.Transactions)}
 	}
 	p.Transactions = make([]Transaction, len(w.Transactions))
 	for i, raw := range w.Transactions {
@@ -365,29 +365,29 @@ func parseTransaction(data []byte) (Transaction, *FormatError) {
 	switch tx.Instruction = Instruction(*instruction); tx.Instruction {
 	case Issue, Transfer, Surrender, Amend, SwitchToPaper:
 	default:
-		return Transaction{}, malformed("$.instruction", "not one of ISSU, TRNS, SURR, AMND, SW2P")
+		return Transaction{}, malformed("instruction", "$.instruction", "not one of ISSU, TRNS, SURR, AMND, SW2P")
 	}
 	tx.Comments = deref(w.Comments)
 	if utf8.RuneCountInString(tx.Comments) > MaxComments {
-		return Transaction{}, malformed("$.comments", "more than %d characters", MaxComments)
+		return Transaction{}, malformed("comments", "$.comments", "more than %d characters", MaxComments)
 	}
 	if !present(w.Timestamp) {
-		return Transaction{}, malformed("$.timestamp", "missing")
+		return Transaction{}, malformed("missing", "$.timestamp", "missing")
 	}
 	var ok bool
 	if tx.At, ok = timestampOf(string(trimJSON(w.Timestamp))); !ok {
-		return Transaction{}, malformed("$.timestamp", "not an integer from 0 to below 2^63 in plain digits")
+		return Transaction{}, malformed("timestamp", "$.timestamp", "not an integer from 0 to below 2^63 in plain digits")
 	}
 	if w.ToOrder == nil {
-		return Transaction{}, malformed("$.isToOrder", "missing")
+		return Transaction{}, malformed("missing", "$.isToOrder", "missing")
 	}
 	tx.ToOrder = *w.ToOrder
 	if w.PlatformHost == nil {
-		return Transaction{}, malformed("$.platformHost", "missing")
+		return Transaction{}, malformed("missing", "$.platformHost", "missing")
 	}
 	var err error
 	if tx.PlatformHost, err = identity.ParsePlatformHost(*w.PlatformHost); err != nil {
-		return Transaction{}, malformed("$.platformHost", "not https://host[:port][/…] or host[:port]")
+		return Transaction{}, malformed("host", "$.platformHost", "not https://host[:port][/…] or host[:port]")
 	}
 	if tx.Transferee, ferr = parseTransferee(w.Transferee); ferr != nil {
 		return Transaction{}, ferr.under("$.transferee")
@@ -412,7 +412,7 @@ func ParseTransferee(data []byte) (identity.Party, error) {
 
 func parseTransferee(v jsontext.Value) (identity.Party, *FormatError) {
 	if !present(v) {
-		return identity.Party{}, malformed("$", "missing")
+		return identity.Party{}, malformed("missing", "$", "missing")
 	}
 	if v.Kind() == '"' {
 		var s string
@@ -422,7 +422,7 @@ func parseTransferee(v jsontext.Value) (identity.Party, *FormatError) {
 		return partyOf(s, "$")
 	}
 	if v.Kind() != '{' {
-		return identity.Party{}, malformed("$", "neither a string nor an object")
+		return identity.Party{}, malformed("type", "$", "neither a string nor an object")
 	}
 	var w struct {
 		ID    *string `json:"eBLPlatformIdentifier"`
@@ -440,7 +440,7 @@ func parseTransferee(v jsontext.Value) (identity.Party, *FormatError) {
 		return identity.Party{}, err
 	}
 	if w.ID == nil {
-		return identity.Party{}, malformed("$.eBLPlatformIdentifier", "missing")
+		return identity.Party{}, malformed("missing", "$.eBLPlatformIdentifier", "missing")
 	}
 	p, err := partyOf(*w.ID, "$.eBLPlatformIdentifier")
 	if err != nil {
@@ -460,7 +460,7 @@ func parseTransferee(v jsontext.Value) (identity.Party, *FormatError) {
 func partyOf(id, path string) (identity.Party, *FormatError) {
 	parsed, err := identity.ParseIdentifier(id)
 	if err != nil {
-		return identity.Party{}, malformed(path, "not localid@domain[:port]: %s", detailOf(err))
+		return identity.Party{}, malformed("transferee", path, "not localid@domain[:port]: %s", detailOf(err))
 	}
 	return identity.Party{ID: parsed}, nil
 }

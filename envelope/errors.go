@@ -10,6 +10,7 @@ import (
 // Limit is set and the size of the body was it) and changes nothing; the sender
 // must send something else (wire document, section 1, "shape").
 type FormatError struct {
+	Rule   string // which rule of shape, a code of docs/BUNDLE.md: json, missing, type, jws …
 	Path   string // JSONPath of the place, "$" for the whole
 	Detail string // a sentence for a person; never quotes the document
 	Limit  string // the name of the limit that was passed, else empty
@@ -22,8 +23,8 @@ func (e *FormatError) Error() string {
 	return "malformed: " + e.Path + ": " + e.Detail
 }
 
-func malformed(path, format string, args ...any) *FormatError {
-	return &FormatError{Path: path, Detail: fmt.Sprintf(format, args...)}
+func malformed(rule, path, format string, args ...any) *FormatError {
+	return &FormatError{Rule: rule, Path: path, Detail: fmt.Sprintf(format, args...)}
 }
 
 // under puts the error below path: what was "$.a" becomes path + ".a".
@@ -53,11 +54,12 @@ const (
 // A SignatureError is the refusal of a signature.
 type SignatureError struct {
 	Reason SignatureReason
+	Part   string // algorithm, value, window, revoked; kid, noKid; "" for KeyCompromised
 	Detail string
 }
 
 func (e *SignatureError) Error() string { return string(e.Reason) + ": " + e.Detail }
 
-func badSignature(format string, args ...any) *SignatureError {
-	return &SignatureError{Reason: BadSignature, Detail: fmt.Sprintf(format, args...)}
+func badSignature(part, format string, args ...any) *SignatureError {
+	return &SignatureError{Reason: BadSignature, Part: part, Detail: fmt.Sprintf(format, args...)}
 }

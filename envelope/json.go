@@ -55,7 +55,7 @@ func checkDepth(data []byte, depth int) *FormatError {
 			inString = true
 		case '{', '[':
 			if level++; level > depth {
-				return &FormatError{Path: "$", Limit: "depth", Detail: fmt.Sprintf("JSON nests deeper than %d levels", depth)}
+				return &FormatError{Rule: "limit", Path: "$", Limit: "depth", Detail: fmt.Sprintf("JSON nests deeper than %d levels", depth)}
 			}
 		case '}', ']':
 			level--
@@ -68,34 +68,35 @@ func checkDepth(data []byte, depth int) *FormatError {
 // there, without any text of the input.
 func jsonError(err error) *FormatError {
 	if syn, ok := errors.AsType[*jsontext.SyntacticError](err); ok {
-		return malformed(jsonPath(syn.JSONPointer), "%s", syntaxDetail(syn.Err, syn.ByteOffset))
+		rule, detail := syntaxDetail(syn.Err, syn.ByteOffset)
+		return malformed(rule, jsonPath(syn.JSONPointer), "%s", detail)
 	}
 	if sem, ok := errors.AsType[*json.SemanticError](err); ok {
 		switch {
 		case sem.JSONKind != 0:
-			return malformed(jsonPath(sem.JSONPointer), "%s is not of the type that belongs here", kindName(sem.JSONKind))
+			return malformed("type", jsonPath(sem.JSONPointer), "%s is not of the type that belongs here", kindName(sem.JSONKind))
 		case sem.Err != nil:
-			return malformed(jsonPath(sem.JSONPointer), "%s", sem.Err)
+			return malformed("type", jsonPath(sem.JSONPointer), "%s", sem.Err)
 		}
-		return malformed(jsonPath(sem.JSONPointer), "a value is not of the type that belongs here")
+		return malformed("type", jsonPath(sem.JSONPointer), "a value is not of the type that belongs here")
 	}
-	return malformed("$", "not JSON: the text ends too early or is no value")
+	return malformed("json", "$", "not JSON: the text ends too early or is no value")
 }
 
-func syntaxDetail(err error, offset int64) string {
+func syntaxDetail(err error, offset int64) (rule, detail string) {
 	switch {
 	case errors.Is(err, jsontext.ErrDuplicateName):
-		return "a member name occurs twice in one object"
+		return "duplicateName", "a member name occurs twice in one object"
 	case err == nil:
-		return fmt.Sprintf("not JSON at byte %d", offset)
+		return "json", fmt.Sprintf("not JSON at byte %d", offset)
 	case strings.Contains(err.Error(), "UTF-8"):
-		return fmt.Sprintf("not valid UTF-8 at byte %d", offset)
+		return "utf8", fmt.Sprintf("not valid UTF-8 at byte %d", offset)
 	case strings.Contains(err.Error(), "unexpected EOF"):
-		return "not JSON: the text ends too early"
+		return "json", "not JSON: the text ends too early"
 	case strings.Contains(err.Error(), "surrogate"):
-		return fmt.Sprintf("a lone surrogate at byte %d", offset)
+		return "utf8", fmt.Sprintf("a lone surrogate at byte %d", offset)
 	}
-	return fmt.Sprintf("not JSON at byte %d", offset)
+	return "json", fmt.Sprintf("not JSON at byte %d", offset)
 }
 
 func kindName(k jsontext.Kind) string {
@@ -155,7 +156,7 @@ func CheckNumbers(data []byte) *FormatError {
 				i++
 			}
 			if !keepsValue(string(data[start:i])) {
-				return malformed("$", "the number at byte %d would not keep its value in RFC 8785 form (IEEE 754 double)", start)
+				return malformed("number", "$", "the number at byte %d would not keep its value in RFC 8785 form (IEEE 754 double)", start)
 			}
 			i--
 		}

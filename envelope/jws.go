@@ -57,22 +57,22 @@ func parseJWS(s string) (JWS, *FormatError) {
 	body, sig, ok2 := strings.Cut(rest, ".")
 	switch {
 	case !ok || !ok2 || strings.Contains(sig, "."):
-		return JWS{}, malformed("$", "not a compact JWS: it has not three parts")
+		return JWS{}, malformed("jws", "$", "not a compact JWS: it has not three parts")
 	case body == "":
-		return JWS{}, malformed("$", "the JWS has no payload; a detached JWS is not taken")
+		return JWS{}, malformed("jws", "$", "the JWS has no payload; a detached JWS is not taken")
 	case sig == "":
-		return JWS{}, malformed("$", "the JWS has no signature")
+		return JWS{}, malformed("jws", "$", "the JWS has no signature")
 	}
 	j := JWS{Raw: s, signed: len(head) + 1 + len(body)}
 	header, err := decodeBase64(head)
 	if err != nil {
-		return JWS{}, malformed("$", "the JWS header is not canonical base64url: %s", err)
+		return JWS{}, malformed("jws", "$", "the JWS header is not canonical base64url: %s", err)
 	}
 	if j.Payload, err = decodeBase64(body); err != nil {
-		return JWS{}, malformed("$", "the JWS payload is not canonical base64url: %s", err)
+		return JWS{}, malformed("jws", "$", "the JWS payload is not canonical base64url: %s", err)
 	}
 	if j.signature, err = decodeBase64(sig); err != nil {
-		return JWS{}, malformed("$", "the JWS signature is not canonical base64url: %s", err)
+		return JWS{}, malformed("jws", "$", "the JWS signature is not canonical base64url: %s", err)
 	}
 	var ferr *FormatError
 	if j.Header, ferr = parseHeader(header); ferr != nil {
@@ -115,25 +115,25 @@ func parseHeader(data []byte) (Header, *FormatError) {
 		value jsontext.Value
 	}{{"crit", w.Crit}, {"b64", w.B64}, {"zip", w.Zip}, {"jwk", w.JWK}, {"jku", w.JKU}, {"x5u", w.X5U}} {
 		if m.value != nil {
-			return Header{}, malformed("$."+m.name, "this header member is not allowed")
+			return Header{}, malformed("header", "$."+m.name, "this header member is not allowed")
 		}
 	}
 	if w.Alg == nil {
-		return Header{}, malformed("$.alg", "missing")
+		return Header{}, malformed("alg", "$.alg", "missing")
 	}
 	alg, err := identity.ParseAlg(*w.Alg)
 	if err != nil {
-		return Header{}, malformed("$.alg", "not one of RS256, RS384, RS512, PS256, PS384, PS512, ES256, ES384, ES512")
+		return Header{}, malformed("alg", "$.alg", "not one of RS256, RS384, RS512, PS256, PS384, PS512, ES256, ES384, ES512")
 	}
 	h := Header{Alg: alg, Kid: deref(w.Kid), Typ: deref(w.Typ), X5C: w.X5C}
 	if w.Kid != nil && *w.Kid == "" {
-		return Header{}, malformed("$.kid", "empty")
+		return Header{}, malformed("header", "$.kid", "empty")
 	}
 	if len(w.IAt) > 0 && w.IAt.Kind() != 'n' {
 		// RFC 7519's NumericDate may have a fraction; it plays no part in any verdict.
 		var seconds float64
 		if err := decode(w.IAt, &seconds, 1); err != nil {
-			return Header{}, malformed("$.iat", "not a number of seconds")
+			return Header{}, malformed("header", "$.iat", "not a number of seconds")
 		}
 		if seconds > 0 && seconds < 1<<40 {
 			h.IsAt = time.Unix(int64(seconds), 0).UTC()
@@ -174,9 +174,9 @@ func (j JWS) Verify(p *identity.Platform, at time.Time, existed bool) (*identity
 		return k, nil
 	}
 	if j.Header.Kid != "" {
-		return nil, badSignature("the signature is not that of key %q of %s", j.Header.Kid, p.Domain)
+		return nil, badSignature("value", "the signature is not that of key %q of %s", j.Header.Kid, p.Domain)
 	}
-	return nil, &SignatureError{Reason: UnknownKey, Detail: fmt.Sprintf("no %s key that %s gave us made the signature, and the header names none", j.Header.Alg, p.Domain)}
+	return nil, &SignatureError{Reason: UnknownKey, Part: "noKid", Detail: fmt.Sprintf("no %s key that %s gave us made the signature, and the header names none", j.Header.Alg, p.Domain)}
 }
 
 // Recheck is Verify for a JWS whose signature under the key with this thumbprint was
@@ -192,23 +192,23 @@ func (j JWS) Recheck(p *identity.Platform, thumbprint [32]byte, at time.Time) (*
 		}
 		return k, nil
 	}
-	return nil, &SignatureError{Reason: UnknownKey, Detail: fmt.Sprintf("the key that made this signature is no longer in the trust entry of %s", p.Domain)}
+	return nil, &SignatureError{Reason: UnknownKey, Part: "kid", Detail: fmt.Sprintf("the key that made this signature is no longer in the trust entry of %s", p.Domain)}
 }
 
 func (j JWS) candidates(p *identity.Platform) ([]*identity.Key, error) {
 	if j.Header.Kid == "" {
 		keys := p.KeysFor(j.Header.Alg)
 		if len(keys) == 0 {
-			return nil, &SignatureError{Reason: UnknownKey, Detail: fmt.Sprintf("%s gave us no key for %s", p.Domain, j.Header.Alg)}
+			return nil, &SignatureError{Reason: UnknownKey, Part: "noKid", Detail: fmt.Sprintf("%s gave us no key for %s", p.Domain, j.Header.Alg)}
 		}
 		return keys, nil
 	}
 	k, found := p.Key(j.Header.Kid)
 	if !found {
-		return nil, &SignatureError{Reason: UnknownKey, Detail: fmt.Sprintf("%s gave us no key with this kid", p.Domain)}
+		return nil, &SignatureError{Reason: UnknownKey, Part: "kid", Detail: fmt.Sprintf("%s gave us no key with this kid", p.Domain)}
 	}
 	if !k.Fits(j.Header.Alg) {
-		return nil, badSignature("alg %s does not fit the key that kid names", j.Header.Alg)
+		return nil, badSignature("algorithm", "alg %s does not fit the key that kid names", j.Header.Alg)
 	}
 	return []*identity.Key{k}, nil
 }
@@ -218,11 +218,11 @@ func (j JWS) candidates(p *identity.Platform) ([]*identity.Key, error) {
 func standing(k *identity.Key, at time.Time, existed bool) error {
 	switch {
 	case !k.ValidAt(at):
-		return badSignature("the key was not valid for signing at %s", at.UTC().Format(time.RFC3339))
+		return badSignature("window", "the key was not valid for signing at %s", at.UTC().Format(time.RFC3339))
 	case k.Compromised() && !existed:
 		return &SignatureError{Reason: KeyCompromised, Detail: fmt.Sprintf("a key of %s was reported stolen; only what we held before counts", k.Platform)}
 	case !k.Revoked.IsZero() && !k.Compromised() && !at.Before(k.Revoked):
-		return badSignature("the key was revoked before it signed, at %s", k.Revoked.UTC().Format(time.RFC3339))
+		return badSignature("revoked", "the key was revoked before it signed, at %s", k.Revoked.UTC().Format(time.RFC3339))
 	}
 	return nil
 }

@@ -23,11 +23,11 @@ const (
 func chainOf(now, old jsontext.Value) (field string, list jsontext.Value, err *FormatError) {
 	switch {
 	case present(now) && present(old):
-		return "", nil, malformed("$."+oldChainField, "both spellings of endorsementChain are there")
+		return "", nil, malformed("both", "$."+oldChainField, "both spellings of endorsementChain are there")
 	case present(old):
 		return oldChainField, old, nil
 	case !present(now):
-		return "", nil, malformed("$."+chainField, "missing")
+		return "", nil, malformed("missing", "$."+chainField, "missing")
 	}
 	return chainField, now, nil
 }
@@ -36,13 +36,13 @@ func chainOf(now, old jsontext.Value) (field string, list jsontext.Value, err *F
 func instructionOf(instruction, action *string) (*string, *FormatError) {
 	switch {
 	case instruction != nil && action != nil:
-		return nil, malformed("$.action", "instruction and its alias action are both there")
+		return nil, malformed("both", "$.action", "instruction and its alias action are both there")
 	case instruction != nil:
 		return instruction, nil
 	case action != nil:
 		return action, nil
 	}
-	return nil, malformed("$.instruction", "missing")
+	return nil, malformed("missing", "$.instruction", "missing")
 }
 
 // providerOf is whose code an identifying code is; the older Party named an agency.
@@ -87,7 +87,7 @@ func documentHash(document []byte, quirk string) (Hash, error) {
 		// Compact only drops white space outside strings; the text is valid JSON already.
 		var b bytes.Buffer
 		if err := json.Compact(&b, document); err != nil {
-			return Hash{}, malformed("$.document", "not JSON")
+			return Hash{}, malformed("json", "$.document", "not JSON")
 		}
 		return HashOf(b.Bytes()), nil
 	}

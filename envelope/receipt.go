@@ -17,6 +17,7 @@ const (
 	TypRejection = "eblnode-rejection+jws"
 	TypVerdict   = "eblnode-verdict+jws"
 	TypStep      = "eblnode-step+jws"
+	TypBundle    = "eblnode-bundle+jws"
 )
 
 // SignReceipt signs that the envelope was accepted: the payload is the bare
@@ -52,10 +53,10 @@ func OpenReceiptBetween(body []byte, want Hash, p *identity.Platform, from, to t
 		return JWS{}, err
 	}
 	if j.Header.Typ != "" && j.Header.Typ != TypReceipt && isOurs(j.Header.Typ) {
-		return JWS{}, malformed("$.header.typ", "this is a %s, not a receipt", j.Header.Typ)
+		return JWS{}, malformed("typ", "$.header.typ", "this is a %s, not a receipt", j.Header.Typ)
 	}
 	if string(j.Payload) != want.String() {
-		return JWS{}, malformed("$.payload", "the receipt is not for the envelope that we sent")
+		return JWS{}, malformed("value", "$.payload", "the receipt is not for the envelope that we sent")
 	}
 	_, verdict := j.Verify(p, signedAt(j, to), false)
 	if verdict != nil && j.Header.IsAt.IsZero() && from.Before(to) {
@@ -69,7 +70,7 @@ func OpenReceiptBetween(body []byte, want Hash, p *identity.Platform, from, to t
 
 func isOurs(typ string) bool {
 	switch typ {
-	case TypReceipt, TypRejection, TypVerdict, TypStep, TypRoot:
+	case TypReceipt, TypRejection, TypVerdict, TypStep, TypRoot, TypBundle:
 		return true
 	}
 	return false
@@ -130,21 +131,30 @@ const wireTime = "2006-01-02T15:04:05.000Z07:00"
 // is about our transfer: compare hash, bytes, sender and receiver before control
 // moves back ([Rejection.Answers]).
 func OpenRejection(jws string, p *identity.Platform, at time.Time) (Rejection, error) {
-	j, err := parseJWS(jws)
+	j, r, err := rejectionOf(jws)
 	if err != nil {
 		return Rejection{}, err
-	}
-	if j.Header.Typ != TypRejection {
-		return Rejection{}, malformed("$.header.typ", "not %s", TypRejection)
-	}
-	r, err := parseRejection(j.Payload)
-	if err != nil {
-		return Rejection{}, err.under("$.payload")
 	}
 	if _, err := j.Verify(p, signedAt(j, at), false); err != nil {
 		return Rejection{}, err
 	}
 	return r, nil
+}
+
+// rejectionOf reads a rejection without verifying it.
+func rejectionOf(jws string) (JWS, Rejection, *FormatError) {
+	j, err := parseJWS(jws)
+	if err != nil {
+		return JWS{}, Rejection{}, err
+	}
+	if j.Header.Typ != TypRejection {
+		return JWS{}, Rejection{}, malformed("typ", "$.header.typ", "not %s", TypRejection)
+	}
+	r, err := parseRejection(j.Payload)
+	if err != nil {
+		return JWS{}, Rejection{}, err.under("$.payload")
+	}
+	return j, r, nil
 }
 
 func parseRejection(data []byte) (Rejection, *FormatError) {
@@ -161,16 +171,16 @@ func parseRejection(data []byte) (Rejection, *FormatError) {
 		return Rejection{}, err
 	}
 	if w.EnvelopeHash == nil || w.JWSSum == nil || w.Sender == nil || w.Receiver == nil {
-		return Rejection{}, malformed("$", "envelopeHash, jwsSha256, sender or receiver is missing")
+		return Rejection{}, malformed("missing", "$", "envelopeHash, jwsSha256, sender or receiver is missing")
 	}
 	switch w.Code {
 	case BadSignatureCode, BadEnvelopeCode, DisputeCode:
 	default:
-		return Rejection{}, malformed("$.responseCode", "not one of BSIG, BENV, DISE")
+		return Rejection{}, malformed("value", "$.responseCode", "not one of BSIG, BENV, DISE")
 	}
 	at, err := time.Parse(time.RFC3339, w.At)
 	if err != nil {
-		return Rejection{}, malformed("$.errorDateTime", "not an RFC 3339 time")
+		return Rejection{}, malformed("time", "$.errorDateTime", "not an RFC 3339 time")
 	}
 	return Rejection{EnvelopeHash: *w.EnvelopeHash, JWSSum: *w.JWSSum, Sender: *w.Sender, Receiver: *w.Receiver, Code: w.Code, Reason: w.Reason, At: at}, nil
 }
@@ -225,28 +235,37 @@ func SignVerdict(v Verdict, s *identity.Signer) (string, error) {
 // OpenVerdict verifies a verdict signed by p, which must be the platform that issued
 // the bill; the caller compares hash and state.
 func OpenVerdict(jws string, p *identity.Platform, at time.Time) (Verdict, error) {
-	j, err := parseJWS(string(bytes.TrimSpace([]byte(jws))))
+	j, v, err := verdictOf(string(bytes.TrimSpace([]byte(jws))))
 	if err != nil {
 		return Verdict{}, err
-	}
-	if j.Header.Typ != TypVerdict {
-		return Verdict{}, malformed("$.header.typ", "not %s", TypVerdict)
-	}
-	v, err := parseVerdict(j.Payload)
-	if err != nil {
-		return Verdict{}, err.under("$.payload")
 	}
 	if _, err := j.Verify(p, v.At, false); err != nil {
 		return Verdict{}, err
 	}
 	if v.At.After(at.Add(ClockSkew)) {
-		return Verdict{}, malformed("$.payload.at", "the verdict is dated after now")
+		return Verdict{}, malformed("value", "$.payload.at", "the verdict is dated after now")
 	}
 	return v, nil
 }
 
 // ClockSkew is how far the clocks of two platforms may differ.
 const ClockSkew = 5 * time.Minute
+
+// verdictOf reads a verdict without verifying it.
+func verdictOf(jws string) (JWS, Verdict, *FormatError) {
+	j, err := parseJWS(jws)
+	if err != nil {
+		return JWS{}, Verdict{}, err
+	}
+	if j.Header.Typ != TypVerdict {
+		return JWS{}, Verdict{}, malformed("typ", "$.header.typ", "not %s", TypVerdict)
+	}
+	v, err := parseVerdict(j.Payload)
+	if err != nil {
+		return JWS{}, Verdict{}, err.under("$.payload")
+	}
+	return j, v, nil
+}
 
 func parseVerdict(data []byte) (Verdict, *FormatError) {
 	var w struct {
@@ -260,16 +279,16 @@ func parseVerdict(data []byte) (Verdict, *FormatError) {
 		return Verdict{}, err
 	}
 	if w.DocumentHash == nil {
-		return Verdict{}, malformed("$.documentHash", "missing")
+		return Verdict{}, malformed("missing", "$.documentHash", "missing")
 	}
 	switch w.Kind {
 	case Surrendered, Amended, Paper:
 	default:
-		return Verdict{}, malformed("$.verdict", "not one of surrendered, amended, paper")
+		return Verdict{}, malformed("value", "$.verdict", "not one of surrendered, amended, paper")
 	}
 	at, err := time.Parse(time.RFC3339, w.At)
 	if err != nil {
-		return Verdict{}, malformed("$.at", "not an RFC 3339 time")
+		return Verdict{}, malformed("time", "$.at", "not an RFC 3339 time")
 	}
 	v := Verdict{DocumentHash: *w.DocumentHash, Kind: w.Kind, At: at}
 	if w.EnvelopeHash != nil {
@@ -313,12 +332,27 @@ func SignStep(st Step, s *identity.Signer, at time.Time) (string, error) {
 
 // OpenStep verifies a step signed by p.
 func OpenStep(jws string, p *identity.Platform) (Step, error) {
-	j, err := parseJWS(jws)
+	j, st, tx, err := stepOf(jws, Limits{}.withDefaults())
 	if err != nil {
 		return Step{}, err
 	}
+	if _, err := j.Verify(p, tx.At, true); err != nil {
+		return Step{}, err
+	}
+	return st, nil
+}
+
+// stepOf reads a step without verifying it.
+func stepOf(jws string, limits Limits) (JWS, Step, Transaction, *FormatError) {
+	none := func(err *FormatError) (JWS, Step, Transaction, *FormatError) {
+		return JWS{}, Step{}, Transaction{}, err
+	}
+	j, err := parseJWS(jws)
+	if err != nil {
+		return none(err)
+	}
 	if j.Header.Typ != TypStep {
-		return Step{}, malformed("$.header.typ", "not %s", TypStep)
+		return none(malformed("typ", "$.header.typ", "not %s", TypStep))
 	}
 	var w struct {
 		DocumentHash *Hash          `json:"documentHash"`
@@ -327,18 +361,18 @@ func OpenStep(jws string, p *identity.Platform) (Step, error) {
 		Previous     *Hash          `json:"previous"`
 		Transaction  jsontext.Value `json:"transaction"`
 	}
-	if err := decode(j.Payload, &w, MaxDepth); err != nil {
-		return Step{}, err.under("$.payload")
+	if err := decode(j.Payload, &w, limits.Depth); err != nil {
+		return none(err.under("$.payload"))
 	}
-	if w.DocumentHash == nil || w.Index == nil || *w.Index < 0 {
-		return Step{}, malformed("$.payload", "documentHash or index is missing")
+	if w.DocumentHash == nil || w.Index == nil || !present(w.Transaction) {
+		return none(malformed("missing", "$.payload", "documentHash, index or transaction is missing"))
 	}
-	tx, ferr := parseTransaction(w.Transaction)
-	if ferr != nil {
-		return Step{}, ferr.under("$.payload.transaction")
+	if *w.Index < 0 {
+		return none(malformed("value", "$.payload.index", "below zero"))
 	}
-	if _, err := j.Verify(p, tx.At, true); err != nil {
-		return Step{}, err
+	tx, err := parseTransaction(w.Transaction)
+	if err != nil {
+		return none(err.under("$.payload.transaction"))
 	}
 	st := Step{DocumentHash: *w.DocumentHash, Index: *w.Index, Transaction: trimJSON(w.Transaction)}
 	if w.Head != nil {
@@ -347,7 +381,7 @@ func OpenStep(jws string, p *identity.Platform) (Step, error) {
 	if w.Previous != nil {
 		st.Previous = *w.Previous
 	}
-	return st, nil
+	return j, st, tx, nil
 }
 
 // canonicalOf writes one of our own payloads.

@@ -46,7 +46,7 @@ func OpenRoot(jws string, p *identity.Platform) (Root, error) {
 		return Root{}, err
 	}
 	if j.Header.Typ != TypRoot {
-		return Root{}, malformed("$.header.typ", "not %s", TypRoot)
+		return Root{}, malformed("typ", "$.header.typ", "not %s", TypRoot)
 	}
 	var w struct {
 		Platform *identity.Host `json:"platform"`
@@ -59,17 +59,17 @@ func OpenRoot(jws string, p *identity.Platform) (Root, error) {
 		return Root{}, err.under("$.payload")
 	}
 	if w.Platform == nil || w.Hash == nil {
-		return Root{}, malformed("$.payload", "platform or hash is missing")
+		return Root{}, malformed("missing", "$.payload", "platform or hash is missing")
 	}
 	if *w.Platform != p.Domain {
-		return Root{}, malformed("$.payload.platform", "not the platform that should have signed")
+		return Root{}, malformed("value", "$.payload.platform", "not the platform that should have signed")
 	}
 	if _, err := time.Parse(time.DateOnly, w.Day); err != nil {
-		return Root{}, malformed("$.payload.day", "not a date")
+		return Root{}, malformed("time", "$.payload.day", "not a date")
 	}
 	rows, convErr := strconv.ParseInt(w.Rows, 10, 64)
 	if convErr != nil || rows < 1 {
-		return Root{}, malformed("$.payload.rows", "not the number of a row")
+		return Root{}, malformed("value", "$.payload.rows", "not the number of a row")
 	}
 	if _, err := j.Verify(p, j.Header.IsAt, true); err != nil {
 		return Root{}, err

@@ -45,7 +45,7 @@ func NewTransaction(tx Transaction, transferee []byte) ([]byte, error) {
 // have locked the bill first.
 func Seal(document, previous Hash, transactions [][]byte, s *identity.Signer) (Entry, error) {
 	if len(transactions) == 0 {
-		return Entry{}, malformed("$.transactions", "missing or empty")
+		return Entry{}, malformed("missing", "$.transactions", "missing or empty")
 	}
 	payload := []byte(`{"documentHash":"` + document.String() + `","previousEnvelopeHash":`)
 	if previous.IsZero() {
