@@ -427,7 +427,7 @@ func parseTransferee(v jsontext.Value) (identity.Party, *FormatError) {
 	var w struct {
 		ID    *string `json:"eBLPlatformIdentifier"`
 		Name  *string `json:"partyName"`
-		Codes []struct {
+		Codes []*struct {
 			Provider *string `json:"codeListProvider"`
 			Agency   *string `json:"DCSAResponsibleAgencyCode"`
 			Code     *string `json:"partyCode"`
@@ -447,7 +447,10 @@ func parseTransferee(v jsontext.Value) (identity.Party, *FormatError) {
 		return identity.Party{}, err
 	}
 	p.Name, p.TaxReference1, p.TaxReference2 = deref(w.Name), deref(w.Tax1), deref(w.Tax2)
-	for _, c := range w.Codes {
+	for i, c := range w.Codes {
+		if c == nil {
+			return identity.Party{}, malformed("type", fmt.Sprintf("$.identifyingCodes[%d]", i), "null is not of the type that belongs here")
+		}
 		provider := providerOf(c.Provider, c.Agency)
 		// A code without its list says nothing that could be compared.
 		if provider != "" && deref(c.Code) != "" {

@@ -6,6 +6,7 @@ import (
 	"encoding/base64"
 	"fmt"
 	"math/big"
+	"strconv"
 	"strings"
 	"time"
 
@@ -96,7 +97,7 @@ func parseHeader(data []byte) (Header, *FormatError) {
 		Kid  *string        `json:"kid"`
 		Typ  *string        `json:"typ"`
 		Cty  *string        `json:"cty"`
-		X5C  []string       `json:"x5c"`
+		X5C  []*string      `json:"x5c"`
 		X5T  *string        `json:"x5t#S256"`
 		IAt  jsontext.Value `json:"iat"`
 		Crit jsontext.Value `json:"crit"`
@@ -125,17 +126,24 @@ func parseHeader(data []byte) (Header, *FormatError) {
 	if err != nil {
 		return Header{}, malformed("alg", "$.alg", "not one of RS256, RS384, RS512, PS256, PS384, PS512, ES256, ES384, ES512")
 	}
-	h := Header{Alg: alg, Kid: deref(w.Kid), Typ: deref(w.Typ), X5C: w.X5C}
+	h := Header{Alg: alg, Kid: deref(w.Kid), Typ: deref(w.Typ)}
+	for i, c := range w.X5C {
+		if c == nil {
+			return Header{}, malformed("header", fmt.Sprintf("$.x5c[%d]", i), "null is not of the type that belongs here")
+		}
+		h.X5C = append(h.X5C, *c)
+	}
 	if w.Kid != nil && *w.Kid == "" {
 		return Header{}, malformed("header", "$.kid", "empty")
 	}
-	if len(w.IAt) > 0 && w.IAt.Kind() != 'n' {
-		// RFC 7519's NumericDate may have a fraction; it plays no part in any verdict.
-		var seconds float64
-		if err := decode(w.IAt, &seconds, 1); err != nil {
+	if present(w.IAt) {
+		if w.IAt.Kind() != '0' {
 			return Header{}, malformed("header", "$.iat", "not a number of seconds")
 		}
-		if seconds > 0 && seconds < 1<<40 {
+		// RFC 7519's NumericDate may have a fraction, and no limit; a time that no clock
+		// shows counts as none.
+		seconds, err := strconv.ParseFloat(string(trimJSON(w.IAt)), 64)
+		if err == nil && seconds > 0 && seconds < 1<<40 {
 			h.IsAt = time.Unix(int64(seconds), 0).UTC()
 		}
 	}

@@ -3,6 +3,8 @@ package envelope
 import (
 	"bytes"
 	"fmt"
+	"regexp"
+	"strings"
 	"time"
 
 	"eblnode/identity"
@@ -40,7 +42,7 @@ func OpenReceipt(body []byte, want Hash, p *identity.Platform, at time.Time) (JW
 // receipt that is given again for ever outlives the key that made it, and counts if that
 // key could sign at either end of the time.
 func OpenReceiptBetween(body []byte, want Hash, p *identity.Platform, from, to time.Time) (JWS, error) {
-	text := bytes.TrimSpace(body)
+	text := bytes.Trim(body, jsonSpace)
 	if len(text) > 0 && text[0] == '"' {
 		var s string
 		if err := decode(text, &s, 1); err != nil {
@@ -127,6 +129,19 @@ func SignRejection(r Rejection, s *identity.Signer) (string, error) {
 
 const wireTime = "2006-01-02T15:04:05.000Z07:00"
 
+// jsonSpace is the white space of JSON, and all that may stand around an answer:
+// unicode.IsSpace knows more, and other languages know other.
+const jsonSpace = " \t\r\n"
+
+// rfc3339 has one reading everywhere. time.Parse alone takes a comma before the
+// fraction and an hour of one digit.
+var rfc3339 = regexp.MustCompile(`^[0-9]{4}-[0-9]{2}-[0-9]{2}T[0-9]{2}:[0-9]{2}:[0-9]{2}(\.[0-9]+)?(Z|[+-]([01][0-9]|2[0-3]):[0-5][0-9])$`)
+
+func parseTime(s string) (time.Time, bool) {
+	t, err := time.Parse(time.RFC3339, s)
+	return t, err == nil && rfc3339.MatchString(s)
+}
+
 // OpenRejection verifies a rejection signed by p. It does not say that the rejection
 // is about our transfer: compare hash, bytes, sender and receiver before control
 // moves back ([Rejection.Answers]).
@@ -164,25 +179,25 @@ func parseRejection(data []byte) (Rejection, *FormatError) {
 		Sender       *identity.Host `json:"sender"`
 		Receiver     *identity.Host `json:"receiver"`
 		Code         ResponseCode   `json:"responseCode"`
-		Reason       string         `json:"reason"`
+		Reason       *string        `json:"reason"`
 		At           string         `json:"errorDateTime"`
 	}
 	if err := decode(data, &w, 4); err != nil {
 		return Rejection{}, err
 	}
-	if w.EnvelopeHash == nil || w.JWSSum == nil || w.Sender == nil || w.Receiver == nil {
-		return Rejection{}, malformed("missing", "$", "envelopeHash, jwsSha256, sender or receiver is missing")
+	if w.EnvelopeHash == nil || w.JWSSum == nil || w.Sender == nil || w.Receiver == nil || w.Reason == nil {
+		return Rejection{}, malformed("missing", "$", "envelopeHash, jwsSha256, sender, receiver or reason is missing")
 	}
 	switch w.Code {
 	case BadSignatureCode, BadEnvelopeCode, DisputeCode:
 	default:
 		return Rejection{}, malformed("value", "$.responseCode", "not one of BSIG, BENV, DISE")
 	}
-	at, err := time.Parse(time.RFC3339, w.At)
-	if err != nil {
+	at, ok := parseTime(w.At)
+	if !ok {
 		return Rejection{}, malformed("time", "$.errorDateTime", "not an RFC 3339 time")
 	}
-	return Rejection{EnvelopeHash: *w.EnvelopeHash, JWSSum: *w.JWSSum, Sender: *w.Sender, Receiver: *w.Receiver, Code: w.Code, Reason: w.Reason, At: at}, nil
+	return Rejection{EnvelopeHash: *w.EnvelopeHash, JWSSum: *w.JWSSum, Sender: *w.Sender, Receiver: *w.Receiver, Code: w.Code, Reason: *w.Reason, At: at}, nil
 }
 
 // Answers reports whether r is about this entry, sent by sender to receiver. A
@@ -235,7 +250,7 @@ func SignVerdict(v Verdict, s *identity.Signer) (string, error) {
 // OpenVerdict verifies a verdict signed by p, which must be the platform that issued
 // the bill; the caller compares hash and state.
 func OpenVerdict(jws string, p *identity.Platform, at time.Time) (Verdict, error) {
-	j, v, err := verdictOf(string(bytes.TrimSpace([]byte(jws))))
+	j, v, err := verdictOf(strings.Trim(jws, jsonSpace))
 	if err != nil {
 		return Verdict{}, err
 	}
@@ -286,8 +301,8 @@ func parseVerdict(data []byte) (Verdict, *FormatError) {
 	default:
 		return Verdict{}, malformed("value", "$.verdict", "not one of surrendered, amended, paper")
 	}
-	at, err := time.Parse(time.RFC3339, w.At)
-	if err != nil {
+	at, ok := parseTime(w.At)
+	if !ok {
 		return Verdict{}, malformed("time", "$.at", "not an RFC 3339 time")
 	}
 	v := Verdict{DocumentHash: *w.DocumentHash, Kind: w.Kind, At: at}

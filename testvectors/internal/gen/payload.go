@@ -144,6 +144,12 @@ func hostVectors(g *generator) {
 	bad("backslash", "no name", `https://carrier.example\@attacker.example`)
 	bad("underscore", "no host name", "carrier_1.example")
 	bad("two-dots", "an empty label", "carrier..example")
+	bad("hyphens-third-fourth", "reserved for encoded labels", "ca--rrier.example")
+	bad("label-hyphen-first", "no host name", "-carrier.example")
+	bad("label-64", "a label has at most 63 characters", strings.Repeat("a", 64)+".example")
+	bad("name-254", "a name has at most 253 characters", strings.Repeat("a.", 123)+"examples")
+	bad("last-label-number", "an address to many resolvers", "https://192.0.2.0x1")
+	bad("idna-bad-punycode", "no encoded label", "xn--a.example")
 	bad("nul", "no name", "carrier.example\x00.attacker.example")
 	number := newBill().seal(k, issue().with("platformHost", "1"))
 	g.put("envelope/refuse-host-number", malformed("S8", transactionAt+".platformHost", "a string").block(number))
@@ -199,6 +205,8 @@ func transfereeVectors(g *generator) {
 		`{"eBLPlatformIdentifier":"shipper@carrier.example","partyName":"Shipper & Söhne","taxReference1":"CVR-1","taxReference2":"CVR-2","publicKey":"eyJhbGciOiJSUzI1NiJ9","address":{"name":"H","street":"Elbstraße","country":"Germany"},"partyContactDetails":[{"name":"H","email":"h@shipper.example"}],"identifyingCodes":[{"DCSAResponsibleAgencyCode":"SMDG","partyCode":"MSK","codeListName":"LCL"},{"codeListProvider":"GLEIF","partyCode":"529900T8BM49AURSDO55"}]}`, shipper)
 	good("party-nulls", "null counts as absent", `{"eBLPlatformIdentifier":"shipper@carrier.example","partyName":null,"taxReference1":null,"identifyingCodes":null,"address":null}`, shipper)
 	good("party-unknown-members", "other members are tolerated", `{"eBLPlatformIdentifier":"shipper@carrier.example","isToOrder":false,"x":[{"y":null}]}`, shipper)
+	good("party-unread-members", "publicKey, address and partyContactDetails are carried and not read, whatever they are",
+		`{"eBLPlatformIdentifier":"shipper@carrier.example","publicKey":1,"address":"Elbstraße 1","partyContactDetails":{}}`, shipper)
 	good("code-without-list", "a code without its list says nothing, and harms nothing", `{"eBLPlatformIdentifier":"shipper@carrier.example","identifyingCodes":[{"partyCode":"MSK"}]}`, shipper)
 	for name, id := range map[string]string{
 		"no-at": "shipper", "empty": "", "no-local": "@carrier.example", "no-domain": "shipper@", "two-ats": "a@b@carrier.example", "leading-dot": ".a@carrier.example",
@@ -220,5 +228,6 @@ func transfereeVectors(g *generator) {
 	bad("object-name-number", ".partyName", "a string", `{"eBLPlatformIdentifier":"shipper@carrier.example","partyName":1}`)
 	bad("object-tax-number", ".taxReference1", "a string", `{"eBLPlatformIdentifier":"shipper@carrier.example","taxReference1":`+strconv.Itoa(1)+`}`)
 	bad("object-codes-object", ".identifyingCodes", "an array", `{"eBLPlatformIdentifier":"shipper@carrier.example","identifyingCodes":{}}`)
+	bad("object-code-null", ".identifyingCodes[0]", "an array of objects: null is none", `{"eBLPlatformIdentifier":"shipper@carrier.example","identifyingCodes":[null]}`)
 	bad("object-code-number", ".identifyingCodes[0].partyCode", "a string", `{"eBLPlatformIdentifier":"shipper@carrier.example","identifyingCodes":[{"codeListProvider":"GLEIF","partyCode":1}]}`)
 }

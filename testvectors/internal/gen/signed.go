@@ -161,10 +161,10 @@ func headerVectors(g *generator) {
 	}
 	for _, c := range []struct{ name, comment, member, raw string }{
 		{"kid-number", "a string", "kid", `1`}, {"kid-empty", "names no key", "kid", `""`}, {"typ-number", "a string", "typ", `1`}, {"cty-array", "a string", "cty", `[]`},
-		{"x5c-string", "an array of strings", "x5c", `"MIIB"`}, {"x5c-number", "an array of strings", "x5c", `[1]`}, {"x5t-number", "a string", "x5t#S256", `1`}, {"iat-string", "a number", "iat", `"1780300800"`},
+		{"x5c-string", "an array of strings", "x5c", `"MIIB"`}, {"x5c-number", "an array of strings", "x5c", `[1]`}, {"x5c-element-null", "an array of strings: null is none", "x5c", `[null]`}, {"x5t-number", "a string", "x5t#S256", `1`}, {"iat-string", "a number", "iat", `"1780300800"`},
 	} {
 		path := headerAt + "." + c.member
-		if c.name == "x5c-number" {
+		if c.name == "x5c-number" || c.name == "x5c-element-null" {
 			path += "[0]"
 		}
 		g.put("signed/refuse-header-"+c.name, malformed("W5", path, c.comment).block(signed(k, k.header().with(c.member, c.raw))))
@@ -172,7 +172,7 @@ func headerVectors(g *generator) {
 	cert := base64.StdEncoding.EncodeToString(k.certificate(carrier))
 	attacker := base64.StdEncoding.EncodeToString(g.key("stranger-1").certificate(carrier))
 	for _, c := range []struct{ name, comment, member, raw string }{
-		{"typ", "any typ", "typ", `"JWT"`}, {"typ-null", "null counts as absent", "typ", `null`}, {"cty", "any cty", "cty", `"json"`}, {"iat", "seconds since 1970", "iat", `1780300800`},
+		{"typ", "any typ", "typ", `"JWT"`}, {"typ-null", "null counts as absent", "typ", `null`}, {"cty", "any cty", "cty", `"json"`}, {"iat", "seconds since 1970", "iat", `1780300800`}, {"iat-huge", "a number beyond every double is still a number, and iat plays no part here", "iat", `1e400`},
 		{"x5c", "certificates may stand there; they are not looked at", "x5c", `["` + cert + `"]`},
 		{"x5c-of-attacker", "the key comes from the trust entry, so a foreign certificate changes nothing", "x5c", `["` + attacker + `"]`},
 		{"x5t", "a thumbprint may stand there", "x5t#S256", `"AAAA"`},
