@@ -108,7 +108,7 @@ func TestVectorsCanonical(t *testing.T) {
 	}
 	frame := whole.Marshal(false)
 	tail := string(frame[len(`{"document":`)+len(whole.Document):])
-	for _, v := range load(t, "canonical") {
+	for _, v := range load(t, "json", "canonical") {
 		t.Run(v.Name, func(t *testing.T) {
 			in := input(t, v)
 			b, err := envelope.Parse([]byte(`{"document":`+string(in)+tail), envelope.Limits{})

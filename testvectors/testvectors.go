@@ -22,7 +22,7 @@ import (
 var Files embed.FS
 
 // Families are the folders that hold vectors.
-var Families = []string{"canonical", "signed", "envelope", "chain", "receipt"}
+var Families = []string{"json", "canonical", "signed", "envelope", "chain", "receipt"}
 
 // A Vector is one file. Members that a reader does not know are to be ignored.
 type Vector struct {

@@ -19,7 +19,7 @@ func main() {
 	g := &generator{files: map[string][]byte{}, keys: map[string]*key{}}
 	g.trustFiles()
 	for _, family := range []func(*generator){
-		canonicalVectors, numberVectors,
+		jsonRuleVectors, canonicalVectors, numberVectors,
 		algVectors, spellingVectors, headerVectors, signatureVectors, keyVectors, windowVectors,
 		jsonVectors, bodyVectors, payloadVectors, timestampVectors, hostVectors, transfereeVectors,
 		acceptVectors, hashVectors, platformVectors, lawVectors, returnVectors, timeVectors,
