@@ -73,7 +73,7 @@ func (n *Node) ledger(ctx context.Context, r *FsckReport) (*ledger, error) {
 
 func (n *Node) newLedger(peers []storedPeer, keys []storedKey, r *FsckReport) *ledger {
 	l := &ledger{domain: n.Domain(), evidence: map[[32]byte]bool{}, now: n.cfg.Now()}
-	current := []*identity.Platform{forFsck(n.cfg.Self)}
+	current := []*identity.Platform{forFsck(n.Self())}
 	for _, p := range peers {
 		ps, err := identity.ParseTrust([]byte(p.entry))
 		if err != nil || len(ps) != 1 || ps[0].Domain.String() != p.domain {

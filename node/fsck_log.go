@@ -98,6 +98,7 @@ type auditCheck struct {
 	domain   string
 	previous []byte
 	next     int64
+	own      string            // sum of our own entry as last published
 	peers    map[string]string // domain → sum of the entry last added, "" once removed
 	users    map[string]string // local id → role, with "-" before it once disabled
 	list     []Finding
@@ -220,6 +221,8 @@ func (c *auditCheck) left(a *auditRow, bill envelope.Hash) {
 		} else if (state == "accepted" || state == "rejected") && a.transfer.String != state {
 			c.bad("transfers", a, cureState, "state: the row says %s, the log %s", a.transfer.String, state)
 		}
+	case "self.change":
+		c.own = word[len(word)-1]
 	case "peer.add":
 		c.peers[word[0]] = word[len(word)-1]
 	case "peer.remove":
@@ -237,6 +240,13 @@ func (c *auditCheck) left(a *auditRow, bill envelope.Hash) {
 func (c *auditCheck) people(ctx context.Context, q querier) error {
 	bad := func(table, row, cure, format string, args ...any) {
 		c.list = append(c.list, Finding{Table: table, Row: row, What: fmt.Sprintf(format, args...), Cure: cure})
+	}
+	var own string
+	if err := q.QueryRowContext(ctx, "SELECT entry FROM node").Scan(&own); err != nil {
+		return err
+	}
+	if envelope.HashOf([]byte(own)).String() != c.own {
+		bad("node", "", cureTrust, "entry: it is not the trust entry of ours that was last published")
 	}
 	err := each(ctx, q, "SELECT domain, entry, removed_at IS NOT NULL FROM peers", nil, func(scan func(...any) error) error {
 		var p storedPeer

@@ -71,7 +71,7 @@ func (n *Node) fsckRoots(ctx context.Context, _ FsckOptions, r *FsckReport) erro
 		if err := q.QueryRowContext(ctx, "SELECT count(*) FROM audit WHERE id > ? AND at < ?", last, millis(before)).Scan(&waiting); err != nil {
 			return err
 		}
-		if waiting > 0 && n.cfg.Signer.Key.ValidAt(n.cfg.Now()) {
+		if waiting > 0 && n.own.Load().at(n.cfg.Now()) != nil {
 			r.add(Finding{Table: "audit_roots", What: fmt.Sprintf("%d rows of the audit log of before yesterday have no root", waiting),
 				Cure: "let the node run, which signs them, and check again; if they stay, see its log"})
 		}

@@ -107,7 +107,7 @@ func (n *Node) draft(o IssueOrder) (*bill, error) {
 	case toOrder == nil:
 		toOrder = o.ToOrder
 	}
-	if !n.cfg.Self.MayIssueFor(ref.CarrierCode) {
+	if !n.Self().MayIssueFor(ref.CarrierCode) {
 		return nil, refuse(Forbidden, string(chain.NotAnIssuer), "this platform may not issue bills of carrier %q", ref.CarrierCode)
 	}
 	if limit := n.cfg.Limits.BodyLimit(); len(doc) > limit/2 {
@@ -246,7 +246,8 @@ func (n *Node) addStep(t *tx, b *bill, steps []step, text []byte, at time.Time) 
 	if len(steps) > 0 {
 		st.Previous = envelope.HashOf([]byte(steps[len(steps)-1].jws))
 	}
-	signer, err := n.signer(t.now)
+	// A step counts for the time of its transaction, which may be a little ahead of now.
+	signer, err := n.signer(at)
 	if err != nil {
 		return "", err
 	}

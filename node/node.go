@@ -38,8 +38,10 @@ const DatabaseFile = "node.db"
 type Config struct {
 	// Self is our own trust entry, with our public keys; peers hold the same one.
 	Self *identity.Platform
-	// Signer signs envelopes, steps, receipts, rejections and verdicts.
-	Signer *identity.Signer
+	// Signer signs envelopes, steps, receipts, rejections and verdicts. Signers are the
+	// keys in its place where there are several, each for its time; see [Node.SetOwn].
+	Signer  *identity.Signer
+	Signers []SigningKey
 	// Dir is the data folder. Whoever can write to it can make the node sign a
 	// second transfer of a bill: see docs/SECURITY.md.
 	Dir string
@@ -75,9 +77,10 @@ type Node struct {
 	cfg   Config
 	log   *slog.Logger
 	store *store
+	own   atomic.Pointer[own]
 	trust atomic.Pointer[identity.Trust]
 	lock  io.Closer
-	peers sync.Mutex // held while trust entries change
+	peers sync.Mutex // held while trust entries change, ours too
 
 	verdicts rateWindow
 	kept     rateWindow // refused blocks put on the list
@@ -104,11 +107,15 @@ type Stats struct {
 // Open opens the data folder and its database, and locks it: a second process is refused.
 // Close the node to let go.
 func Open(ctx context.Context, cfg Config) (*Node, error) {
-	if cfg.Self == nil || cfg.Signer == nil || cfg.Dir == "" {
+	if len(cfg.Signers) == 0 && cfg.Signer != nil {
+		cfg.Signers = []SigningKey{{Signer: cfg.Signer}}
+	}
+	if cfg.Self == nil || len(cfg.Signers) == 0 || cfg.Dir == "" {
 		return nil, errors.New("opening a node: Self, Signer and Dir are required")
 	}
-	if _, found := cfg.Self.Key(cfg.Signer.Key.ID); !found {
-		return nil, fmt.Errorf("opening a node: the signing key %q is not in our own trust entry", cfg.Signer.Key.ID)
+	first, err := newOwn(cfg.Self, cfg.Signers)
+	if err != nil {
+		return nil, fmt.Errorf("opening a node: %w", err)
 	}
 	if cfg.Now == nil {
 		cfg.Now = time.Now
@@ -135,6 +142,7 @@ func Open(ctx context.Context, cfg Config) (*Node, error) {
 		return nil, err
 	}
 	n := &Node{cfg: cfg, log: cfg.Log, lock: lock, wake: make(chan struct{}, 1)}
+	n.own.Store(first)
 	if err := n.open(ctx); err != nil {
 		_ = lock.Close()
 		return nil, err
@@ -175,7 +183,7 @@ func (n *Node) open(ctx context.Context) error {
 		return err
 	})
 	if err == nil {
-		err = n.loadTrust(ctx)
+		err = n.setOwn(ctx, "node", n.cfg.Self, n.cfg.Signers)
 	}
 	if err == nil {
 		err = n.openWitness(ctx)
@@ -197,22 +205,6 @@ func (n *Node) Close() error {
 // Domain is who we are.
 func (n *Node) Domain() identity.Host { return n.cfg.Self.Domain }
 
-// signer is what signs now. With a key out of its window nothing is signed, and nothing
-// moves: a receipt that nobody may believe is worse than none.
-func (n *Node) signer(at time.Time) (*identity.Signer, error) {
-	// What we sign is dated to the second, so the key must be valid at its beginning.
-	if !n.cfg.Signer.Key.ValidAt(at.Truncate(time.Second)) {
-		n.log.Error("our own signing key is not valid now; nothing is signed", "key", n.cfg.Signer.Key.ID)
-		e := refuse(Unavailable, TextUnavailable, "this node's signing key is not valid now, so it signs nothing; its operator must put a new one in place")
-		e.Retry = 3600
-		return nil, e
-	}
-	return n.cfg.Signer, nil
-}
-
-// Self is our own trust entry.
-func (n *Node) Self() *identity.Platform { return n.cfg.Self }
-
 // Trust is everybody whose signatures count now: our peers and ourselves.
 func (n *Node) Trust() *identity.Trust { return n.trust.Load() }
 
@@ -223,7 +215,7 @@ func (n *Node) Ready(ctx context.Context) error {
 	})
 }
 
-func (n *Node) isSelf(h identity.Host) bool { return n.cfg.Self.Owns(h) }
+func (n *Node) isSelf(h identity.Host) bool { return n.Self().Owns(h) }
 
 // newID is the identifier of a transfer: 128 random bits.
 func newID() string {

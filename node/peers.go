@@ -13,32 +13,32 @@ import (
 // loadTrust reads the trust entries of the database and swaps them in whole, so that no
 // request sees half a change.
 func (n *Node) loadTrust(ctx context.Context) error {
-	rows, err := n.store.read.QueryContext(ctx, "SELECT entry FROM peers WHERE removed_at IS NULL")
-	if err != nil {
-		return fmt.Errorf("reading the trust entries: %w", err)
+	trust, err := n.trustWith(ctx, n.store.read, n.Self())
+	if err == nil {
+		n.trust.Store(trust)
 	}
-	defer rows.Close()
-	all := []*identity.Platform{n.cfg.Self}
-	for rows.Next() {
+	return err
+}
+
+// trustWith is the trust entries of the database beside ours.
+func (n *Node) trustWith(ctx context.Context, q querier, self *identity.Platform) (*identity.Trust, error) {
+	all := []*identity.Platform{self}
+	err := each(ctx, q, "SELECT entry FROM peers WHERE removed_at IS NULL", nil, func(scan func(...any) error) error {
 		var entry string
-		if err := rows.Scan(&entry); err != nil {
-			return fmt.Errorf("reading the trust entries: %w", err)
+		if err := scan(&entry); err != nil {
+			return err
 		}
 		ps, err := identity.ParseTrust([]byte(entry))
-		if err != nil {
-			return fmt.Errorf("reading the trust entries: %w", err)
-		}
 		all = append(all, ps...)
-	}
-	if err := rows.Err(); err != nil {
 		return err
+	})
+	if err == nil {
+		var trust *identity.Trust
+		if trust, err = identity.NewTrust(all...); err == nil {
+			return trust, nil
+		}
 	}
-	trust, err := identity.NewTrust(all...)
-	if err != nil {
-		return fmt.Errorf("reading the trust entries: %w", err)
-	}
-	n.trust.Store(trust)
-	return nil
+	return nil, fmt.Errorf("reading the trust entries: %w", err)
 }
 
 // AddPeers adds or replaces trust entries, all or none. A key of an entry that is

@@ -247,7 +247,7 @@ func (n *Node) enterIssue(t *tx, b *bill, w witness.Record) error {
 
 // openStep checks that a step of ours follows those of b, and gives its transaction.
 func (n *Node) openStep(b *bill, steps []step, jws string) (envelope.Transaction, error) {
-	st, err := envelope.OpenStep(jws, n.cfg.Self)
+	st, err := envelope.OpenStep(jws, n.Self())
 	if err != nil {
 		return envelope.Transaction{}, err
 	}
@@ -263,7 +263,7 @@ func (n *Node) openStep(b *bill, steps []step, jws string) (envelope.Transaction
 
 // storeStep stores a step that is in b's state already.
 func (n *Node) storeStep(t *tx, b *bill, jws string, wire envelope.Transaction) error {
-	st, err := envelope.OpenStep(jws, n.cfg.Self)
+	st, err := envelope.OpenStep(jws, n.Self())
 	if err != nil {
 		return err
 	}
@@ -316,7 +316,7 @@ func (n *Node) enterPrepared(t *tx, b *bill, w witness.Record) error {
 	if err != nil {
 		return err
 	}
-	if _, err := e.JWS.Verify(n.cfg.Self, e.Payload.SignedAt(), true); err != nil {
+	if _, err := e.JWS.Verify(n.Self(), e.Payload.SignedAt(), true); err != nil {
 		return err
 	}
 	if b.control != Held || e.Hash() != x.hash || e.Payload.DocumentHash != b.state.Document {

@@ -92,7 +92,9 @@ func (n *Node) prepare(t *tx, user *User, document envelope.Hash, o MoveOrder, p
 	for _, s := range steps {
 		txs = append(txs, []byte(s.tx))
 	}
-	signer, err := n.signer(t.now)
+	// An envelope is from the time of its last transaction, whatever key signed the steps
+	// before it (wire document, section 3).
+	signer, err := n.signer(wire.At)
 	if err != nil {
 		return nil, err
 	}

@@ -5,6 +5,7 @@ import (
 	"context"
 	"database/sql"
 	"errors"
+	"fmt"
 	"strings"
 	"time"
 	"unicode"
@@ -164,11 +165,12 @@ func (n *Node) join(t *tx, b *bill, x *transfer, by string) error {
 		x.idx, b.id*maxEntries, (b.id+1)*maxEntries); err != nil {
 		return err
 	}
-	key := n.cfg.Signer.Key
-	if k, found := n.cfg.Self.Key(e.JWS.Header.Kid); found {
-		key = k
+	self := n.Self()
+	key, found := self.Key(e.JWS.Header.Kid)
+	if !found {
+		return fmt.Errorf("our own envelope %s names the key %q, which is not ours", x.hash, e.JWS.Header.Kid)
 	}
-	if err := t.insertKey(key, n.cfg.Self); err != nil {
+	if err := t.insertKey(key, self); err != nil {
 		return err
 	}
 	if err := t.insertEntry(b.id, x.idx, row{hash: x.hash, claimed: e.Claimed, jws: x.jws, signer: n.Domain().String(),

@@ -60,7 +60,7 @@ func (n *Node) AddUser(ctx context.Context, actor string, u User) (token string,
 	default:
 		return "", refuse(Malformed, "malformed", "the role %q is not issuer, holder, auditor or operator", string(u.Role))
 	}
-	if u.Role == IssuerRole && !n.cfg.Self.Issuer {
+	if u.Role == IssuerRole && !n.Self().Issuer {
 		return "", refuse(Malformed, "malformed", "this platform may not issue bills (issuer: false in its configuration), so it has no issuers")
 	}
 	token, sum := newToken()
