@@ -18,6 +18,7 @@ import (
 type adminHandler struct {
 	node     *node.Node
 	version  string
+	options  Options
 	checking sync.Mutex // held while an fsck runs
 }
 
@@ -29,7 +30,7 @@ const ActorHeader = "X-Eblnode-Actor"
 // it belongs on a Unix socket of mode 0600 in the data folder and nowhere else.
 func NewAdminHandler(n *node.Node, o Options) http.Handler {
 	o = o.withDefaults()
-	h := &adminHandler{node: n, version: o.Version}
+	h := &adminHandler{node: n, version: o.Version, options: o}
 	g := newEngine("admin", o)
 	v1 := g.Group("/admin/v1")
 	h.webhooks(v1)
@@ -43,6 +44,7 @@ func NewAdminHandler(n *node.Node, o Options) http.Handler {
 	v1.POST("/users/:local/disable", h.disableUser)
 	v1.GET("/ebls/:documentHash/fork", h.fork)
 	v1.GET("/self", h.self)
+	v1.POST("/reload", h.reloadKeys)
 	v1.GET("/status", h.status)
 	v1.POST("/fsck", h.fsck)
 	v1.POST("/backup", h.backup)

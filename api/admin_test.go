@@ -25,14 +25,18 @@ type admin struct {
 	client *http.Client
 }
 
-func newAdmin(t testing.TB, p *ebltest.Platform) *admin {
+func newAdmin(t testing.TB, p *ebltest.Platform, change ...func(*api.Options)) *admin {
 	t.Helper()
 	path := filepath.Join(p.Dir, "admin.sock")
 	l, err := net.Listen("unix", path)
 	if err != nil {
 		t.Fatal(err)
 	}
-	s := api.NewServer(api.NewAdminHandler(p.Node(), api.Options{Version: "test"}), nil, nil, nil)
+	o := api.Options{Version: "test"}
+	for _, f := range change {
+		f(&o)
+	}
+	s := api.NewServer(api.NewAdminHandler(p.Node(), o), nil, nil, nil)
 	done := make(chan struct{})
 	go func() {
 		defer close(done)

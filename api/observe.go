@@ -1,6 +1,7 @@
 package api
 
 import (
+	"context"
 	"crypto/rand"
 	"encoding/hex"
 	"fmt"
@@ -25,6 +26,8 @@ type Options struct {
 	Rate, Burst, Concurrency int
 	// Version is shown to operators, never to peers.
 	Version string
+	// Reload reads our keys from their files again; for the admin listener. nil: refused.
+	Reload func(ctx context.Context, actor string) error
 }
 
 func (o Options) withDefaults() Options {

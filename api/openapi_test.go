@@ -168,6 +168,7 @@ func TestEveryAnswerIsAsDescribed(t *testing.T) {
 	askLocal(t, l, carrier, bank)
 	askAdmin(t, a)
 	askForFork(t)
+	askForKeys(t)
 
 	// the peer's and the public listener
 	peer, base := tlsClient(t, bank), "https://"+carrier.Addr

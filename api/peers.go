@@ -17,9 +17,12 @@ import (
 type PeersConfig struct {
 	Self        identity.Host
 	Certificate CertificateSource
-	DialContext func(ctx context.Context, network, addr string) (net.Conn, error)
-	Timeout     time.Duration
-	Now         func() time.Time
+	// CertificateFor, if it is set, gives the source for connections to one peer in the
+	// place of Certificate: its own authority may have signed one for us.
+	CertificateFor func(peer identity.Host) CertificateSource
+	DialContext    func(ctx context.Context, network, addr string) (net.Conn, error)
+	Timeout        time.Duration
+	Now            func() time.Time
 }
 
 // Peers keeps one [Client] a peer. It is safe for concurrent use.
@@ -54,7 +57,11 @@ func (ps *Peers) Dial(p *identity.Platform, at discovery.Endpoint) (node.Peer, e
 	if old != nil && old.endpoint == at.URL.String() && (old.entry == p || old.entry.SameAs(p)) {
 		return old.client, nil
 	}
-	client, err := NewClient(ClientConfig{Self: ps.cfg.Self, Certificate: ps.cfg.Certificate, Peer: p, Endpoint: at.URL,
+	source := ps.cfg.Certificate
+	if ps.cfg.CertificateFor != nil {
+		source = ps.cfg.CertificateFor(p.Domain)
+	}
+	client, err := NewClient(ClientConfig{Self: ps.cfg.Self, Certificate: source, Peer: p, Endpoint: at.URL,
 		DialContext: ps.cfg.DialContext, Timeout: ps.cfg.Timeout, Now: ps.cfg.Now})
 	if err != nil {
 		return nil, err

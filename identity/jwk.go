@@ -235,14 +235,14 @@ type jwkText struct {
 	Reason    string   `json:"reason,omitempty"`
 }
 
-// JWK is the key as a JSON Web Key with its certificates and without our own
-// members, as a JWK set that we publish shows it.
+// JWK is the key as a JSON Web Key with its certificates, as a JWK set that we publish
+// shows it. The members of ours are in it, which others pass over: an old key is published
+// as one, with the window in which it could sign, and a revoked one as revoked.
 func (k *Key) JWK() ([]byte, error) {
 	t, err := k.text()
 	if err != nil {
 		return nil, err
 	}
-	t.NotBefore, t.NotAfter, t.Revoked, t.Reason = "", "", "", ""
 	return json.Marshal(t)
 }
 

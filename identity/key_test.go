@@ -209,7 +209,7 @@ func TestNewKeyChecksItsChain(t *testing.T) {
 	}
 }
 
-func TestJWKShowsNoMembersOfOurs(t *testing.T) {
+func TestJWKTellsThatAKeyIsOldOrRevoked(t *testing.T) {
 	s := newSigner(t, "bank.example", ES256)
 	k := *s.Key
 	k.Revoked, k.Reason = day0, "superseded"
@@ -221,7 +221,7 @@ func TestJWKShowsNoMembersOfOurs(t *testing.T) {
 	if err := json.Unmarshal(text, &got); err != nil {
 		t.Fatal(err)
 	}
-	for _, name := range []string{"kty", "crv", "x", "y", "kid", "use", "alg", "x5c"} {
+	for _, name := range []string{"kty", "crv", "x", "y", "kid", "use", "alg", "x5c", "notBefore", "notAfter", "revoked", "reason"} {
 		if got[name] == nil {
 			t.Errorf("%s is missing: %s", name, text)
 		}

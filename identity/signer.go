@@ -11,7 +11,6 @@ import (
 	"encoding/pem"
 	"errors"
 	"fmt"
-	"math/big"
 	"time"
 )
 
@@ -142,12 +141,12 @@ func NewSelfSigned(priv crypto.Signer, spec CertificateSpec) (*x509.Certificate,
 		}
 		names = append(names, h.Name)
 	}
-	serial, err := rand.Int(rand.Reader, new(big.Int).Lsh(big.NewInt(1), 127))
+	serial, err := newSerial()
 	if err != nil {
 		return nil, fmt.Errorf("making a certificate: %w", err)
 	}
 	tmpl := &x509.Certificate{
-		SerialNumber: serial.Add(serial, big.NewInt(1)), // RFC 5280: positive
+		SerialNumber: serial,
 		Subject:      pkix.Name{CommonName: spec.Subject},
 		DNSNames:     names,
 		NotBefore:    spec.NotBefore, NotAfter: spec.NotAfter,

@@ -132,6 +132,19 @@ func (n *Node) SignsWith() (key *identity.Key, until time.Time) {
 	return key, o.until(now)
 }
 
+// SignsAt says which of keys signs what is dated at, as a node with this entry does, and
+// when, from then on, none may; see [Node.SignsWith].
+func SignsAt(self *identity.Platform, keys []SigningKey, at time.Time) (key *identity.Key, until time.Time, err error) {
+	o, err := newOwn(self, keys)
+	if err != nil {
+		return nil, time.Time{}, err
+	}
+	if s := o.at(at); s != nil {
+		key, _ = self.Key(s.Key.ID)
+	}
+	return key, o.until(at), nil
+}
+
 // SetOwn replaces our own trust entry and the keys that sign, while the node runs: what is
 // under way ends with the key that it began with, and what comes next is signed with the
 // new ones. Keys that were published before stay in the entry, also where self lacks them;

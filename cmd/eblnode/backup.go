@@ -90,7 +90,7 @@ func (a *app) backup(c *cobra.Command, target string, withKeys bool) error {
 // backupFiles copies what is needed to make the node again beside its database.
 func (a *app) backupFiles(to string, withKeys bool) ([]string, error) {
 	names := []string{configFile}
-	patterns := []string{"*.crt"}
+	patterns := []string{"*.crt", "*.json"}
 	if withKeys {
 		patterns = append(patterns, "*.key")
 	}

@@ -9,6 +9,7 @@ import (
 	"os"
 	"path/filepath"
 	"reflect"
+	"slices"
 	"strconv"
 	"strings"
 	"time"
@@ -204,9 +205,6 @@ func (c *config) check() error {
 	if c.Listen.Peer == "" || c.Listen.Local == "" {
 		return errors.New("listen: peer and local are needed")
 	}
-	if c.Keys.Signing == "" || c.Keys.TLS == "" {
-		return errors.New("keys: signing and tls are needed")
-	}
 	switch c.PartyMatch {
 	case "", "contradict", "require":
 	default:
@@ -265,6 +263,17 @@ func (c *config) limits() envelope.Limits {
 	return envelope.Limits{Body: c.Limits.Body, Chain: c.Limits.Chain, Transactions: c.Limits.Transactions, Depth: c.Limits.Depth}
 }
 
+// names are the DNS names of our certificates.
+func (c *config) names() []string {
+	var list []string
+	for _, s := range append([]string{c.Domain}, c.Hosts...) {
+		if h, err := identity.ParseHost(s); err == nil && !slices.Contains(list, h.Name) {
+			list = append(list, h.Name)
+		}
+	}
+	return list
+}
+
 // self is our own trust entry, the one that peers hold of us.
 func (c *config) self(k *keys) (*identity.Platform, error) {
 	domain, err := c.domain()
@@ -274,7 +283,7 @@ func (c *config) self(k *keys) (*identity.Platform, error) {
 	p := &identity.Platform{
 		Domain: domain, Name: c.Name, Code: c.Code, Endpoint: c.Endpoint, Mode: "pinned",
 		Issuer: c.Issuer, Carriers: c.Carriers, Keys: k.public,
-		TLS: identity.TLSIdentity{Pins: [][32]byte{identity.SPKIPin(k.tls.Leaf)}},
+		TLS: identity.TLSIdentity{Pins: k.pins(time.Now())},
 	}
 	for _, s := range c.Hosts {
 		h, err := identity.ParseHost(s)

@@ -2,7 +2,6 @@ package main
 
 import (
 	"context"
-	"crypto/x509"
 	"errors"
 	"fmt"
 	"io"
@@ -72,7 +71,7 @@ func (a *app) examine(ctx context.Context) (list []finding) {
 		return list
 	}
 	now := time.Now()
-	list = append(list, examineKey("signing key", k.signer.Key.Certificates[0], now), examineKey("TLS key", k.tls.Leaf, now))
+	list = append(list, k.examine(now)...)
 	self, err := c.self(k)
 	if err != nil {
 		add("trust entry", "error", err.Error(), "")
@@ -104,22 +103,6 @@ func examineFiles(dir string) (list []finding) {
 		list = append(list, finding{"files", "ok", "the data folder is ours alone", ""})
 	}
 	return list
-}
-
-func examineKey(what string, cert *x509.Certificate, now time.Time) finding {
-	left := cert.NotAfter.Sub(now)
-	f := finding{what, "ok", fmt.Sprintf("valid until %s", cert.NotAfter.UTC().Format(time.DateOnly)), ""}
-	switch {
-	case now.Before(cert.NotBefore):
-		f.State, f.Found = "error", fmt.Sprintf("not valid before %s", cert.NotBefore.UTC().Format(time.RFC3339))
-		f.Cure = "set the clock, or wait"
-	case left <= 0:
-		f.State, f.Found = "error", fmt.Sprintf("expired at %s", cert.NotAfter.UTC().Format(time.RFC3339))
-		f.Cure = "make a new key and hand the new trust entry to your peers"
-	case left < 30*24*time.Hour:
-		f.State, f.Cure = "warning", "prepare a new key now: peers need its trust entry before you use it"
-	}
-	return f
 }
 
 // examineClock compares the clock with the newest file of the node: a clock that was set

@@ -113,7 +113,7 @@ func (a *app) initNode(o initOptions) error {
 	}
 	now := time.Now()
 	name := now.UTC().Format("2006-01")
-	text := []byte(o.yaml(domain, name, name))
+	text := []byte(o.yaml(domain))
 	c, err := parseConfig(path, text)
 	if err != nil {
 		return err
@@ -159,7 +159,7 @@ func (a *app) writeNode(files []keyFile, path string, config []byte) error {
 
 // yaml writes the configuration with a word on each part. Values are quoted as JSON
 // strings, which YAML reads alike.
-func (o initOptions) yaml(domain identity.Host, signing, tlsName string) string {
+func (o initOptions) yaml(domain identity.Host) string {
 	list := func(items []string) string {
 		quoted := make([]string, len(items))
 		for i, s := range items {
@@ -188,10 +188,11 @@ listen:
   public: ""  # optional: our keys for strangers, before onboarding (server TLS)
 
 # Files keys/signing-NAME.{key,crt} and keys/tls-NAME.{key,crt}. Whoever reads the signing
-# key can sign bills away in our name.
+# key can sign bills away in our name. Empty: the newest key whose turn has come (eblnode
+# key rotate); a name: that key alone.
 keys:
-  signing: %q
-  tls: %q
+  signing: ""
+  tls: ""
 
 discovery:
   resolvers: %s   # host:port; empty: the system's
@@ -220,7 +221,7 @@ retryMax: 15m
 webhooks: {age: 72h, disableAfter: 120h, retryMax: 15m, allowNetworks: []}
 
 log: {level: info, format: text}
-`, domain.String(), o.name, o.code, list(o.hosts), o.endpoint, o.issuer, list(o.carriers), o.peer, o.local, signing, tlsName,
+`, domain.String(), o.name, o.code, list(o.hosts), o.endpoint, o.issuer, list(o.carriers), o.peer, o.local,
 		list(o.resolvers), list(o.networks))
 }
 

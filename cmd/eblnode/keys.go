@@ -1,30 +1,36 @@
 package main
 
 import (
+	"context"
 	"crypto"
 	"crypto/tls"
 	"crypto/x509"
-	"encoding/pem"
+	"errors"
 	"fmt"
+	"io/fs"
 	"os"
 	"path/filepath"
-	"sort"
-	"strings"
+	"slices"
+	"sync/atomic"
 	"time"
 
+	"eblnode/api"
 	"eblnode/identity"
+	"eblnode/internal/keyfile"
+	"eblnode/node"
 )
 
-// The folder keys/ of the data folder holds, for each key, its certificate and its
-// private half: signing-KID.crt and signing-KID.key, tls-NAME.crt and tls-NAME.key. Old
-// signing certificates stay for ever, since what they signed is checked for years.
+// The folder keys/ of the data folder; see package keyfile for what is in it.
 const keysDir = "keys"
 
 // keys are what the node proves itself with.
 type keys struct {
-	signer *identity.Signer
-	public []*identity.Key // all signing keys, ours now and before
-	tls    tls.Certificate
+	domain  identity.Host
+	signing []keyfile.Key
+	tls     []keyfile.Key
+	public  []*identity.Key      // all signing keys, ours now and before
+	signers []node.SigningKey    // those that may sign
+	private map[string]time.Time // turn of each signing key with a private half
 }
 
 func loadKeys(dir string, c *config) (*keys, error) {
@@ -33,39 +39,67 @@ func loadKeys(dir string, c *config) (*keys, error) {
 		return nil, err
 	}
 	folder := filepath.Join(dir, keysDir)
-	names, err := filepath.Glob(filepath.Join(folder, "signing-*.crt"))
-	if err != nil {
+	k := &keys{domain: domain, private: map[string]time.Time{}}
+	if k.signing, err = keyfile.Load(folder, keyfile.Signing); err != nil {
 		return nil, err
 	}
-	sort.Strings(names)
-	k := &keys{}
-	for _, name := range names {
-		kid := strings.TrimSuffix(strings.TrimPrefix(filepath.Base(name), "signing-"), ".crt")
-		chain, err := readCertificates(name)
+	if k.tls, err = keyfile.Load(folder, keyfile.TLS); err != nil {
+		return nil, err
+	}
+	if err := k.take(folder, c.Keys.Signing); err != nil {
+		return nil, err
+	}
+	// A name in the configuration is the one key that is used, whatever else is there.
+	if name := c.Keys.TLS; name != "" {
+		k.tls = slices.DeleteFunc(k.tls, func(t keyfile.Key) bool { return t.Name != name && t.Note.Peer == "" })
+	}
+	if t := keyfile.Current(k.tls, time.Now(), ""); t == nil || t.Note.Peer != "" {
+		return nil, fmt.Errorf("keys.tls: there is no %s with its key", keyfile.CertificateFile(folder, keyfile.TLS, orAny(c.Keys.TLS)))
+	}
+	return k, nil
+}
+
+func orAny(name string) string {
+	if name == "" {
+		return "*"
+	}
+	return name
+}
+
+// take makes keys of the signing files, and signers of those that may sign: all, or the
+// one of that name.
+func (k *keys) take(folder, only string) error {
+	for _, f := range k.signing {
+		path := keyfile.CertificateFile(folder, keyfile.Signing, f.Name)
+		key, err := identity.NewKey(k.domain, f.Name, f.Chain...)
 		if err != nil {
-			return nil, err
+			return fmt.Errorf("reading %s: %w", path, err)
 		}
-		key, err := identity.NewKey(domain, kid, chain...)
-		if err != nil {
-			return nil, fmt.Errorf("reading %s: %w", name, err)
+		if until := f.Note.Until; !until.IsZero() && until.Before(key.NotAfter) {
+			key.NotAfter = until.UTC()
+		}
+		key.Revoked, key.Reason = f.Note.Revoked.UTC(), f.Note.Reason
+		if f.Note.Revoked.IsZero() {
+			key.Revoked = time.Time{}
 		}
 		k.public = append(k.public, key)
-		if kid != c.Keys.Signing {
+		if f.Private == nil || only != "" && f.Name != only {
 			continue
 		}
-		priv, err := readPrivate(strings.TrimSuffix(name, ".crt") + ".key")
+		signer, err := identity.NewSigner(key, signingAlg(key), f.Private)
 		if err != nil {
-			return nil, err
+			return fmt.Errorf("reading %s: %w", path, err)
 		}
-		if k.signer, err = identity.NewSigner(key, signingAlg(key), priv); err != nil {
-			return nil, err
+		turn := f.Note.From
+		if only != "" {
+			turn = time.Time{}
 		}
+		k.signers, k.private[f.Name] = append(k.signers, node.SigningKey{Signer: signer, From: turn}), turn
 	}
-	if k.signer == nil {
-		return nil, fmt.Errorf("keys.signing: there is no %s", filepath.Join(folder, "signing-"+c.Keys.Signing+".crt"))
+	if len(k.signers) == 0 {
+		return fmt.Errorf("keys.signing: there is no %s with its key", keyfile.CertificateFile(folder, keyfile.Signing, orAny(only)))
 	}
-	k.tls, err = loadTLS(folder, c.Keys.TLS)
-	return k, err
+	return nil
 }
 
 // signingAlg is how a key of ours signs.
@@ -78,67 +112,88 @@ func signingAlg(k *identity.Key) identity.Alg {
 	return "RS256"
 }
 
-func loadTLS(folder, name string) (tls.Certificate, error) {
-	base := filepath.Join(folder, "tls-"+name)
-	chain, err := readCertificates(base + ".crt")
-	if err != nil {
-		return tls.Certificate{}, err
-	}
-	priv, err := readPrivate(base + ".key")
-	if err != nil {
-		return tls.Certificate{}, err
-	}
-	pub, ok := priv.Public().(interface{ Equal(crypto.PublicKey) bool })
-	if !ok || !pub.Equal(chain[0].PublicKey) {
-		return tls.Certificate{}, fmt.Errorf("%s.key is not the key of %s.crt", base, base)
-	}
-	if err := identity.CheckPolicy(chain[0]); err != nil {
-		return tls.Certificate{}, fmt.Errorf("reading %s.crt: %w", base, err)
-	}
-	c := tls.Certificate{PrivateKey: priv, Leaf: chain[0]}
-	for _, cert := range chain {
+// certificate is what peer is shown at that time; "" is everybody who calls us.
+func (k *keys) certificate(at time.Time, peer string) tls.Certificate {
+	return pairOf(keyfile.Current(k.tls, at, peer))
+}
+
+func pairOf(k *keyfile.Key) tls.Certificate {
+	c := tls.Certificate{PrivateKey: k.Private, Leaf: k.Chain[0]}
+	for _, cert := range k.Chain {
 		c.Certificate = append(c.Certificate, cert.Raw)
 	}
-	return c, nil
+	return c
 }
 
-func readCertificates(path string) ([]*x509.Certificate, error) {
-	text, err := os.ReadFile(path)
-	if err != nil {
-		return nil, err
-	}
-	var chain []*x509.Certificate
-	for block, rest := pem.Decode(text); block != nil; block, rest = pem.Decode(rest) {
-		cert, err := x509.ParseCertificate(block.Bytes)
-		if err != nil {
-			return nil, fmt.Errorf("reading %s: %w", path, err)
+// pins are the keys by which peers know us on TLS: those of now and of later. One that has
+// run out is not among them, or a thief could put a new certificate on it.
+func (k *keys) pins(now time.Time) (pins [][32]byte) {
+	current := keyfile.Current(k.tls, now, "")
+	for i := range k.tls {
+		t := &k.tls[i]
+		if t != current && (now.After(t.Chain[0].NotAfter) || !t.Note.Revoked.IsZero()) {
+			continue
 		}
-		chain = append(chain, cert)
+		if pin := identity.SPKIPin(t.Chain[0]); !slices.Contains(pins, pin) {
+			pins = append(pins, pin)
+		}
 	}
-	if len(chain) == 0 {
-		return nil, fmt.Errorf("reading %s: no certificate in PEM form", path)
-	}
-	return chain, nil
+	return pins
 }
 
-// readPrivate reads a private key, and refuses one that others can read.
-func readPrivate(path string) (crypto.Signer, error) {
-	info, err := os.Stat(path)
+// A keyStore is the keys of a running node; they are swapped whole.
+type keyStore struct{ atomic.Pointer[keys] }
+
+// source is for connections to peer, or, with "", for those to us.
+func (s *keyStore) source(peer string) api.CertificateSource {
+	return func() (*tls.Certificate, error) {
+		c := s.Load().certificate(time.Now(), peer)
+		return &c, nil
+	}
+}
+
+// reload reads the keys again, and of the configuration who we are; everything else in it
+// is read at the start alone. On an error all stays as it was.
+func (o *opened) reload(ctx context.Context, actor string) error {
+	c, err := loadConfig(o.dir)
 	if err != nil {
-		return nil, err
+		return err
 	}
-	if info.Mode().Perm()&0o077 != 0 {
-		return nil, fmt.Errorf("%s is open to others (mode %o); run: chmod 600 %s", path, info.Mode().Perm(), path)
-	}
-	text, err := os.ReadFile(path)
+	k, err := loadKeys(o.dir, c)
 	if err != nil {
-		return nil, err
+		return err
 	}
-	priv, err := identity.ParsePrivateKey(text)
+	self, err := c.self(k)
 	if err != nil {
-		return nil, fmt.Errorf("reading %s: %w", path, err)
+		return err
 	}
-	return priv, nil
+	if err := o.node.SetOwn(ctx, actor, self, k.signers); err != nil {
+		return err
+	}
+	o.keys.Store(k)
+	o.peers.Close() // connections that were made with an older certificate
+	return o.restoreKeys()
+}
+
+// restoreKeys puts the certificates of old keys back whose files are gone: the node still
+// publishes them, and so must what commands print from the files.
+func (o *opened) restoreKeys() error {
+	folder := filepath.Join(o.dir, keysDir)
+	for _, key := range o.node.Self().Keys {
+		if keyfile.CheckName(key.ID) != nil || len(key.Certificates) == 0 {
+			continue
+		}
+		path := keyfile.CertificateFile(folder, keyfile.Signing, key.ID)
+		note := keyfile.Note{Until: key.NotAfter, Revoked: key.Revoked, Reason: key.Reason}
+		_, err := os.Stat(path)
+		if errors.Is(err, fs.ErrNotExist) {
+			err = errors.Join(keyfile.WriteNote(folder, keyfile.Signing, key.ID, note), keyfile.WriteNew(path, keyfile.CertificatesPEM(key.Certificates...)))
+		}
+		if err != nil {
+			return err
+		}
+	}
+	return nil
 }
 
 // A keyFile is a file for the folder of the keys.
@@ -151,53 +206,41 @@ type keyFile struct {
 // own, and the files that hold them.
 func newKeys(name string, domain identity.Host, hosts []string, now time.Time) ([]keyFile, *keys, error) {
 	spec := identity.CertificateSpec{Subject: domain.String(), Names: hosts, NotBefore: now.Add(-time.Hour), NotAfter: now.AddDate(1, 0, 0)}
-	priv, cert, files, err := newKey("signing-"+name, spec)
+	signing, files, err := newKey(keyfile.Signing, name, identity.ES256, spec)
 	if err != nil {
 		return nil, nil, err
 	}
-	public, err := identity.NewKey(domain, name, cert)
+	pair, more, err := newKey(keyfile.TLS, name, identity.ES256, spec)
 	if err != nil {
 		return nil, nil, err
 	}
-	signer, err := identity.NewSigner(public, "ES256", priv)
-	if err != nil {
-		return nil, nil, err
-	}
-	spec.Usages = []x509.ExtKeyUsage{x509.ExtKeyUsageServerAuth, x509.ExtKeyUsageClientAuth}
-	priv, cert, more, err := newKey("tls-"+name, spec)
-	if err != nil {
-		return nil, nil, err
-	}
-	pair := tls.Certificate{Certificate: [][]byte{cert.Raw}, PrivateKey: priv, Leaf: cert}
-	return append(files, more...), &keys{signer: signer, public: []*identity.Key{public}, tls: pair}, nil
+	k := &keys{domain: domain, signing: []keyfile.Key{*signing}, tls: []keyfile.Key{*pair}, private: map[string]time.Time{}}
+	return append(files, more...), k, k.take("", "")
 }
 
-func newKey(name string, spec identity.CertificateSpec) (crypto.Signer, *x509.Certificate, []keyFile, error) {
-	priv, err := identity.GenerateKey("ES256")
+// newKey makes a key with a self-signed certificate.
+func newKey(use keyfile.Use, name string, alg identity.Alg, spec identity.CertificateSpec) (*keyfile.Key, []keyFile, error) {
+	if use == keyfile.TLS {
+		spec.Usages = []x509.ExtKeyUsage{x509.ExtKeyUsageServerAuth, x509.ExtKeyUsageClientAuth}
+	}
+	priv, err := identity.GenerateKey(alg)
 	if err != nil {
-		return nil, nil, nil, err
+		return nil, nil, err
 	}
 	cert, err := identity.NewSelfSigned(priv, spec)
 	if err != nil {
-		return nil, nil, nil, err
+		return nil, nil, err
 	}
-	text, err := identity.MarshalPrivateKey(priv)
+	text, err := privateText(priv)
 	if err != nil {
-		return nil, nil, nil, err
+		return nil, nil, err
 	}
-	return priv, cert, []keyFile{{name + ".key", text},
-		{name + ".crt", pem.EncodeToMemory(&pem.Block{Type: "CERTIFICATE", Bytes: cert.Raw})}}, nil
+	k := &keyfile.Key{Use: use, Name: name, Chain: []*x509.Certificate{cert}, Private: priv}
+	return k, []keyFile{{filepath.Base(keyfile.PrivateFile("", use, name)), text},
+		{filepath.Base(keyfile.CertificateFile("", use, name)), keyfile.CertificatesPEM(cert)}}, nil
 }
 
+func privateText(priv crypto.Signer) ([]byte, error) { return identity.MarshalPrivateKey(priv) }
+
 // writeNew writes a file that must not exist yet, for its owner alone.
-func writeNew(path string, data []byte) error {
-	f, err := os.OpenFile(path, os.O_WRONLY|os.O_CREATE|os.O_EXCL, 0o600)
-	if err != nil {
-		return err
-	}
-	if _, err := f.Write(data); err != nil {
-		_ = f.Close()
-		return err
-	}
-	return f.Close()
-}
+func writeNew(path string, data []byte) error { return keyfile.WriteNew(path, data) }

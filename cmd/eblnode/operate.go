@@ -354,45 +354,6 @@ func (a *app) userDisable() *cobra.Command {
 	}
 }
 
-func (a *app) keyCommand() *cobra.Command {
-	key := &cobra.Command{Use: "key", Short: "Our keys: which there are, and until when"}
-	key.AddCommand(&cobra.Command{
-		Use: "list", Short: "List our keys and how long they are valid", Args: cobra.NoArgs,
-		RunE: func(*cobra.Command, []string) error {
-			cfg, err := loadConfig(a.data)
-			if err != nil {
-				return err
-			}
-			k, err := loadKeys(a.data, cfg)
-			if err != nil {
-				return err
-			}
-			type line struct {
-				Use         string    `json:"use"`
-				Name        string    `json:"name"`
-				Signs       bool      `json:"inUse"`
-				NotBefore   time.Time `json:"notBefore"`
-				NotAfter    time.Time `json:"notAfter"`
-				Fingerprint string    `json:"fingerprint"`
-			}
-			var list []line
-			for _, p := range k.public {
-				list = append(list, line{"signing", p.ID, p == k.signer.Key, p.NotBefore.UTC(), p.NotAfter.UTC(), p.Fingerprint()})
-			}
-			leaf := k.tls.Leaf
-			list = append(list, line{"tls", cfg.Keys.TLS, true, leaf.NotBefore.UTC(), leaf.NotAfter.UTC(), identity.PinText(identity.SPKIPin(leaf))})
-			return a.print(map[string]any{"keys": list}, func(w io.Writer) {
-				table(w, "USE\tNAME\tIN USE\tVALID FROM\tUNTIL\tFINGERPRINT", func(t io.Writer) {
-					for _, l := range list {
-						fmt.Fprintf(t, "%s\t%s\t%t\t%s\t%s\t%s\n", l.Use, l.Name, l.Signs, l.NotBefore.Format(time.DateOnly), l.NotAfter.Format(time.DateOnly), l.Fingerprint)
-					}
-				})
-			})
-		},
-	})
-	return key
-}
-
 // table writes aligned columns.
 func table(w io.Writer, head string, rows func(io.Writer)) {
 	t := tabwriter.NewWriter(w, 0, 8, 2, ' ', 0)

@@ -183,7 +183,7 @@ func (a *app) openAdmin(ctx context.Context) (*remote, error) {
 	if err != nil {
 		return nil, err
 	}
-	client := &http.Client{Transport: inProcess{api.NewAdminHandler(o.node, api.Options{Log: log, Version: Version})}}
+	client := &http.Client{Transport: inProcess{api.NewAdminHandler(o.node, withReload(api.Options{Log: log, Version: Version}, o))}}
 	return &remote{base: adminBase, actor: actor(), client: client, close: o.close}, nil
 }
 

@@ -87,10 +87,12 @@ func (a *app) open(ctx context.Context, log *slog.Logger) (*opened, error) {
 	if err != nil {
 		return nil, err
 	}
-	o := &opened{config: c, keys: k, resolver: resolver, webhooks: webhook.NewSender(webhook.Config{DialContext: backEnds.DialContext})}
-	o.peers = api.NewPeers(api.PeersConfig{Self: self.Domain, Certificate: api.Fixed(k.tls), DialContext: resolver.DialContext})
+	o := &opened{dir: a.data, config: c, resolver: resolver, webhooks: webhook.NewSender(webhook.Config{DialContext: backEnds.DialContext})}
+	o.keys.Store(k)
+	o.peers = api.NewPeers(api.PeersConfig{Self: self.Domain, DialContext: resolver.DialContext,
+		CertificateFor: func(peer identity.Host) api.CertificateSource { return o.keys.source(peer.String()) }})
 	o.node, err = node.Open(ctx, node.Config{
-		Self: self, Signer: k.signer, Dir: a.data, Limits: c.limits(),
+		Self: self, Signers: k.signers, Dir: a.data, Limits: c.limits(),
 		Resolve: func(ctx context.Context, p *identity.Platform) (discovery.Endpoint, error) {
 			return resolver.Endpoint(ctx, p.Domain, p.Endpoint)
 		},
@@ -109,13 +111,17 @@ func (a *app) open(ctx context.Context, log *slog.Logger) (*opened, error) {
 		o.peers.Close()
 		return nil, err
 	}
+	if err := o.restoreKeys(); err != nil {
+		return nil, errors.Join(err, o.close())
+	}
 	return o, nil
 }
 
 // An opened node, with what it was made of.
 type opened struct {
-	config   *config
-	keys     *keys
+	dir      string
+	config   *config // as it was at the start
+	keys     keyStore
 	resolver *discovery.Resolver
 	peers    *api.Peers
 	webhooks *webhook.Sender
@@ -171,7 +177,7 @@ func (a *app) serve(ctx context.Context) error {
 	}
 	defer func() { _ = os.Remove(filepath.Join(a.data, runFile)) }()
 	log.Info("serving", "domain", info.Domain, "peer", info.Peer, "local", info.Local, "public", info.Public, "version", Version)
-	err = s.run(ctx, o.node)
+	err = s.run(ctx, o, log)
 	log.Info("stopped")
 	return err
 }
@@ -232,8 +238,9 @@ type service struct {
 func (a *app) listen(o *opened, log *slog.Logger) (*services, error) {
 	s := &services{}
 	metrics := api.NewMetrics(o.node)
+	metrics.Expiring(o.expiring)
 	opts := api.Options{Log: log, Metrics: metrics, Version: Version}
-	source := api.Fixed(o.keys.tls)
+	source := o.keys.source("")
 	now := time.Now
 	socket := filepath.Join(a.data, socketFile)
 	_ = os.Remove(socket) // of a node that was killed: we hold the lock
@@ -245,7 +252,7 @@ func (a *app) listen(o *opened, log *slog.Logger) (*services, error) {
 		{"peer", "tcp", o.config.Listen.Peer, api.NewPeerHandler(o.node, opts), api.ServerTLS(source, o.node.Trust, now)},
 		{"local", "tcp", o.config.Listen.Local, api.NewLocalHandler(o.node, opts), nil},
 		{"public", "tcp", o.config.Listen.Public, api.NewPublicHandler(o.node, opts), api.PublicTLS(source)},
-		{"admin", "unix", socket, api.NewAdminHandler(o.node, opts), nil},
+		{"admin", "unix", socket, api.NewAdminHandler(o.node, withReload(opts, o)), nil},
 	} {
 		if f.address == "" {
 			continue
@@ -265,6 +272,12 @@ func (a *app) listen(o *opened, log *slog.Logger) (*services, error) {
 		s.list = append(s.list, &service{f.name, l, api.NewServer(f.handler, f.tls, log, metrics), f.tls != nil})
 	}
 	return s, nil
+}
+
+// withReload lets operators have the keys read again.
+func withReload(opts api.Options, o *opened) api.Options {
+	opts.Reload = o.reload
+	return opts
 }
 
 func (s *services) close() error {
@@ -292,7 +305,7 @@ func (s *services) info(o *opened) runInfo {
 }
 
 // run serves until ctx is done, then lets what is under way finish.
-func (s *services) run(ctx context.Context, n *node.Node) error {
+func (s *services) run(ctx context.Context, o *opened, log *slog.Logger) error {
 	group, ctx := errgroup.WithContext(ctx)
 	for _, v := range s.list {
 		group.Go(func() error {
@@ -305,7 +318,7 @@ func (s *services) run(ctx context.Context, n *node.Node) error {
 	}
 	outboxCtx, stopOutbox := context.WithCancel(context.WithoutCancel(ctx))
 	defer stopOutbox()
-	for _, work := range []func(context.Context) error{n.Run, n.RunWebhooks} {
+	for _, work := range []func(context.Context) error{o.node.Run, o.node.RunWebhooks, (&watch{o: o, log: log}).run} {
 		group.Go(func() error {
 			if err := work(outboxCtx); err != nil && outboxCtx.Err() == nil {
 				return err

@@ -1,0 +1,57 @@
+package api_test
+
+import (
+	"context"
+	"errors"
+	"strings"
+	"testing"
+
+	"eblnode/api"
+	"eblnode/identity"
+	"eblnode/internal/ebltest"
+	"eblnode/node"
+)
+
+// askForKeys has a node read its keys again, once with success.
+func askForKeys(t *testing.T) {
+	t.Helper()
+	p := ebltest.New(t).Platform("carrier.example")
+	var wrong error
+	a := newAdmin(t, p, func(o *api.Options) {
+		o.Reload = func(context.Context, string) error { return wrong }
+	})
+	a.ask("POST", "/admin/v1/reload", "{}").want(t, 200, 0)
+	wrong = errors.New("keys/signing-2027.crt is damaged")
+	if c := a.ask("POST", "/admin/v1/reload", "{}").want(t, 422, 8005); !strings.Contains(string(c.answer), "keys/signing-2027.crt is damaged") {
+		t.Errorf("got %s, want what is wrong", c.answer)
+	}
+}
+
+// TestOldKeysAreInTheKeySet: after a key took over, the set has both; a revoked one says
+// that it is.
+func TestOldKeysAreInTheKeySet(t *testing.T) {
+	w := ebltest.NewTLS(t)
+	carrier, bank := w.Platform("carrier.example"), w.Platform("bank.example")
+	next, err := identity.GenerateSigner(carrier.Domain(), identity.ES256, identity.CertificateSpec{Subject: "next",
+		NotBefore: carrier.Signer.Key.NotBefore, NotAfter: carrier.Signer.Key.NotAfter})
+	if err != nil {
+		t.Fatal(err)
+	}
+	entry, old := *carrier.Entry, *carrier.Signer.Key
+	old.Revoked, old.Reason = old.NotBefore.AddDate(0, 0, 1), "superseded"
+	entry.Keys = []*identity.Key{&old, next.Key}
+	if err := carrier.Node().SetOwn(t.Context(), "test", &entry, []node.SigningKey{{Signer: next}}); err != nil {
+		t.Fatal(err)
+	}
+	client := tlsClient(t, bank)
+	for _, path := range []string{"/.well-known/jwks.json", "/v1/.well-known/jwks.json"} {
+		c := do(t, client, call{method: "GET", url: "https://" + carrier.Addr + path}).want(t, 200, 0)
+		set := decode[struct {
+			Keys []struct{ Kid, NotBefore, NotAfter, Revoked, Reason string }
+		}](t, c)
+		if len(set.Keys) != 2 || set.Keys[0].Kid != old.ID || set.Keys[0].Reason != "superseded" || set.Keys[0].Revoked == "" ||
+			set.Keys[1].Kid != next.Key.ID || set.Keys[1].Revoked != "" || set.Keys[1].NotAfter == "" {
+			t.Errorf("%s: got %s", path, c.answer)
+		}
+	}
+}

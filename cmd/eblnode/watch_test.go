@@ -1,0 +1,123 @@
+package main
+
+import (
+	"bytes"
+	"context"
+	"log/slog"
+	"net/http"
+	"path/filepath"
+	"strings"
+	"testing"
+	"time"
+
+	"eblnode/api"
+	"eblnode/identity"
+	"eblnode/internal/keyfile"
+)
+
+// TestWarningsBeforeAKeyRunsOut: nothing while there is time, a word 30 days before, a
+// louder one 7 days and 1 day before and after the end; once a day, and at once where it
+// becomes worse.
+func TestWarningsBeforeAKeyRunsOut(t *testing.T) {
+	end := time.Date(2027, 3, 31, 12, 0, 0, 0, time.UTC)
+	var b bytes.Buffer
+	w := &watch{log: slog.New(slog.NewTextHandler(&b, nil)), said: map[string]string{}}
+	for _, c := range []struct {
+		left time.Duration
+		want string // level, "" for silence
+	}{
+		{31 * 24 * time.Hour, ""},
+		{30 * 24 * time.Hour, "WARN"},
+		{30*24*time.Hour - time.Minute, ""}, // the same day
+		{29 * 24 * time.Hour, "WARN"},
+		{7 * 24 * time.Hour, "ERROR"},
+		{7*24*time.Hour - time.Hour, ""},
+		{26 * time.Hour, "ERROR"},
+		{24 * time.Hour, "ERROR"}, // the same day, and worse
+		{0, "ERROR"},
+		{-time.Hour, ""},
+		{-24 * time.Hour, "ERROR"},
+	} {
+		b.Reset()
+		w.warn([]api.Expiry{{Use: "signing", Name: "a.example", At: end}, {Use: "tls", Name: "a.example"}}, end.Add(-c.left))
+		got := b.String()
+		if (got == "") != (c.want == "") || c.want != "" && !strings.Contains(got, "level="+c.want+" ") || strings.Count(got, "\n") > 1 {
+			t.Errorf("%s before the end: got %q, want %q", c.left, got, c.want)
+		}
+		if words := "key rotate --use signing"; c.want != "" && !strings.Contains(got, words) {
+			t.Errorf("%s before the end: got %q, want what to do: %s", c.left, got, words)
+		}
+		if ended := "has run out"; c.want != "" && strings.Contains(got, ended) != (c.left <= 0) {
+			t.Errorf("%s before the end: got %q", c.left, got)
+		}
+	}
+}
+
+// TestKeysInTheFolderAreTakenByThemselves: files that something else puts into keys/ are
+// used without a restart, and the metrics tell until when; a damaged one changes nothing.
+func TestKeysInTheFolderAreTakenByThemselves(t *testing.T) {
+	watchEvery = 20 * time.Millisecond
+	t.Cleanup(func() { watchEvery = 15 * time.Second })
+	dir := filepath.Join(t.TempDir(), "n")
+	if _, errOut, code := do(t, "init", "--data", dir, "--domain", "a.example", "--listen-peer", "127.0.0.1:0", "--listen-local", "127.0.0.1:0"); code != 0 {
+		t.Fatal(errOut)
+	}
+	ctx, stop := context.WithCancel(t.Context())
+	var log bytes.Buffer
+	ended := make(chan int)
+	go func() {
+		ended <- run(ctx, []string{"serve", "--data", dir}, strings.NewReader(""), &bytes.Buffer{}, &log)
+	}()
+	t.Cleanup(func() { stop(); <-ended })
+	var r *remote
+	waitUntil(t, "the node runs", func() (running bool) { r, running = dialAdmin(dir); return running })
+	kids := func() (n int) {
+		var out api.EntryView
+		if err := r.call(t.Context(), http.MethodGet, "/admin/v1/self", nil, &out); err != nil {
+			return 0
+		}
+		return strings.Count(string(out.Entry), `"kid"`)
+	}
+	waitUntil(t, "its first key", func() bool { return kids() == 1 })
+
+	now := time.Now()
+	spec := identity.CertificateSpec{Subject: "a.example", Names: []string{"a.example"}, NotBefore: now, NotAfter: now.Add(5 * 24 * time.Hour)}
+	_, files, err := newKey(keyfile.Signing, "found", identity.ES384, spec)
+	if err != nil {
+		t.Fatal(err)
+	}
+	folder := filepath.Join(dir, keysDir)
+	if err := writeKeys(folder, files, []keyfile.Use{keyfile.Signing}, "found", keyfile.Note{}); err != nil {
+		t.Fatal(err)
+	}
+	waitUntil(t, "the second key", func() bool { return kids() == 2 })
+	if err := keyfile.WriteNew(keyfile.CertificateFile(folder, keyfile.Signing, "damaged"), []byte("no certificate")); err != nil {
+		t.Fatal(err)
+	}
+	time.Sleep(10 * watchEvery)
+	if got := kids(); got != 2 {
+		t.Errorf("with a damaged file: got %d keys, want 2", got)
+	}
+	info, err := readRunFile(dir)
+	if err != nil {
+		t.Fatal(err)
+	}
+	text, err := (&remote{base: "http://" + info.Local, client: http.DefaultClient}).raw(t.Context(), http.MethodGet, "/metrics", nil)
+	if err != nil {
+		t.Fatal(err)
+	}
+	for _, want := range []string{`eblnode_key_seconds_left{name="a.example",use="signing"} 3.15`, `eblnode_key_seconds_left{name="a.example",use="tls"} 3.15`} {
+		if !strings.Contains(string(text), want) { // a year less an hour; the old key is valid for longer
+			t.Errorf("metrics: got no %s…", want)
+		}
+	}
+}
+
+func waitUntil(t *testing.T, what string, is func() bool) {
+	t.Helper()
+	for until := time.Now().Add(10 * time.Second); !is(); time.Sleep(10 * time.Millisecond) {
+		if time.Now().After(until) {
+			t.Fatalf("it does not come: %s", what)
+		}
+	}
+}
