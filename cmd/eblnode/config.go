@@ -59,6 +59,9 @@ type config struct {
 		Transactions    int `yaml:"transactions"`
 		Depth           int `yaml:"depth"`
 		VerdictsPerHour int `yaml:"verdictsPerHour"`
+		Rate            int `yaml:"rate"`
+		Burst           int `yaml:"burst"`
+		Concurrency     int `yaml:"concurrency"`
 	} `yaml:"limits"`
 
 	Witness struct {
@@ -219,6 +222,9 @@ func (c *config) check() error {
 	case "", "text", "json":
 	default:
 		return fmt.Errorf("log.format: %q is neither text nor json", c.Log.Format)
+	}
+	if c.Limits.Rate < 0 || c.Limits.Burst < 0 || c.Limits.Concurrency < 0 {
+		return errors.New("limits: rate, burst or concurrency is negative")
 	}
 	if c.Webhooks.Age < 0 || c.Webhooks.DisableAfter < 0 || c.Webhooks.RetryMax < 0 {
 		return errors.New("webhooks: a duration is negative")

@@ -201,8 +201,10 @@ discovery:
   allowNetworks: %s   # networks that may be dialled although not public
   timeout: 5s
 
-# Limits on what peers send. 0: the default of the protocol.
-limits: {body: 0, chain: 0, transactions: 0, depth: 0, verdictsPerHour: 0}
+# Limits on what peers send. 0: the default of the protocol. Of each peer or user by itself:
+# rate is requests a second (50), burst how many may come at once after a rest (200),
+# concurrency how many of a peer's run at once (16).
+limits: {body: 0, chain: 0, transactions: 0, depth: 0, verdictsPerHour: 0, rate: 0, burst: 0, concurrency: 0}
 
 # The journal of every change of control, which tells whether the database is older than
 # it should be. Empty: witness.log in the data folder. Another volume is better, so that

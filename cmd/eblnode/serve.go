@@ -239,7 +239,8 @@ func (a *app) listen(o *opened, log *slog.Logger) (*services, error) {
 	s := &services{}
 	metrics := api.NewMetrics(o.node)
 	metrics.Expiring(o.expiring)
-	opts := api.Options{Log: log, Metrics: metrics, Version: Version}
+	opts := api.Options{Log: log, Metrics: metrics, Version: Version,
+		Rate: o.config.Limits.Rate, Burst: o.config.Limits.Burst, Concurrency: o.config.Limits.Concurrency}
 	source := o.keys.source("")
 	now := time.Now
 	socket := filepath.Join(a.data, socketFile)
