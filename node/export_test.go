@@ -3,6 +3,8 @@ package node
 import (
 	"database/sql"
 	"errors"
+	"fmt"
+	"sync"
 	"testing"
 	"time"
 
@@ -28,12 +30,14 @@ func SetBeforeCommit(t testing.TB, n *Node, f func() (commit bool, err error)) {
 }
 
 // DB is the read side of the database.
-func DB(n *Node) *sql.DB { return n.store.read }
+func DB(n *Node) *sql.DB { return n.store.read.DB }
 
 // Exec changes the database behind the node's back, as a test of what it then does.
 func Exec(t testing.TB, n *Node, query string, args ...any) {
 	t.Helper()
-	if _, err := n.store.write.ExecContext(t.Context(), query, args...); err != nil {
+	n.store.turn <- struct{}{}
+	defer func() { <-n.store.turn }()
+	if _, err := n.store.writer.ExecContext(t.Context(), query, args...); err != nil {
 		t.Fatal(err)
 	}
 }
@@ -90,4 +94,33 @@ func touch(t testing.TB, n *Node, document envelope.Hash, also func(*tx) error) 
 		}
 		return also(x)
 	})
+}
+
+// Together puts jobs into the queue of the writer while it is busy, so that they share one
+// commit, and returns what each was told.
+func Together(t testing.TB, n *Node, jobs ...func(exec func(query string, args ...any) error) error) []error {
+	t.Helper()
+	busy, free := make(chan struct{}), make(chan struct{})
+	go func() {
+		_ = n.store.update(t.Context(), func(*tx) error { close(busy); <-free; return errAbort })
+	}()
+	<-busy
+	errs := make([]error, len(jobs))
+	var wg sync.WaitGroup
+	for i, f := range jobs {
+		wg.Go(func() {
+			defer func() {
+				if v := recover(); v != nil {
+					errs[i] = fmt.Errorf("panic: %v", v)
+				}
+			}()
+			errs[i] = n.store.update(t.Context(), func(x *tx) error { return f(x.exec) })
+		})
+		for len(n.store.queue) <= i {
+			time.Sleep(time.Millisecond)
+		}
+	}
+	close(free)
+	wg.Wait()
+	return errs
 }

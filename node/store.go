@@ -28,10 +28,12 @@ var schema embed.FS
 // through update, one at a time, so that what a transaction read is still true when it
 // commits. Readers see the last commit.
 type store struct {
-	write *sql.DB // one connection
-	read  *sql.DB
-	now   func() time.Time
+	write  *sql.DB    // one connection, which writer has once the store is open
+	writer *writeConn // used in turn
+	read   *readPool
+	now    func() time.Time
 	news  bell // rung after each commit that wrote events
+	grouping
 	witnessing
 	faults
 
@@ -56,42 +58,54 @@ func openStore(ctx context.Context, path string, now func() time.Time) (*store, 
 		"_foreign_keys=1", "_defensive=1", "_dqs=0",
 	}, "&")}).String()
 	s := &store{now: now}
+	s.grouping.init()
 	s.turn = make(chan struct{}, 1)
 	var err error
 	if s.write, err = sql.Open("sqlite", dsn); err != nil {
 		return nil, fmt.Errorf("opening %s: %w", path, err)
 	}
 	s.write.SetMaxOpenConns(1)
-	if s.read, err = sql.Open("sqlite", dsn); err != nil {
+	read, err := sql.Open("sqlite", dsn)
+	if err != nil {
 		_ = s.write.Close()
 		return nil, fmt.Errorf("opening %s: %w", path, err)
 	}
+	s.read = &readPool{DB: read}
 	s.read.SetMaxOpenConns(4)
 	s.read.SetMaxIdleConns(4)
 	if err := s.prepare(ctx, path); err != nil {
-		_ = s.close()
+		_ = s.shut()
 		return nil, err
 	}
+	go s.writeGroups()
 	return s, nil
 }
 
 func (s *store) prepare(ctx context.Context, path string) error {
-	for _, step := range []func(context.Context, string) error{s.checkSettings, s.checkQuickly, s.migrate} {
-		if err := step(ctx, path); err != nil {
-			return err
-		}
+	if err := s.checkSettings(ctx, s.write, path); err != nil {
+		return err
+	}
+	if err := s.checkQuickly(ctx, s.write, path); err != nil {
+		return err
+	}
+	if err := s.migrate(ctx, path); err != nil {
+		return err
 	}
 	if err := os.Chmod(path, 0o600); err != nil {
 		return err
+	}
+	var err error
+	if s.writer, err = openWriter(ctx, s.write); err != nil {
+		return fmt.Errorf("opening %s: %w", path, err)
 	}
 	return s.watch(path)
 }
 
 // checkSettings reads the pragmas back.
-func (s *store) checkSettings(ctx context.Context, path string) error {
+func (s *store) checkSettings(ctx context.Context, q querier, path string) error {
 	for name, want := range settings {
 		var got string
-		if err := s.write.QueryRowContext(ctx, "PRAGMA "+name).Scan(&got); err != nil {
+		if err := q.QueryRowContext(ctx, "PRAGMA "+name).Scan(&got); err != nil {
 			if damaged(err) {
 				return fmt.Errorf("%w: %s (%w); restore a backup", ErrDamaged, path, err)
 			}
@@ -105,9 +119,9 @@ func (s *store) checkSettings(ctx context.Context, path string) error {
 }
 
 // checkQuickly reads the pages through, without the indexes.
-func (s *store) checkQuickly(ctx context.Context, path string) error {
+func (s *store) checkQuickly(ctx context.Context, q querier, path string) error {
 	var check string
-	if err := s.write.QueryRowContext(ctx, "PRAGMA quick_check(1)").Scan(&check); err != nil {
+	if err := q.QueryRowContext(ctx, "PRAGMA quick_check(1)").Scan(&check); err != nil {
 		if damaged(err) {
 			return fmt.Errorf("%w: %s (%w); restore a backup", ErrDamaged, path, err)
 		}
@@ -178,17 +192,29 @@ func (s *store) migrate(ctx context.Context, path string) error {
 	return nil
 }
 
+// close waits for the transaction under way; those that wait behind it are not begun.
 func (s *store) close() error {
-	err := errors.Join(s.read.Close(), s.write.Close())
+	s.closed.Do(func() { close(s.quit) })
+	<-s.ended
+	return s.shut()
+}
+
+func (s *store) shut() error {
+	var err error
+	if s.writer != nil {
+		err = s.writer.close()
+	}
+	err = errors.Join(err, s.read.Close(), s.write.Close())
 	if j := s.journal.Load(); j != nil {
 		err = errors.Join(err, j.Close())
 	}
 	return err
 }
 
-// A tx is one write transaction, with one time for all its rows.
+// A tx is one write transaction, with one time for all its rows. It may share its commit
+// with others; see grouping.
 type tx struct {
-	*sql.Tx
+	*writeConn
 	ctx context.Context
 	now time.Time
 
@@ -196,71 +222,6 @@ type tx struct {
 	bills  []int64 // rows written
 	store  *store
 	change changes
-}
-
-// update runs fn in the one write transaction. If it returns nil, what fn did is on
-// the disk, in the database and in the witness: only then may anything of it be
-// revealed. If it returns an error, it may or may not have been kept, and nothing may be
-// revealed; asking again tells.
-//
-// A caller that goes away does not stop a transaction half way.
-func (s *store) update(ctx context.Context, fn func(*tx) error) error {
-	if err := ctx.Err(); err != nil {
-		return err
-	}
-	ctx, cancel := context.WithTimeout(context.WithoutCancel(ctx), 30*time.Second)
-	defer cancel()
-	if err := s.inTurn(ctx, func() error { return s.transact(ctx, fn) }); err != nil {
-		return err
-	}
-	return s.settled(ctx)
-}
-
-// transact is one write transaction; what it adds for the witness is handed over once it
-// is committed, in the order of the commits.
-func (s *store) transact(ctx context.Context, fn func(*tx) error) error {
-	sqlTx, err := s.write.BeginTx(ctx, nil)
-	if err != nil {
-		return fmt.Errorf("beginning a transaction: %w", err)
-	}
-	defer func() { _ = sqlTx.Rollback() }() // no-op after Commit
-	t := &tx{Tx: sqlTx, ctx: ctx, now: s.now(), store: s}
-	if err := fn(t); err != nil {
-		return err
-	}
-	if err := s.announce(t); err != nil {
-		return err
-	}
-	if err := t.writeEvents(); err != nil {
-		return err
-	}
-	if len(t.events) > 0 {
-		defer s.news.ring() // also after a commit that is said to have failed: it may have happened
-	}
-	if err := s.commit(sqlTx); err != nil {
-		return fmt.Errorf("committing: %w", err)
-	}
-	// crashpoint: w
-	return s.handOver(t)
-}
-
-// commit ends a transaction. Whatever made one fail, the database is looked at before
-// the next begins.
-func (s *store) commit(sqlTx *sql.Tx) error {
-	commit, err := true, error(nil)
-	if s.beforeCommit != nil {
-		commit, err = s.beforeCommit()
-	}
-	if commit {
-		err = errors.Join(sqlTx.Commit(), err)
-	} else if err == nil {
-		err = errors.New("not committed")
-	}
-	if err != nil {
-		s.doubt = err
-		return err
-	}
-	return s.there()
 }
 
 func (t *tx) exec(query string, args ...any) error {

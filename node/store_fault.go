@@ -79,12 +79,23 @@ func (s *store) there() error {
 // A failed fsync is not tried again: the kernel may have thrown the pages away and say
 // next time that all is well.
 func (s *store) failed(err error) {
-	if e, ok := errors.AsType[*sqlite.Error](err); ok {
-		switch e.Code() & 0xff {
-		case sqliteReadOnly, sqliteIOError, sqliteCorrupt, sqliteFull, sqliteCannotOpen, sqliteNotADatabase, sqliteNoMemory:
-			s.doubt = err
-		}
+	if s.spoils(err) {
+		s.doubt = err
 	}
+}
+
+// spoils reports whether an error may come from the disk, or be one after which SQLite has
+// given up the whole transaction.
+func (s *store) spoils(err error) bool {
+	e, ok := errors.AsType[*sqlite.Error](err)
+	if !ok {
+		return false
+	}
+	switch e.Code() & 0xff {
+	case sqliteReadOnly, sqliteIOError, sqliteCorrupt, sqliteFull, sqliteCannotOpen, sqliteNotADatabase, sqliteNoMemory:
+		return true
+	}
+	return false
 }
 
 // recover makes sure, after a failure, that the database can be relied upon, and is
@@ -115,21 +126,23 @@ func (s *store) reopen(ctx context.Context) error {
 	if err := s.there(); err != nil {
 		return err
 	}
-	conn, err := s.write.Conn(ctx)
-	if err != nil {
+	// This is how database/sql is told to close a connection and make another one.
+	s.writer.forget()
+	_ = s.writer.conn.Raw(func(any) error { return driver.ErrBadConn })
+	_ = s.writer.close()
+	var err error
+	if s.writer, err = openWriter(ctx, s.write); err != nil {
 		return err
 	}
-	// This is how database/sql is told to close a connection and make another one.
-	_ = conn.Raw(func(any) error { return driver.ErrBadConn })
-	if err := s.checkSettings(ctx, s.path); err != nil {
+	if err := s.checkSettings(ctx, s.writer, s.path); err != nil {
 		return err
 	}
 	var busy, frames, moved sql.NullInt64
-	if err := s.write.QueryRowContext(ctx, "PRAGMA wal_checkpoint(TRUNCATE)").Scan(&busy, &frames, &moved); err != nil {
+	if err := s.writer.QueryRowContext(ctx, "PRAGMA wal_checkpoint(TRUNCATE)").Scan(&busy, &frames, &moved); err != nil {
 		return fmt.Errorf("writing the log into the database: %w", err)
 	}
 	if busy.Int64 != 0 {
 		return errors.New("a reader keeps the log from being written into the database")
 	}
-	return s.checkQuickly(ctx, s.path)
+	return s.checkQuickly(ctx, s.writer, s.path)
 }

@@ -9,6 +9,7 @@ import (
 	"io/fs"
 	"os"
 	"path/filepath"
+	"slices"
 	"sync/atomic"
 	"time"
 
@@ -129,11 +130,6 @@ func (t *tx) witness(r record) error {
 	if len(line.Text) > witness.MaxLine {
 		return fmt.Errorf("recording %s: %d bytes are too many for the witness", r.kind, len(line.Text))
 	}
-	if len(t.change.lines) == 0 {
-		if err := t.exec("DELETE FROM witness_pending WHERE generation <= ?", t.store.journal.Load().Durable()); err != nil {
-			return err
-		}
-	}
 	if err := t.exec("INSERT INTO witness_pending (generation, line) VALUES (?, ?)", line.Generation, line.Text); err != nil {
 		return err
 	}
@@ -145,36 +141,48 @@ func (t *tx) witness(r record) error {
 	return nil
 }
 
-// announce is the last thing before a commit. A change of control without its record is
+// announce is the last thing in a transaction. A change of control without its record is
 // a mistake in this program, and is not committed.
-func (s *store) announce(t *tx) error {
-	witnessed := map[envelope.Hash]bool{}
-	for _, d := range t.change.witnessed {
-		witnessed[d] = true
-	}
+func (t *tx) announce() error {
 	for _, d := range t.change.moved {
-		if !witnessed[d] && !t.change.reentry {
+		if !slices.Contains(t.change.witnessed, d) && !t.change.reentry {
 			return fmt.Errorf("moving bill %s without a record for the witness", d)
 		}
-	}
-	if n := len(t.change.lines); n > 0 {
-		s.attempted.Store(t.change.lines[n-1].Generation)
 	}
 	return nil
 }
 
-// handOver gives the journal what was committed.
-func (s *store) handOver(t *tx) error {
+// beforeWitness is the last thing before a commit with records for the witness.
+func (s *store) beforeWitness(ctx context.Context, group []*job) error {
+	if _, err := s.writer.ExecContext(ctx, "DELETE FROM witness_pending WHERE generation <= ?", s.journal.Load().Durable()); err != nil {
+		return err
+	}
+	for _, j := range group {
+		if j.tx != nil && len(j.tx.change.lines) > 0 {
+			s.attempted.Store(j.tx.change.lines[len(j.tx.change.lines)-1].Generation)
+		}
+	}
+	return nil
+}
+
+// handOver gives the journal what was committed, in the order of the transactions.
+func (s *store) handOver(group []*job) error {
 	j := s.journal.Load()
-	if len(t.change.lines) == 0 || j == nil {
+	if j == nil {
 		return nil
 	}
-	if last, _ := j.Last(); t.change.lines[0].Generation != last+1 {
-		return nil // a commit before this one was said to have failed, and happened: settled mends it
-	}
-	for _, l := range t.change.lines {
-		if err := j.Append(l); err != nil {
-			return err
+	for _, done := range group {
+		if done.tx == nil || len(done.tx.change.lines) == 0 {
+			continue
+		}
+		lines := done.tx.change.lines
+		if last, _ := j.Last(); lines[0].Generation != last+1 {
+			return nil // a commit before this one was said to have failed, and happened: settled mends it
+		}
+		for _, l := range lines {
+			if err := j.Append(l); err != nil {
+				return err
+			}
 		}
 	}
 	return nil
@@ -201,7 +209,7 @@ func (s *store) settled(ctx context.Context) error {
 // catchUp gives the journal what the database has and it has not. In turn.
 func (s *store) catchUp(ctx context.Context, j *witness.Journal) error {
 	last, _ := j.Last()
-	lines, err := pendingLines(ctx, s.write, last)
+	lines, err := pendingLines(ctx, s.writer, last)
 	if err != nil {
 		return fmt.Errorf("completing the witness: %w", err)
 	}
