@@ -28,11 +28,11 @@ var allowed = map[string][]string{
 	"eblnode/testvectors":              {},
 	"eblnode/testvectors/internal/gen": {},
 
-	"eblnode/internal/witness":         {}, // the journal outside the database; knows nothing of bills
-	"eblnode/internal/demo":            {"eblnode/chain", "eblnode/envelope", "eblnode/identity", "eblnode/internal/dnsserver"},
-	"eblnode/internal/dnsserver":       {"github.com/miekg/dns"},
+	"eblnode/internal/witness":   {}, // the journal outside the database; knows nothing of bills
+	"eblnode/internal/demo":      {"eblnode/chain", "eblnode/envelope", "eblnode/identity", "eblnode/internal/dnsserver"},
+	"eblnode/internal/dnsserver": {"github.com/miekg/dns"},
 	// The bench drives the real program from outside; of ours it knows what a peer knows.
-	"eblnode/internal/bench": {"eblnode/envelope", "eblnode/identity", "eblnode/internal/dnsserver", "github.com/go-json-experiment/json/…"},
+	"eblnode/internal/bench":           {"eblnode/envelope", "eblnode/identity", "eblnode/internal/dnsserver", "github.com/go-json-experiment/json/…"},
 	"eblnode/internal/torture/mutants": {}, // breaks the source, and imports nothing of it
 	"eblnode/internal/webhook":         {},
 	"eblnode/internal/keyfile":         {"eblnode/identity"}, // our own keys, in a folder

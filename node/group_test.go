@@ -55,7 +55,9 @@ func TestOneThatFailsTakesNothingOfTheOthers(t *testing.T) {
 	node.SetBeforeCommit(t, a.Node(), func() (bool, error) { commits.Add(1); return true, nil })
 	mine := errors.New("this one alone")
 	errs := node.Together(t, a.Node(), addParty("job0", nil), addParty("job1", mine), addParty("job2", nil),
-		func(run exec) error { return errors.Join(addParty("job3", nil)(run), run("INSERT INTO node (id, domain) VALUES (1, 'x')")) },
+		func(run exec) error {
+			return errors.Join(addParty("job3", nil)(run), run("INSERT INTO node (id, domain) VALUES (1, 'x')"))
+		},
 		func(run exec) error { _ = addParty("job4", nil)(run); panic("in the fifth") },
 		addParty("job5", nil))
 	for i, want := range []string{"", mine.Error(), "", "UNIQUE", "in the fifth", ""} {

@@ -32,7 +32,7 @@ type store struct {
 	writer *writeConn // used in turn
 	read   *readPool
 	now    func() time.Time
-	news  bell // rung after each commit that wrote events
+	news   bell // rung after each commit that wrote events
 	grouping
 	witnessing
 	faults
