@@ -16,7 +16,6 @@ import (
 	"io"
 	"os"
 	"os/signal"
-	"path/filepath"
 	"strings"
 	"syscall"
 	"time"
@@ -29,7 +28,6 @@ type options struct {
 	rounds  int
 	json    bool
 	profile string
-	quick   bool
 	out     io.Writer
 }
 
@@ -99,5 +97,3 @@ func (o *options) run(ctx context.Context) (err error) {
 }
 
 func micro(d time.Duration) float64 { return float64(d.Nanoseconds()) / 1000 }
-
-var _ = filepath.Join
