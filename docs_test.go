@@ -155,3 +155,37 @@ func TestErrorCodesAreListed(t *testing.T) {
 		}
 	}
 }
+
+var caseRow = regexp.MustCompile(`(?m)^\| ([A-Z][A-Z0-9]*-[0-9]+) \| (.*) \| (.*) \| (.*) \|$`)
+
+// TestEverySecurityCaseIsShown walks the tables of cases in docs/SECURITY.md: each row names
+// tests that exist.
+func TestEverySecurityCaseIsShown(t *testing.T) {
+	text, err := os.ReadFile("docs/SECURITY.md")
+	if err != nil {
+		t.Fatal(err)
+	}
+	tests, _ := testNames(t)
+	seen := map[string]bool{}
+	for _, row := range caseRow.FindAllStringSubmatch(string(text), -1) {
+		id, shown := row[1], row[4]
+		if seen[id] {
+			t.Errorf("%s is there twice", id)
+		}
+		seen[id] = true
+		refs := codeSpan.FindAllStringSubmatch(shown, -1)
+		if len(refs) == 0 {
+			t.Errorf("%s names no test", id)
+		}
+		for _, ref := range refs {
+			if !tests[ref[1]] {
+				t.Errorf("%s: there is no test %s", id, ref[1])
+			}
+		}
+	}
+	for _, id := range []string{"OAU-01", "OAU-04", "OAU-05", "OAU-07", "OAU-08", "OAU-09", "OAU-10", "OAU-15", "OAU-16", "OAU-17"} {
+		if !seen[id] {
+			t.Errorf("docs/SECURITY.md has no row %s", id)
+		}
+	}
+}

@@ -18,9 +18,10 @@ var allowed = map[string][]string{
 	"eblnode/discovery": {"eblnode/identity", "github.com/miekg/dns", "golang.org/x/sync/…"},
 	"eblnode/node": {"eblnode/chain", "eblnode/discovery", "eblnode/envelope", "eblnode/identity", "eblnode/internal/webhook", "eblnode/internal/witness",
 		"github.com/pressly/goose/v3", "golang.org/x/sync/…", "modernc.org/sqlite"},
-	"eblnode/api": {"eblnode/discovery", "eblnode/envelope", "eblnode/identity", "eblnode/node",
+	"eblnode/api/oauth": {"eblnode/discovery", "eblnode/envelope", "eblnode/identity", "eblnode/node", "github.com/go-json-experiment/json/…"},
+	"eblnode/api": {"eblnode/api/oauth", "eblnode/discovery", "eblnode/envelope", "eblnode/identity", "eblnode/node",
 		"github.com/gin-gonic/gin", "github.com/go-json-experiment/json/…", "github.com/prometheus/client_golang/…", "golang.org/x/time/rate"},
-	"eblnode/cmd/eblnode": {"eblnode/api", "eblnode/discovery", "eblnode/envelope", "eblnode/identity", "eblnode/internal/demo", "eblnode/internal/keyfile", "eblnode/internal/webhook", "eblnode/node",
+	"eblnode/cmd/eblnode": {"eblnode/api", "eblnode/api/oauth", "eblnode/discovery", "eblnode/envelope", "eblnode/identity", "eblnode/internal/demo", "eblnode/internal/keyfile", "eblnode/internal/webhook", "eblnode/node",
 		"github.com/gin-gonic/gin", "github.com/goccy/go-yaml", "github.com/spf13/cobra", "golang.org/x/sync/errgroup"},
 	"eblnode/cmd/eblverify": {"eblnode/chain", "eblnode/envelope", "eblnode/identity", "github.com/spf13/cobra"},
 
@@ -36,7 +37,7 @@ var allowed = map[string][]string{
 	"eblnode/internal/torture/mutants": {}, // breaks the source, and imports nothing of it
 	"eblnode/internal/webhook":         {},
 	"eblnode/internal/keyfile":         {"eblnode/identity"}, // our own keys, in a folder
-	"eblnode/internal/ebltest":         {"eblnode/api", "eblnode/chain", "eblnode/discovery", "eblnode/envelope", "eblnode/identity", "eblnode/node"},
+	"eblnode/internal/ebltest":         {"eblnode/api", "eblnode/api/oauth", "eblnode/chain", "eblnode/discovery", "eblnode/envelope", "eblnode/identity", "eblnode/node"},
 	// The auditor shares the wire format and the law with the node, and nothing else.
 	"eblnode/internal/torture/audit": {"eblnode/chain", "eblnode/envelope", "eblnode/identity", "modernc.org/sqlite"},
 	"eblnode/internal/torture":       {"eblnode/envelope", "eblnode/identity", "eblnode/internal/dnsserver", "eblnode/internal/torture/audit", "github.com/miekg/dns", "modernc.org/sqlite"},

@@ -18,6 +18,7 @@ type answer struct {
 	status int
 	body   []byte // without white space around it
 	retry  int    // seconds; 0: not said
+	bearer bool   // a 401 that asks for a bearer token
 }
 
 // foreignError is an ErrorResponse as any platform may write it.

@@ -12,8 +12,11 @@ import (
 	"net/url"
 	"path"
 	"strconv"
+	"strings"
+	"sync/atomic"
 	"time"
 
+	"eblnode/api/oauth"
 	"eblnode/envelope"
 	"eblnode/identity"
 	"eblnode/node"
@@ -36,6 +39,18 @@ type ClientConfig struct {
 	// Timeout bounds one request with its answer; 0 means 60 s.
 	Timeout time.Duration
 	Now     func() time.Time // nil: time.Now
+	// Tokens says how to get access tokens for peers that ask for them; nil: not at all.
+	Tokens *TokenConfig
+}
+
+// A TokenConfig is what it takes to get access tokens.
+type TokenConfig struct {
+	// Self is our own trust entry, which names us as a client.
+	Self *identity.Platform
+	// Sign signs our assertions; see node.SignToken.
+	Sign func(typ string, claims map[string]any) (string, error)
+	// Outside is the authorization server that platforms share; nil: there is none.
+	Outside *oauth.Outside
 }
 
 // maxAnswer bounds what a peer can make us read, in bytes.
@@ -46,6 +61,9 @@ const maxAnswer = 1 << 20
 type Client struct {
 	cfg       ClientConfig
 	transport *http.Transport
+	tokens    *oauth.Source // nil: none can be got
+	wanted    atomic.Int32  // what the peer wants, as far as it has said
+	asked     atomic.Int64  // when that was last asked for, in seconds
 }
 
 var _ node.Peer = (*Client)(nil)
@@ -67,7 +85,7 @@ func NewClient(cfg ClientConfig) (*Client, error) {
 	if cfg.DialContext == nil {
 		cfg.DialContext = (&net.Dialer{Timeout: 10 * time.Second}).DialContext
 	}
-	return &Client{cfg: cfg, transport: &http.Transport{
+	c := &Client{cfg: cfg, transport: &http.Transport{
 		// Proxy stays nil: one from the environment would dial unchecked.
 		DialContext:            cfg.DialContext,
 		TLSClientConfig:        ClientTLS(cfg.Certificate, cfg.Peer, cfg.Now),
@@ -77,8 +95,14 @@ func NewClient(cfg ClientConfig) (*Client, error) {
 		MaxConnsPerHost:        16,
 		IdleConnTimeout:        90 * time.Second,
 		ResponseHeaderTimeout:  cfg.Timeout,
+		ExpectContinueTimeout:  time.Second,
 		MaxResponseHeaderBytes: 32 << 10,
-	}}, nil
+	}}
+	if t := cfg.Tokens; t != nil {
+		c.tokens = oauth.NewSource(oauth.SourceConfig{Self: t.Self, Peer: cfg.Peer, Endpoint: cfg.Endpoint, Transport: c.transport,
+			Certificate: cfg.Certificate, Sign: t.Sign, Outside: t.Outside, Now: cfg.Now})
+	}
+	return c, nil
 }
 
 // Close lets idle connections go; requests under way come to their end.
@@ -95,7 +119,7 @@ func (c *Client) Check(ctx context.Context, sender identity.Host) error {
 	case http.StatusOK, http.StatusNotFound, http.StatusMethodNotAllowed:
 		// The receivers of 2022 publish no keys there. The handshake has shown who the
 		// peer is, and an answer over it that it let us in.
-		return nil
+		return c.checkToken(ctx, sender)
 	}
 	return a.refusal()
 }
@@ -135,11 +159,9 @@ func (c *Client) path(rel string) *url.URL {
 	return &at
 }
 
-// ask makes one request. Redirects are answers like any other: RoundTrip follows none.
-func (c *Client) ask(ctx context.Context, sender identity.Host, method string, at *url.URL, body []byte) (*answer, error) {
-	if sender != c.cfg.Self {
-		return nil, fmt.Errorf("asking %s: we are %s and cannot ask as %s", c.cfg.Peer.Domain, c.cfg.Self, sender)
-	}
+// request makes one request, with a token where that is not "". Redirects are answers
+// like any other: RoundTrip follows none.
+func (c *Client) request(ctx context.Context, method string, at *url.URL, body []byte, token string) (*answer, error) {
 	ctx, cancel := context.WithTimeout(ctx, c.cfg.Timeout)
 	defer cancel()
 	var content io.Reader
@@ -156,6 +178,14 @@ func (c *Client) ask(ctx context.Context, sender identity.Host, method string, a
 	req.Header.Set("Accept", "application/jose, application/json")
 	req.Header.Set("API-Version", "1")
 	req.Header.Set("User-Agent", "eblnode")
+	if token != "" {
+		req.Header.Set("Authorization", "Bearer "+token)
+	}
+	if len(body) > expectOver && c.tokens != nil && c.wanted.Load() == wantUnknown {
+		// A peer that says no before it has read all closes the connection, and its
+		// answer may be lost with it.
+		req.Header.Set("Expect", "100-continue")
+	}
 	// crashpoint: s3 s4 s5
 	res, err := c.transport.RoundTrip(req)
 	if err != nil {
@@ -174,5 +204,7 @@ func (c *Client) ask(ctx context.Context, sender identity.Host, method string, a
 	// A date is not read: some minutes or hours more or less do no harm here.
 	a.retry, _ = strconv.Atoi(res.Header.Get("Retry-After"))
 	a.retry = min(max(a.retry, 0), 24*3600)
+	scheme, _, _ := strings.Cut(res.Header.Get("WWW-Authenticate"), " ")
+	a.bearer = a.status == http.StatusUnauthorized && strings.EqualFold(scheme, "Bearer")
 	return a, nil
 }

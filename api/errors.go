@@ -1,11 +1,13 @@
 package api
 
 import (
+	"errors"
 	"net/http"
 	"strconv"
 	"strings"
 	"time"
 
+	"eblnode/api/oauth"
 	"eblnode/node"
 
 	"github.com/gin-gonic/gin"
@@ -60,6 +62,10 @@ type ErrorResponse struct {
 	// Operation is where the bill stands, where a local order was carried out and the
 	// peer said no to it.
 	Operation *OperationView `json:"operation,omitempty"`
+	// OAuthError and OAuthDescription say the same in the words of RFC 6749, where the
+	// refusal is about a token.
+	OAuthError       string `json:"error,omitempty"`
+	OAuthDescription string `json:"error_description,omitempty"`
 }
 
 // ErrorDetail is one error of an ErrorResponse.
@@ -114,6 +120,14 @@ func failWith(c *gin.Context, err error, operation *OperationView) {
 	ev.code, ev.err = e.Code, e.Err
 	r := newErrorResponse(methodText(c.Request.Method), requestURI(c), e)
 	r.Reference, r.At, r.Operation = ev.ref, time.Now().UTC().Format(timeFormat), operation
+	if o, ok := errors.AsType[*oauth.Refusal](err); ok {
+		if r.OAuthError = o.OAuth; o.OAuth != "" {
+			r.OAuthDescription = o.Err.Detail
+		}
+		if r.StatusCode == http.StatusUnauthorized || r.StatusCode == http.StatusForbidden {
+			c.Header("WWW-Authenticate", o.Challenge())
+		}
+	}
 	if e.Retry > 0 {
 		c.Header("Retry-After", strconv.Itoa(e.Retry))
 	}

@@ -11,6 +11,7 @@ import (
 	"strconv"
 	"time"
 
+	"eblnode/api/oauth"
 	"eblnode/node"
 
 	"github.com/gin-gonic/gin"
@@ -24,6 +25,8 @@ type Options struct {
 	// listener, address; Concurrency how many of a peer's run at once. Zero means the
 	// defaults, 50, 200 and 16.
 	Rate, Burst, Concurrency int
+	// Tokens are asked of peers (auth: mtls+oauth2); nil: TLS alone proves them.
+	Tokens *oauth.Server
 	// Version is shown to operators, never to peers.
 	Version string
 	// Reload reads our keys from their files again; for the admin listener. nil: refused.

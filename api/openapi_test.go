@@ -121,8 +121,9 @@ func routes(t *testing.T, h http.Handler) map[string]bool {
 }
 
 func TestEveryRouteIsDescribedAndEveryDescriptionIsARoute(t *testing.T) {
-	n := ebltest.New(t).Platform("carrier.example").Node()
-	o := api.Options{Metrics: api.NewMetrics(n)}
+	p := ebltest.NewTLS(t).Platform("carrier.example", ebltest.Tokens(nil))
+	n := p.Node()
+	o := api.Options{Metrics: api.NewMetrics(n), Tokens: p.TokenServer(n)}
 	served := map[string]map[string]bool{
 		"peer": routes(t, api.NewPeerHandler(n, o)), "public": routes(t, api.NewPublicHandler(n, o)),
 		"local": routes(t, api.NewLocalHandler(n, o)), "admin": routes(t, api.NewAdminHandler(n, o)),
@@ -192,6 +193,7 @@ func TestEveryAnswerIsAsDescribed(t *testing.T) {
 		do(t, http.DefaultClient, call{method: "GET", url: public + path}).want(t, 200, 0)
 		do(t, http.DefaultClient, call{method: "POST", url: public + path}).want(t, 405, 7105)
 	}
+	askTokens(t, net, bank)
 	for range 10 {
 		do(t, http.DefaultClient, call{method: "GET", url: public + "/.well-known/jwks.json"})
 	}

@@ -10,6 +10,7 @@ import (
 	"strings"
 	"time"
 
+	"eblnode/api/oauth"
 	"eblnode/envelope"
 	"eblnode/identity"
 	"eblnode/node"
@@ -27,8 +28,9 @@ const (
 
 // peerHandler serves peers.
 type peerHandler struct {
-	node  *node.Node
-	limit *limiter
+	node   *node.Node
+	limit  *limiter
+	tokens *oauth.Server // nil: none are asked for
 }
 
 // NewPeerHandler serves the peer listener of n (wire document, sections 1, 5, 6 and 8).
@@ -36,49 +38,59 @@ type peerHandler struct {
 // connection, and a request without one is refused.
 func NewPeerHandler(n *node.Node, o Options) http.Handler {
 	o = o.withDefaults()
-	h := &peerHandler{node: n, limit: newLimiter(o, o.Concurrency)}
+	h := &peerHandler{node: n, limit: newLimiter(o, o.Concurrency), tokens: o.Tokens}
 	g := newEngine("peer", o)
 	g.PUT(pathBlocks, h.putTransferblock)
 	g.PUT(pathBlock, h.putTransferblock)
 	g.GET(pathVerdict, h.getVerdict)
 	g.GET("/v1"+pathJWKS, h.getJWKS)
 	g.GET(pathJWKS, h.getJWKS)
+	h.routeTokens(g)
 	return g
 }
 
-// admit is checks 1 and 3, and the header that goes for all: who is it, by the trust
-// entries of this moment and not of the handshake; and does it ask too often. Without an
-// error leave must be called.
-func (h *peerHandler) admit(c *gin.Context) (sender identity.Host, leave func(), refusal *node.Error) {
+// admit is checks 1 to 3, and the header that goes for all: who is it, by the trust
+// entries of this moment and not of the handshake; has it a token for scope, where one is
+// asked for ("": not here); and does it ask too often. Without an error leave must be called.
+func (h *peerHandler) admit(c *gin.Context, scope string) (sender *identity.Platform, leave func(), err error) {
 	unknown := refuse(node.Forbidden, node.TextUnknownPeer, "the certificate of this connection is not that of a platform we know; exchange trust entries first")
 	if c.Request.TLS == nil {
-		return sender, nil, unknown
+		return nil, nil, unknown
 	}
 	p, err := h.node.Trust().PeerByTLS(c.Request.TLS.PeerCertificates, h.node.Now())
 	if err != nil {
 		unknown.Err = err
-		return sender, nil, unknown
+		return nil, nil, unknown
 	}
 	eventOf(c).who = p.Domain.String()
-	if leave, refusal = h.limit.enter(p.Domain.String()); refusal != nil {
-		return sender, nil, refusal
+	// The token comes before the limit in the order of answers, and the limit before the
+	// work: a flood of bad tokens is counted too.
+	leave, limited := h.limit.enter(p.Domain.String())
+	if err := h.token(c, p, scope, limited != nil); err != nil {
+		if limited == nil {
+			leave()
+		}
+		return nil, nil, err
 	}
-	if refusal = checkVersion(c.Request); refusal != nil {
+	if limited != nil {
+		return nil, nil, limited
+	}
+	if refusal := checkVersion(c.Request); refusal != nil {
 		leave()
-		return sender, nil, refusal
+		return nil, nil, refusal
 	}
-	return p.Domain, leave, nil
+	return p, leave, nil
 }
 
 // putTransferblock is PUT /v1/transferblocks.
 func (h *peerHandler) putTransferblock(c *gin.Context) {
-	sender, leave, refusal := h.admit(c) // 1, 3
-	if refusal != nil {
-		fail(c, refusal)
+	sender, leave, err := h.admit(c, oauth.ScopeTransfer) // 1 to 3
+	if err != nil {
+		fail(c, err)
 		return
 	}
 	defer leave()
-	if refusal = checkMediaType(c.Request); refusal != nil {
+	if refusal := checkMediaType(c.Request); refusal != nil {
 		fail(c, refusal)
 		return
 	}
@@ -88,7 +100,7 @@ func (h *peerHandler) putTransferblock(c *gin.Context) {
 		fail(c, refusal)
 		return
 	}
-	reply, err := h.node.PutTransferblock(c.Request.Context(), node.Request{Sender: sender, Body: body}) // 4 to 13
+	reply, err := h.node.PutTransferblock(c.Request.Context(), node.Request{Sender: sender.Domain, Body: body}) // 4 to 13
 	// crashpoint: r7
 	switch {
 	case err != nil:
@@ -125,9 +137,9 @@ func writeRejection(c *gin.Context, reply node.Reply) {
 
 // getVerdict is GET /v1/transferblocks/{documentHash}/verdict.
 func (h *peerHandler) getVerdict(c *gin.Context) {
-	sender, leave, refusal := h.admit(c)
-	if refusal != nil {
-		fail(c, refusal)
+	sender, leave, err := h.admit(c, oauth.ScopeVerdict)
+	if err != nil {
+		fail(c, err)
 		return
 	}
 	defer leave()
@@ -136,7 +148,7 @@ func (h *peerHandler) getVerdict(c *gin.Context) {
 		fail(c, refusal)
 		return
 	}
-	jws, err := h.node.Verdict(c.Request.Context(), sender, document)
+	jws, err := h.node.Verdict(c.Request.Context(), sender.Domain, document)
 	if err != nil {
 		fail(c, err)
 		return
@@ -147,9 +159,9 @@ func (h *peerHandler) getVerdict(c *gin.Context) {
 // getJWKS is our public keys for a peer; also what a peer asks to see whether it can
 // reach us and is known.
 func (h *peerHandler) getJWKS(c *gin.Context) {
-	_, leave, refusal := h.admit(c)
-	if refusal != nil {
-		fail(c, refusal)
+	_, leave, err := h.admit(c, "") // keys are public, and needed before a token can be
+	if err != nil {
+		fail(c, err)
 		return
 	}
 	defer leave()

@@ -23,6 +23,7 @@ type PeersConfig struct {
 	DialContext    func(ctx context.Context, network, addr string) (net.Conn, error)
 	Timeout        time.Duration
 	Now            func() time.Time
+	Tokens         *TokenConfig
 }
 
 // Peers keeps one [Client] a peer. It is safe for concurrent use.
@@ -62,7 +63,7 @@ func (ps *Peers) Dial(p *identity.Platform, at discovery.Endpoint) (node.Peer, e
 		source = ps.cfg.CertificateFor(p.Domain)
 	}
 	client, err := NewClient(ClientConfig{Self: ps.cfg.Self, Certificate: source, Peer: p, Endpoint: at.URL,
-		DialContext: ps.cfg.DialContext, Timeout: ps.cfg.Timeout, Now: ps.cfg.Now})
+		DialContext: ps.cfg.DialContext, Timeout: ps.cfg.Timeout, Now: ps.cfg.Now, Tokens: ps.cfg.Tokens})
 	if err != nil {
 		return nil, err
 	}

@@ -11,27 +11,36 @@ import (
 )
 
 // NewPublicHandler serves the optional public listener of n: our public keys, so that
-// two strangers can fetch each other's before they are peers, and nothing else. Each
+// two strangers can fetch each other's before they are peers, where our tokens are to be
+// had, and nothing else. Each
 // address is limited in rate. Serve it with [PublicTLS].
 func NewPublicHandler(n *node.Node, o Options) http.Handler {
 	o = o.withDefaults()
 	limit := newLimiter(o, o.Concurrency)
 	g := newEngine("public", o)
-	keys := func(c *gin.Context) {
-		address, _, err := net.SplitHostPort(c.Request.RemoteAddr)
-		if err != nil {
-			address = c.Request.RemoteAddr
+	limited := func(serve func(*gin.Context)) gin.HandlerFunc {
+		return func(c *gin.Context) {
+			address, _, err := net.SplitHostPort(c.Request.RemoteAddr)
+			if err != nil {
+				address = c.Request.RemoteAddr
+			}
+			leave, refusal := limit.enter(address)
+			if refusal != nil {
+				fail(c, refusal)
+				return
+			}
+			defer leave()
+			serve(c)
 		}
-		leave, refusal := limit.enter(address)
-		if refusal != nil {
-			fail(c, refusal)
-			return
-		}
-		defer leave()
-		writeJWKS(c, n)
 	}
+	keys := limited(func(c *gin.Context) { writeJWKS(c, n) })
 	g.GET("/v1"+pathJWKS, keys)
 	g.GET(pathJWKS, keys)
+	if o.Tokens != nil && o.Tokens.Issues() {
+		metadata := limited(func(c *gin.Context) { writeJSON(c, http.StatusOK, o.Tokens.Metadata()) })
+		g.GET(pathServer, metadata)
+		g.GET(pathProvider, metadata)
+	}
 	return g
 }
 

@@ -3,12 +3,15 @@ package api_test
 import (
 	"bytes"
 	"net/http"
+	"net/url"
 	"slices"
 	"strings"
 	"testing"
 
 	"eblnode/api"
+	"eblnode/api/oauth"
 	"eblnode/envelope"
+	"eblnode/identity"
 	"eblnode/internal/ebltest"
 	"eblnode/node"
 )
@@ -120,5 +123,80 @@ func TestFloodOfBlocksChangesNothing(t *testing.T) {
 	}
 	if after := dump(t, db); !slices.Equal(before, after) {
 		t.Error("the database changed")
+	}
+}
+
+// TestRefusalsOverTokensChangeNothing: whatever is wrong with a token, or a request for
+// one, is answered unsigned and leaves every row as it was.
+func TestRefusalsOverTokensChangeNothing(t *testing.T) {
+	w := ebltest.NewTLS(t)
+	d := &tokenDesk{t: t, carrier: w.Platform("carrier.example"), bank: w.Platform("bank.example", ebltest.Tokens(nil))}
+	d.client, d.base = tlsClient(t, d.carrier), "https://"+d.bank.Addr
+	good, _ := d.carrier.Offer(d.bank.User("desk").ID)
+	narrow := decode[oauth.Grant](t, d.post(tokenForm(d.assertion(nil), "scope", "ebl.verdict")).want(t, 200, 0)).Token
+	used := d.assertion(nil)
+	d.post(tokenForm(used)).want(t, 200, 0)
+	r := newRealm(t)
+	shared := r.platform(w, "shared", nil, false)
+	down := newRealm(t)
+	down.keys.Store("")
+	dark := down.platform(w, "dark", nil, false)
+	form := func(form url.Values) call {
+		return call{method: http.MethodPost, url: d.base + "/oauth2/token", body: []byte(form.Encode()), header: http.Header{"Content-Type": {"application/x-www-form-urlencoded"}}}
+	}
+	put := func(at, token string) call {
+		c := call{method: http.MethodPut, url: "https://" + at + "/v1/transferblocks", body: good, header: http.Header{}}
+		if token != "" {
+			c.header = bearer(token)
+		}
+		return c
+	}
+	outside := r.token("JWT", r.claims("carrier.example", "https://shared.example")) // not bound
+	for name, c := range map[string]struct {
+		call   call
+		status int
+		code   node.Code
+		text   string
+	}{
+		"no token":              {put(d.bank.Addr, ""), 401, node.Unauthorized, "tokenRequired"},
+		"a bad token":           {put(d.bank.Addr, "x"), 401, node.Unauthorized, "tokenInvalid"},
+		"another scope":         {put(d.bank.Addr, narrow), 403, node.Forbidden, "insufficientScope"},
+		"no grant type":         {form(url.Values{}), 400, node.Malformed, "malformed"},
+		"no assertion":          {form(tokenForm("")), 401, node.Unauthorized, "clientInvalid"},
+		"a bad assertion":       {form(tokenForm("x")), 401, node.Unauthorized, "clientInvalid"},
+		"an old assertion":      {form(tokenForm(d.assertion(map[string]any{"exp": 1}))), 401, node.Unauthorized, "clientInvalid"},
+		"a used assertion":      {form(tokenForm(used)), 401, node.Unauthorized, "clientInvalid"},
+		"to the token endpoint": {form(tokenForm(d.assertion(map[string]any{"aud": d.bank.TokenEndpoint(), "jti": nil}))), 401, node.Unauthorized, "clientInvalid"},
+		"an outside token":      {put(shared.Addr, outside), 401, node.Unauthorized, "tokenInvalid"},
+		"the issuer is down":    {put(dark.Addr, outside), 503, node.Unavailable, "unavailable"},
+	} {
+		var before [][]string
+		platforms := []*ebltest.Platform{d.bank, shared, dark}
+		for _, p := range platforms {
+			before = append(before, dump(t, database(t, p)))
+		}
+		got := do(t, d.client, c.call)
+		if e := got.errorResponse(t); got.status != c.status || e.Errors[0].Code != int(c.code) || e.Errors[0].Text != c.text || e.Rejection != "" {
+			t.Errorf("%s: got %d %s, want %d %d %s unsigned", name, got.status, got.answer, c.status, c.code, c.text)
+		}
+		for i, p := range platforms {
+			if after := dump(t, database(t, p)); !slices.Equal(before[i], after) {
+				t.Errorf("%s: the database of %s changed", name, p.Domain())
+			}
+		}
+	}
+	// And the sender seals nothing for a peer that gives it no token.
+	entry := *d.carrier.Entry
+	entry.OAuth.ClientID = "somebody"
+	if err := d.bank.Node().AddPeers(t.Context(), "test", []*identity.Platform{&entry}); err != nil {
+		t.Fatal(err)
+	}
+	alice := d.carrier.User("alice")
+	held := d.carrier.Issue(alice.ID).String()
+	db := database(t, d.carrier)
+	before := dump(t, db)
+	newLocal(t, d.carrier, api.Options{}).as(alice, "POST", "/api/v1/ebls/"+held+"/transfer", `{"to":"desk@bank.example"}`).want(t, 422, 8005)
+	if after := dump(t, db); !slices.Equal(before, after) {
+		t.Error("a refused order changed the database")
 	}
 }

@@ -72,7 +72,7 @@ func OpenReceiptBetween(body []byte, want Hash, p *identity.Platform, from, to t
 
 func isOurs(typ string) bool {
 	switch typ {
-	case TypReceipt, TypRejection, TypVerdict, TypStep, TypRoot, TypBundle:
+	case TypReceipt, TypRejection, TypVerdict, TypStep, TypRoot, TypBundle, TypAssertion, TypAccess:
 		return true
 	}
 	return false

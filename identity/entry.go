@@ -71,7 +71,7 @@ func ParseTrust(data []byte) ([]*Platform, error) {
 }
 
 func readPlatform(o *object) *Platform {
-	o.only("domain", "name", "code", "hosts", "endpoint", "mode", "anchors", "issuer", "carriers", "keys", "tls", "quirks")
+	o.only("domain", "name", "code", "hosts", "endpoint", "mode", "anchors", "issuer", "carriers", "keys", "tls", "oauth", "quirks")
 	p := &Platform{
 		Domain: readHost(o, "domain", o.text("domain")),
 		Name:   readFree(o, "name"), Code: readFree(o, "code"),
@@ -109,6 +109,7 @@ func readPlatform(o *object) *Platform {
 		}
 	}
 	readTLS(o.object("tls"), &p.TLS)
+	readOAuth(o.object("oauth"), &p.OAuth)
 	readQuirks(o.object("quirks"), &p.Quirks)
 	if o.failed() {
 		return p
@@ -166,7 +167,7 @@ func readTLS(o *object, t *TLSIdentity) {
 }
 
 func readQuirks(o *object, q *Quirks) {
-	o.only("chainField", "documentHash", "envelopeHash", "bareKey")
+	o.only("chainField", "documentHash", "envelopeHash", "bareKey", "assertionAudience")
 	oneOf := func(name string, values ...string) string {
 		s := o.text(name)
 		for _, v := range values {
@@ -183,6 +184,7 @@ func readQuirks(o *object, q *Quirks) {
 	q.DocumentHash = oneOf("documentHash", "as-sent")
 	q.EnvelopeHash = oneOf("envelopeHash", "base64url")
 	q.BareKey = o.flag("bareKey")
+	q.AssertionAudience = oneOf("assertionAudience", AudienceTokenEndpoint)
 }
 
 func readHost(o *object, name, s string) Host {
@@ -282,6 +284,7 @@ type platformText struct {
 	Carriers []string    `json:"carriers,omitempty"`
 	Keys     keySetText  `json:"keys"`
 	TLS      *tlsText    `json:"tls,omitempty"`
+	OAuth    *oauthText  `json:"oauth,omitempty"`
 	Quirks   *quirksText `json:"quirks,omitempty"`
 }
 
@@ -299,6 +302,8 @@ type quirksText struct {
 	DocumentHash string `json:"documentHash,omitempty"`
 	EnvelopeHash string `json:"envelopeHash,omitempty"`
 	BareKey      bool   `json:"bareKey,omitempty"`
+
+	AssertionAudience string `json:"assertionAudience,omitempty"`
 }
 
 // JSON writes p as a trust file of one entry, indented, the same bytes for the
@@ -350,7 +355,7 @@ func (p *Platform) SameAs(o *Platform) bool {
 func (p *Platform) text() (platformText, error) {
 	t := platformText{Domain: p.Domain.String(), Name: p.Name, Code: p.Code, Hosts: p.Hosts, Endpoint: p.Endpoint,
 		Mode: p.Mode, Anchors: anchorTexts(p.Anchors), Issuer: p.Issuer, Carriers: p.Carriers,
-		Keys: keySetText{Keys: []jwkText{}}}
+		Keys: keySetText{Keys: []jwkText{}}, OAuth: p.OAuth.text()}
 	for _, k := range p.Keys {
 		kt, err := k.text()
 		if err != nil {

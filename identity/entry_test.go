@@ -89,7 +89,8 @@ func newSample(t testing.TB) *sample {
 		"anchors": []any{pemOf(ca.cert)}, "issuer": true, "carriers": []any{"MAEU", "HLCU"},
 		"keys":   m{"keys": []any{one, two}},
 		"tls":    m{"pins": []any{PinText([32]byte{1}), PinText([32]byte{2})}, "anchors": []any{pemOf(ca.cert)}},
-		"quirks": m{"chainField": "endorcementChain", "documentHash": "as-sent", "envelopeHash": "base64url", "bareKey": true},
+		"quirks": m{"chainField": "endorcementChain", "documentHash": "as-sent", "envelopeHash": "base64url", "bareKey": true, "assertionAudience": "token-endpoint"},
+		"oauth":  m{"issuer": "https://login.example/as", "audience": "urn:bank", "clientId": "das-api-auth"},
 	}}
 }
 
@@ -133,8 +134,11 @@ func TestParseTrustReadsEverything(t *testing.T) {
 	if !reflect.DeepEqual(p.Carriers, []string{"MAEU", "HLCU"}) || !reflect.DeepEqual(p.TLS.Pins, [][32]byte{{1}, {2}}) {
 		t.Errorf("carriers, pins: got %v, %v", p.Carriers, p.TLS.Pins)
 	}
-	if want := (Quirks{"endorcementChain", "as-sent", "base64url", true}); p.Quirks != want {
+	if want := (Quirks{"endorcementChain", "as-sent", "base64url", true, AudienceTokenEndpoint}); p.Quirks != want {
 		t.Errorf("quirks: got %+v, want %+v", p.Quirks, want)
+	}
+	if want := (OAuth{"https://login.example/as", "urn:bank", "das-api-auth"}); p.OAuth != want {
+		t.Errorf("oauth: got %+v, want %+v", p.OAuth, want)
 	}
 	if len(p.Keys) != 2 {
 		t.Fatalf("got %d keys, want 2", len(p.Keys))
@@ -283,6 +287,7 @@ func TestFingerprintCoversTheWholeEntry(t *testing.T) {
 		},
 		"pins":   func(p *Platform) { p.TLS.Pins = p.TLS.Pins[:1] },
 		"quirks": func(p *Platform) { p.Quirks.DocumentHash = "" },
+		"client": func(p *Platform) { p.OAuth.ClientID = "" },
 	} {
 		p := *good
 		change(&p)

@@ -24,6 +24,9 @@ type Quirks struct {
 	DocumentHash string // "" or "as-sent"
 	EnvelopeHash string // "" or "base64url"
 	BareKey      bool   // signing keys need no certificate
+	// AssertionAudience is "" or AudienceTokenEndpoint: how the platform addresses its
+	// client assertions to us.
+	AssertionAudience string
 }
 
 // A TLSIdentity says by what a platform is known on a connection. If there are
@@ -52,6 +55,7 @@ type Platform struct {
 	Carriers []string // the only carrierCodes it may issue for; empty: any
 	Keys     []*Key   // in the order of the file
 	TLS      TLSIdentity
+	OAuth    OAuth
 	Quirks   Quirks
 }
 

@@ -62,6 +62,11 @@ const (
 	TextNotItsOwn        = "notItsOwn"
 	TextAmbiguous        = "ambiguous"
 	TextByFile           = "broughtAsFile"
+	TextTokenRequired    = "tokenRequired"
+	TextTokenInvalid     = "tokenInvalid"
+	TextClientInvalid    = "clientInvalid"
+
+	TextInsufficientScope = "insufficientScope"
 )
 
 // An Error is a refusal: something we do not do, and say so without a signature. It

@@ -40,6 +40,9 @@ type config struct {
 		Public string `yaml:"public"`
 	} `yaml:"listen"`
 
+	Auth  string      `yaml:"auth"`
+	OAuth oauthConfig `yaml:"oauth"`
+
 	Keys struct {
 		Signing string `yaml:"signing"`
 		TLS     string `yaml:"tls"`
@@ -226,6 +229,9 @@ func (c *config) check() error {
 	if c.Limits.Rate < 0 || c.Limits.Burst < 0 || c.Limits.Concurrency < 0 {
 		return errors.New("limits: rate, burst or concurrency is negative")
 	}
+	if err := c.checkTokens(); err != nil {
+		return err
+	}
 	if c.Webhooks.Age < 0 || c.Webhooks.DisableAfter < 0 || c.Webhooks.RetryMax < 0 {
 		return errors.New("webhooks: a duration is negative")
 	}
@@ -289,7 +295,8 @@ func (c *config) self(k *keys) (*identity.Platform, error) {
 	p := &identity.Platform{
 		Domain: domain, Name: c.Name, Code: c.Code, Endpoint: c.Endpoint, Mode: "pinned",
 		Issuer: c.Issuer, Carriers: c.Carriers, Keys: k.public,
-		TLS: identity.TLSIdentity{Pins: k.pins(time.Now())},
+		TLS:   identity.TLSIdentity{Pins: k.pins(time.Now())},
+		OAuth: c.OAuth.entry(),
 	}
 	for _, s := range c.Hosts {
 		h, err := identity.ParseHost(s)

@@ -187,6 +187,9 @@ listen:
   local: %q   # local users; keep it on loopback or behind your own TLS proxy
   public: ""  # optional: our keys for strangers, before onboarding (server TLS)
 
+# What peers must show us: mtls (their certificate), or mtls+oauth2 (an access token too).
+auth: mtls
+
 # Files keys/signing-NAME.{key,crt} and keys/tls-NAME.{key,crt}. Whoever reads the signing
 # key can sign bills away in our name. Empty: the newest key whose turn has come (eblnode
 # key rotate); a name: that key alone.

@@ -15,6 +15,7 @@ import (
 	"time"
 
 	"eblnode/api"
+	"eblnode/api/oauth"
 	"eblnode/discovery"
 	"eblnode/identity"
 	"eblnode/internal/webhook"
@@ -89,7 +90,13 @@ func (a *app) open(ctx context.Context, log *slog.Logger) (*opened, error) {
 	}
 	o := &opened{dir: a.data, config: c, resolver: resolver, webhooks: webhook.NewSender(webhook.Config{DialContext: backEnds.DialContext})}
 	o.keys.Store(k)
-	o.peers = api.NewPeers(api.PeersConfig{Self: self.Domain, DialContext: resolver.DialContext,
+	if o.outside, err = c.outside(a.data, backEnds.DialContext); err != nil {
+		return nil, err
+	}
+	// Any peer may want tokens, whatever we want ourselves.
+	tokens := &api.TokenConfig{Self: self, Outside: o.outside,
+		Sign: func(typ string, claims map[string]any) (string, error) { return o.node.SignToken(typ, claims) }}
+	o.peers = api.NewPeers(api.PeersConfig{Self: self.Domain, DialContext: resolver.DialContext, Tokens: tokens,
 		CertificateFor: func(peer identity.Host) api.CertificateSource { return o.keys.source(peer.String()) }})
 	o.node, err = node.Open(ctx, node.Config{
 		Self: self, Signers: k.signers, Dir: a.data, Limits: c.limits(),
@@ -125,12 +132,16 @@ type opened struct {
 	resolver *discovery.Resolver
 	peers    *api.Peers
 	webhooks *webhook.Sender
+	outside  *oauth.Outside // nil: no shared authorization server
 	node     *node.Node
 }
 
 func (o *opened) close() error {
 	o.peers.Close()
 	o.webhooks.Close()
+	if o.outside != nil {
+		o.outside.Close()
+	}
 	return o.node.Close()
 }
 
@@ -238,8 +249,12 @@ type service struct {
 func (a *app) listen(o *opened, log *slog.Logger) (*services, error) {
 	s := &services{}
 	metrics := api.NewMetrics(o.node)
+	tokens, err := o.config.tokens(o.node, o.outside)
+	if err != nil {
+		return nil, err
+	}
 	metrics.Expiring(o.expiring)
-	opts := api.Options{Log: log, Metrics: metrics, Version: Version,
+	opts := api.Options{Log: log, Metrics: metrics, Version: Version, Tokens: tokens,
 		Rate: o.config.Limits.Rate, Burst: o.config.Limits.Burst, Concurrency: o.config.Limits.Concurrency}
 	source := o.keys.source("")
 	now := time.Now

@@ -1,8 +1,10 @@
 package ebltest
 
 import (
+	"crypto/elliptic"
 	"encoding/base64"
 	"math/big"
+	"slices"
 	"strings"
 	"testing"
 
@@ -83,4 +85,11 @@ func Rewrap(t testing.TB, body []byte) []byte {
 	}
 	out.WriteString("], \"document\":\t" + string(b.Document) + "}\n")
 	return []byte(out.String())
+}
+
+// OtherS is the twin of a P-256 signature as JWS has it: (r, n-s) is as good as (r, s).
+func OtherS(sig []byte) []byte {
+	half := len(sig) / 2
+	s := new(big.Int).Sub(elliptic.P256().Params().N, new(big.Int).SetBytes(sig[half:]))
+	return append(slices.Clone(sig[:half]), s.FillBytes(make([]byte, half))...)
 }

@@ -21,6 +21,7 @@ import (
 	"time"
 
 	"eblnode/api"
+	"eblnode/api/oauth"
 	"eblnode/discovery"
 	"eblnode/envelope"
 	"eblnode/identity"
@@ -133,10 +134,18 @@ type options struct {
 	usages                      []x509.ExtKeyUsage
 	notBefore, notAfter         time.Time
 	alg                         identity.Alg
+	tokens                      bool
+	outside                     *oauth.Outside
 }
 
 // An Option changes one platform.
 type Option func(*options)
+
+// Tokens makes the platform ask its peers for access tokens (auth: mtls+oauth2), of its own
+// making, or of outside where that is not nil. Only a network with TLS has them.
+func Tokens(outside *oauth.Outside) Option {
+	return func(o *options) { o.tokens, o.outside = true, outside }
+}
 
 // Manual does not start the outbox: nothing is sent until the test calls
 // [Platform.Run] or node.Run itself.
@@ -362,5 +371,13 @@ func (p *Platform) Trust(o *Platform) {
 	p.t.Helper()
 	if err := p.Node().AddPeers(context.Background(), "ebltest", []*identity.Platform{o.Entry}); err != nil {
 		p.t.Fatal(err)
+	}
+}
+
+// Change applies options to a platform that is stopped: those that matter at the next
+// start.
+func (p *Platform) Change(opts ...Option) {
+	for _, o := range opts {
+		o(&p.opts)
 	}
 }

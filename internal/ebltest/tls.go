@@ -4,9 +4,11 @@ import (
 	"context"
 	"net"
 	"net/http"
+	"net/url"
 	"time"
 
 	"eblnode/api"
+	"eblnode/api/oauth"
 	"eblnode/discovery"
 	"eblnode/identity"
 	"eblnode/node"
@@ -26,7 +28,9 @@ func (p *Platform) listen() {
 		p.t.Fatal(err)
 	}
 	p.Entry.Endpoint = "https://" + net.JoinHostPort(p.Domain().Name, port) + "/v1/transferblocks"
-	p.peers = api.NewPeers(api.PeersConfig{Self: p.Domain(), Certificate: api.Fixed(p.TLS), DialContext: dialLoopback, Timeout: 10 * time.Second})
+	p.peers = api.NewPeers(api.PeersConfig{Self: p.Domain(), Certificate: api.Fixed(p.TLS), DialContext: dialLoopback, Timeout: 10 * time.Second,
+		Tokens: &api.TokenConfig{Self: p.Entry, Outside: p.opts.outside,
+			Sign: func(typ string, claims map[string]any) (string, error) { return p.Node().SignToken(typ, claims) }}})
 	p.t.Cleanup(p.peers.Close)
 }
 
@@ -52,7 +56,7 @@ func (p *Platform) serve(n *node.Node) (stop func()) {
 	}
 	p.Metrics = api.NewMetrics(n)
 	log := p.Config().Log
-	h := api.NewPeerHandler(n, api.Options{Log: log, Metrics: p.Metrics, Rate: 1000, Burst: 10_000})
+	h := api.NewPeerHandler(n, api.Options{Log: log, Metrics: p.Metrics, Rate: 1000, Burst: 10_000, Tokens: p.TokenServer(n)})
 	s := api.NewServer(h, api.ServerTLS(api.Fixed(p.TLS), n.Trust, n.Now), log, p.Metrics)
 	done := make(chan struct{})
 	l := p.listener
@@ -67,6 +71,28 @@ func (p *Platform) serve(n *node.Node) (stop func()) {
 		<-done
 		p.listener = nil
 	}
+}
+
+// TokenServer is what judges the tokens of p's peers; nil where none are asked for.
+func (p *Platform) TokenServer(n *node.Node) *oauth.Server {
+	p.t.Helper()
+	if !p.opts.tokens {
+		return nil
+	}
+	s, err := oauth.NewServer(oauth.Config{Node: n, TokenEndpoint: p.TokenEndpoint(), Outside: p.opts.outside})
+	if err != nil {
+		p.t.Fatal(err)
+	}
+	return s
+}
+
+// TokenEndpoint is where p's peers get tokens.
+func (p *Platform) TokenEndpoint() string {
+	u, err := url.Parse(p.Entry.Endpoint)
+	if err != nil {
+		p.t.Fatal(err)
+	}
+	return "https://" + u.Host + "/oauth2/token"
 }
 
 func (p *Platform) dialTLS(to *identity.Platform, at discovery.Endpoint) (node.Peer, error) {

@@ -1,0 +1,219 @@
+package oauth
+
+import (
+	"context"
+	"crypto/tls"
+	"crypto/x509"
+	"errors"
+	"fmt"
+	"net"
+	"net/http"
+	"strings"
+	"sync"
+	"time"
+
+	"eblnode/discovery"
+	"eblnode/identity"
+	"eblnode/node"
+
+	"github.com/go-json-experiment/json"
+	"github.com/go-json-experiment/json/jsontext"
+)
+
+// An OutsideConfig names the one authorization server that platforms share. Issuer is
+// required.
+type OutsideConfig struct {
+	// Issuer is its name, an https URL: the iss of every token that is believed. Its
+	// metadata are looked for below it, and must name it.
+	Issuer string
+	// Scope is what is asked for and what a token must have, in words; "" means the two of
+	// our own.
+	Scope string
+	// Unbound takes tokens that are not bound to a certificate. The connection still proves
+	// the client, and the token must be that client's.
+	Unbound bool
+	// Anchors are the roots that its TLS certificate must lead to; nil means the system's.
+	Anchors *x509.CertPool
+	// DialContext makes connections; nil means a net.Dialer.
+	DialContext func(ctx context.Context, network, addr string) (net.Conn, error)
+	Now         func() time.Time // nil: time.Now
+}
+
+// An Outside is an authorization server that is neither ours nor a peer's: its metadata
+// and its keys, cached. It is safe for concurrent use.
+type Outside struct {
+	cfg       OutsideConfig
+	transport *http.Transport
+
+	mu    sync.Mutex
+	meta  *Metadata
+	found time.Time
+	keys  *identity.Platform // the last good set
+	read  time.Time          // when it was read
+	tried time.Time          // when it was last asked for
+}
+
+const (
+	// keysAge is how long a key set serves before it is read again.
+	keysAge = 10 * time.Minute
+	// keysMost is how long the last good one serves while it cannot be read.
+	keysMost = 24 * time.Hour
+	// keysPause is between two attempts, whoever sends what: a token with a kid of
+	// somebody's invention costs the issuer nothing.
+	keysPause = time.Minute
+)
+
+// NewOutside makes it; it asks nobody before it is asked.
+func NewOutside(cfg OutsideConfig) (*Outside, error) {
+	if _, err := discovery.ParseEndpoint(cfg.Issuer); err != nil {
+		return nil, fmt.Errorf("the outside issuer: %w", err)
+	}
+	if cfg.Scope == "" {
+		cfg.Scope = strings.Join(scopes, " ")
+	}
+	if cfg.Now == nil {
+		cfg.Now = time.Now
+	}
+	if cfg.DialContext == nil {
+		cfg.DialContext = (&net.Dialer{Timeout: fetchTimeout}).DialContext
+	}
+	config := &tls.Config{MinVersion: tls.VersionTLS12, RootCAs: cfg.Anchors, NextProtos: []string{"http/1.1"}}
+	return &Outside{cfg: cfg, transport: &http.Transport{DialContext: cfg.DialContext, TLSClientConfig: config, TLSHandshakeTimeout: fetchTimeout,
+		DisableCompression: true, MaxConnsPerHost: 4, IdleConnTimeout: 90 * time.Second, MaxResponseHeaderBytes: 32 << 10}}, nil
+}
+
+// showing is a way to it on which a client certificate is shown, so that it can bind
+// tokens to it.
+func (o *Outside) showing(source func() (*tls.Certificate, error)) *http.Transport {
+	t := o.transport.Clone()
+	t.TLSClientConfig.GetClientCertificate = func(*tls.CertificateRequestInfo) (*tls.Certificate, error) { return source() }
+	return t
+}
+
+// Close lets idle connections go.
+func (o *Outside) Close() { o.transport.CloseIdleConnections() }
+
+func (o *Outside) metadata(ctx context.Context) (*Metadata, error) {
+	o.mu.Lock()
+	m, found := o.meta, o.found
+	o.mu.Unlock()
+	if m != nil && o.cfg.Now().Sub(found) < metadataAge {
+		return m, nil
+	}
+	m, err := discover(ctx, o.transport, o.cfg.Issuer, wellKnown(o.cfg.Issuer)...)
+	if err != nil {
+		return nil, err
+	}
+	o.mu.Lock()
+	defer o.mu.Unlock()
+	o.meta, o.found = m, o.cfg.Now()
+	return m, nil
+}
+
+// lastKeys is the set that serves now, without asking; nil if there is none.
+func (o *Outside) lastKeys() *identity.Platform {
+	o.mu.Lock()
+	defer o.mu.Unlock()
+	if o.cfg.Now().Sub(o.read) >= keysAge {
+		return nil
+	}
+	return o.keys
+}
+
+// keysFor is the key set in which kid is looked for. It is read again when it is old, and
+// when it lacks kid, at most once a minute. The error is an *node.Error, Unavailable.
+func (o *Outside) keysFor(ctx context.Context, kid string, now time.Time) (*identity.Platform, error) {
+	o.mu.Lock()
+	defer o.mu.Unlock() // held while it is read: others want the same
+	_, known := o.has(kid)
+	fresh := now.Sub(o.read) < keysAge
+	if o.keys != nil && fresh && known || now.Sub(o.tried) < keysPause && o.keys != nil && now.Sub(o.read) < keysMost {
+		return o.keys, nil
+	}
+	if now.Sub(o.tried) >= keysPause {
+		o.tried = now
+		// Whoever waits for it may go away; the set is for all.
+		keys, err := o.readKeys(context.WithoutCancel(ctx))
+		if err == nil {
+			o.keys, o.read = keys, now
+			return keys, nil
+		}
+		if o.keys == nil || now.Sub(o.read) >= keysMost {
+			return nil, unavailable(err)
+		}
+		return o.keys, nil
+	}
+	return nil, unavailable(errors.New("the keys of the issuer could not be read within the last minute"))
+}
+
+func unavailable(err error) error {
+	return &node.Error{Code: node.Unavailable, Text: node.TextUnavailable, Detail: "the keys of the issuer of access tokens cannot be read now; send the same again later",
+		Entry: -1, Transaction: -1, Retry: 30, Err: err}
+}
+
+func (o *Outside) has(kid string) (*identity.Key, bool) {
+	if o.keys == nil {
+		return nil, false
+	}
+	if kid == "" {
+		return nil, true
+	}
+	return o.keys.Key(kid)
+}
+
+// readKeys fetches the key set. The lock is held.
+func (o *Outside) readKeys(ctx context.Context) (*identity.Platform, error) {
+	m, err := discover(ctx, o.transport, o.cfg.Issuer, wellKnown(o.cfg.Issuer)...)
+	if err != nil {
+		return nil, err
+	}
+	o.meta, o.found = m, o.cfg.Now()
+	if m.JWKS == "" {
+		return nil, errors.New("the metadata name no key set")
+	}
+	body, err := ask(ctx, o.transport, http.MethodGet, m.JWKS, nil)
+	if err != nil {
+		return nil, fmt.Errorf("reading %s: %w", m.JWKS, err)
+	}
+	keys, err := parseKeys(o.cfg.Issuer, body)
+	if err != nil {
+		return nil, fmt.Errorf("reading %s: %w", m.JWKS, err)
+	}
+	return keys, nil
+}
+
+// parseKeys reads a key set by the strict rules of a trust entry: a kid that names two
+// keys, a private or a symmetric key refuse the whole. Keys that are plainly for something
+// else, encryption or a kind that we do not take, are passed over: issuers publish all
+// that they have in one set.
+func parseKeys(issuer string, body []byte) (*identity.Platform, error) {
+	var set struct {
+		Keys []map[string]jsontext.Value `json:"keys"`
+	}
+	if err := json.Unmarshal(body, &set); err != nil {
+		return nil, errors.New("it is not a JWK set")
+	}
+	use := []map[string]jsontext.Value{}
+	for _, k := range set.Keys {
+		is := func(name, value string) bool { return string(k[name]) == `"`+value+`"` }
+		other := is("use", "enc") || is("kty", "OKP") || is("crv", "secp256k1")
+		if _, private := k["d"]; other && !private {
+			continue
+		}
+		// The issuer vouches for its keys by its TLS identity; the certificate beside one
+		// is often made for ten years by itself, and says nothing.
+		delete(k, "x5c")
+		use = append(use, k)
+	}
+	host := strings.TrimPrefix(issuer, "https://")
+	host, _, _ = strings.Cut(host, "/")
+	entry, err := json.Marshal(map[string]any{"domain": host, "keys": map[string]any{"keys": use}, "quirks": map[string]any{"bareKey": true}})
+	if err != nil {
+		return nil, err
+	}
+	ps, err := identity.ParseTrust(entry)
+	if err != nil {
+		return nil, err
+	}
+	return ps[0], nil
+}

@@ -1,0 +1,88 @@
+package main
+
+import (
+	"fmt"
+	"os"
+	"path/filepath"
+	"strings"
+	"testing"
+
+	"github.com/rogpeppe/go-internal/testscript"
+)
+
+// sectionOf is the part of docs/OPERATIONS.md under a heading, and the commands in it.
+func sectionOf(t *testing.T, heading string) (text string, commands []string) {
+	t.Helper()
+	page, err := os.ReadFile("../../docs/OPERATIONS.md")
+	if err != nil {
+		t.Fatal(err)
+	}
+	_, text, found := strings.Cut(string(page), "\n## "+heading+"\n")
+	if !found {
+		t.Fatalf("docs/OPERATIONS.md has no section %q", heading)
+	}
+	text, _, _ = strings.Cut(text, "\n## ")
+	parts := strings.Split(text, "\n```")
+	for i := 1; i < len(parts); i += 2 {
+		block, isShell := strings.CutPrefix(parts[i], "sh\n")
+		if !isShell {
+			t.Fatalf("section %q: a block that is not sh", heading)
+		}
+		for _, line := range strings.Split(block, "\n") {
+			if line != "" && !strings.HasPrefix(line, "#") {
+				commands = append(commands, line)
+			}
+		}
+	}
+	return text, commands
+}
+
+// TestTokensAsTheManualSwitchesThemOn runs the commands of docs/OPERATIONS.md on one of
+// two nodes, then on the other, and moves a bill to and fro through restarts of each.
+func TestTokensAsTheManualSwitchesThemOn(t *testing.T) {
+	_, commands := sectionOf(t, "Access tokens")
+	on := func(node string) string {
+		var b strings.Builder
+		for _, line := range commands {
+			line = strings.ReplaceAll(line, "/var/lib/eblnode", node)
+			if args, ok := strings.CutPrefix(line, "eblnode serve "); ok {
+				fmt.Fprintf(&b, "exec eblnode serve %s &%s&\nawait %s\n", args, node, node)
+				continue
+			}
+			fmt.Fprintf(&b, "exec %s\n", line) // testscript reads quotes as sh does
+		}
+		return b.String()
+	}
+	stop := func(node string) string { return fmt.Sprintf("kill -INT %[1]s\nwait %[1]s\n", node) }
+	start := func(node string) string {
+		return fmt.Sprintf("exec eblnode serve --data %[1]s &%[1]s&\nawait %[1]s\n", node)
+	}
+	ports := freePorts(t, 2)
+	init := func(node, port, more string) string {
+		return fmt.Sprintf("exec eblnode init --data %[1]s --domain localhost:%[2]s --listen-peer localhost:%[2]s --listen-local 127.0.0.1:0 --endpoint https://localhost:%[2]s/v1/transferblocks --allow-network 127.0.0.0/8 --allow-network ::1/128%[3]s\n"+
+			"exec eblnode peer self --data %[1]s\ncp stdout %[1]s.json\nexec eblnode user add user --role holder --data %[1]s --token-file %[1]s.token\n", node, port, more)
+	}
+	move := func(from, to, port string) string {
+		return fmt.Sprintf("exec eblnode transfer $BILL --to user@localhost:%s --data %s --token-file %[2]s.token\nexec eblnode show $BILL --data %[3]s --token-file %[3]s.token\nstdout 'is in control$'\n", port, from, to)
+	}
+	there, back := move("alpha", "beta", ports[1]), move("beta", "alpha", ports[0])
+	const given = "stderr 'route=/oauth2/token status=200'\n! stderr eyJ\n"
+	script := init("alpha", ports[0], " --issuer") + init("beta", ports[1], "") +
+		"exec eblnode peer add beta.json --data alpha --yes\nexec eblnode peer add alpha.json --data beta --yes\n" +
+		"exec eblnode user add issuer --role issuer --data alpha --token-file issuer.token\n" +
+		start("alpha") + on("beta") +
+		fmt.Sprintf("exec eblnode issue bl.json --to user@localhost:%s --data alpha --token-file issuer.token\nsetline BILL stdout\n", ports[0]) +
+		there + back + // one side asks for tokens
+		stop("alpha") + on("alpha") +
+		there + back + // both do
+		stop("beta") + given + start("beta") + there + // the token of before is still good
+		stop("alpha") + given + start("alpha") + back + there +
+		stop("alpha") + given + stop("beta") + given +
+		"exec eblnode fsck --data alpha\nexec eblnode fsck --data beta\n"
+	file := filepath.Join(t.TempDir(), "tokens.txtar")
+	files := "-- bl.json --\n{\"transportDocumentReference\":\"ALPHA-1\",\"carrierCode\":\"ALPH\",\"isToOrder\":true}\n"
+	if err := os.WriteFile(file, []byte(script+files), 0o600); err != nil {
+		t.Fatal(err)
+	}
+	runScripts(t, testscript.Params{Files: []string{file}})
+}
