@@ -23,11 +23,16 @@ type Options struct {
 	Sender identity.Host
 	// Now bounds timestamps from above.
 	Now time.Time
-	// Verified tells that we verified and stored exactly this JWS before, and under
-	// which key: its signature is not computed again, its key's standing is. nil
-	// means nothing is known. It must compare the whole compact JWS, never the hash
-	// of its payload, since a payload says nothing of who signed it.
-	Verified func(entry int, jws string) (thumbprint [32]byte, ok bool)
+	// Known tells what the verifier holds of exactly this JWS: that it verified it before,
+	// since when it has it, what was known of the key then. nil means nothing is known. It
+	// must compare the whole compact JWS, never the hash of its payload, since a payload
+	// says nothing of who signed it.
+	Known func(entry int, jws string) envelope.Known
+	// Revocation gets what can be told now of the certificates of k, a key of p that has
+	// signed this entry; it is asked in the order of the entries, and only where there are
+	// [identity.Platform.Questions] and Known has no evidence that answers them. nil, and an
+	// error, leave it unknown. It may wait for a network; Verify does not.
+	Revocation func(entry int, p *identity.Platform, k *identity.Key) (identity.Evidence, error)
 }
 
 // A Chain is a verified chain.
@@ -40,10 +45,12 @@ type Chain struct {
 
 // An Entry is a verified entry.
 type Entry struct {
-	Hash     envelope.Hash // who the entry is
-	Claimed  envelope.Hash // its envelopeHash on the wire
-	Signer   identity.Host // domain of the platform that signed
-	Key      *identity.Key
+	Hash    envelope.Hash // who the entry is
+	Claimed envelope.Hash // its envelopeHash on the wire
+	Signer  identity.Host // domain of the platform that signed
+	Key     *identity.Key
+	// Evidence is what the key's standing was judged by; nil where nothing had to be asked.
+	Evidence *identity.Evidence
 	SignedAt time.Time
 	// Transactions are what the law saw, and After the state after the entry.
 	Transactions []Transaction
@@ -126,7 +133,15 @@ func (v *verifier) older() *Error {
 func (v *verifier) signature(i int, p *identity.Platform) *Error {
 	e := &v.block.Entries[i]
 	at := e.Payload.SignedAt()
-	key, err := v.keyOf(i, p, at)
+	var known envelope.Known
+	if v.opts.Known != nil {
+		known = v.opts.Known(i, e.JWS.Raw)
+	}
+	key, err := e.JWS.VerifyKnown(p, at, known)
+	var ev *identity.Evidence
+	if err == nil {
+		ev, err = v.revocation(i, p, key, known)
+	}
 	if err != nil {
 		reason := Reason(BadSignature)
 		if serr, ok := errors.AsType[*envelope.SignatureError](err); ok {
@@ -138,18 +153,34 @@ func (v *verifier) signature(i int, p *identity.Platform) *Error {
 		return v.fail(reason, i, err, "%s", detail(err))
 	}
 	v.signers[i] = p
-	v.chain.Entries[i] = Entry{Hash: e.Hash(), Claimed: e.Claimed, Signer: p.Domain, Key: key, SignedAt: at}
+	v.chain.Entries[i] = Entry{Hash: e.Hash(), Claimed: e.Claimed, Signer: p.Domain, Key: key, Evidence: ev, SignedAt: at}
 	return nil
 }
 
-func (v *verifier) keyOf(i int, p *identity.Platform, at time.Time) (*identity.Key, error) {
-	j := v.block.Entries[i].JWS
-	if v.opts.Verified != nil {
-		if thumbprint, ok := v.opts.Verified(i, j.Raw); ok {
-			return j.Recheck(p, thumbprint, at)
-		}
+// revocation judges the certificates of the key by what was kept, and if that does not
+// answer, by what can be told now.
+func (v *verifier) revocation(i int, p *identity.Platform, k *identity.Key, known envelope.Known) (*identity.Evidence, error) {
+	if len(p.Questions(k)) == 0 {
+		return nil, nil
 	}
-	return j.Verify(p, at, false)
+	at := v.block.Entries[i].Payload.SignedAt()
+	if known.Evidence != nil && envelope.CheckRevocation(p, k, at, known.Since, *known.Evidence) == nil {
+		return known.Evidence, nil
+	}
+	unknown := &envelope.SignatureError{Reason: envelope.RevocationUnknown, Detail: fmt.Sprintf("whether the certificate of a key of %s is revoked is not known", p.Domain)}
+	if v.opts.Revocation == nil {
+		if known.Evidence != nil {
+			return nil, envelope.CheckRevocation(p, k, at, known.Since, *known.Evidence)
+		}
+		return nil, unknown
+	}
+	ev, err := v.opts.Revocation(i, p, k)
+	if err != nil {
+		unknown.Detail += ": " + err.Error()
+		unknown.Err = err
+		return nil, unknown
+	}
+	return &ev, envelope.CheckRevocation(p, k, at, known.Since, ev)
 }
 
 // hashes is check 9.

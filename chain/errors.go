@@ -11,6 +11,7 @@ const (
 	SignerMismatch     Reason = "signerMismatch"     // the newest entry is not from the platform on the connection
 	UnknownKey         Reason = "unknownKey"         // a key we have not been given
 	KeyCompromised     Reason = "keyCompromised"     // signed by a key reported stolen
+	RevocationUnknown  Reason = "revocationUnknown"  // nobody could say whether the signer's certificate is revoked
 	BadSignature       Reason = "badSignature"       // of the newest entry
 	PlatformNotTrusted Reason = "platformNotTrusted" // no trust entry for a signer
 	BadChainSignature  Reason = "badChainSignature"  // of an older entry
@@ -32,6 +33,8 @@ const (
 	BSIG
 	// BENV: the envelope or its chain is wrong and stays wrong.
 	BENV
+	// Later: we could not find out now; unsigned, and worth another try.
+	Later
 )
 
 // Class says how a receiver answers r (wire document, section 5, checks 6 to 10).
@@ -39,6 +42,8 @@ func (r Reason) Class() Class {
 	switch r {
 	case SignerMismatch, UnknownKey, KeyCompromised:
 		return Unsigned
+	case RevocationUnknown:
+		return Later
 	case BadSignature:
 		return BSIG
 	}
@@ -49,7 +54,7 @@ func (r Reason) Class() Class {
 // that the chain is wrong.
 func (r Reason) Indeterminate() bool {
 	switch r {
-	case UnknownKey, KeyCompromised, PlatformNotTrusted:
+	case UnknownKey, KeyCompromised, PlatformNotTrusted, RevocationUnknown:
 		return true
 	}
 	return false

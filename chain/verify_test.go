@@ -186,24 +186,33 @@ func TestVerifiedSkipsOnlyTheSignature(t *testing.T) {
 		t.Fatal(err)
 	}
 	stored := whole.Entries[0].Key.Thumbprint()
+	theft := time.Date(2026, 6, 1, 9, 0, 0, 0, time.UTC) // in the trust file of that name
+	before := theft.Add(-time.Second)
 	for _, c := range []struct {
 		name, trust string
 		thumbprint  [32]byte
+		since       time.Time
 		want        chain.Reason
 	}{
-		{"in good standing", "algs", stored, ""},
-		{"revoked after it signed", "revoked", stored, ""},
-		{"stolen since, but we held the entry before", "compromised", stored, ""},
-		{"taken out of the trust entry", "own-alg", [32]byte{1}, chain.UnknownKey},
-		{"window shortened since", "rollover", stored, ""},
+		{"in good standing", "algs", stored, before, ""},
+		{"revoked after it signed", "revoked", stored, before, ""},
+		{"stolen since, but we held the entry before", "compromised", stored, before, ""},
+		{"stored after it was stolen, though not yet reported", "compromised", stored, theft, chain.KeyCompromised},
+		{"stored, nobody knows when", "compromised", stored, time.Time{}, chain.KeyCompromised},
+		{"not verified here, but proved to be older", "compromised", [32]byte{}, before, ""},
+		{"taken out of the trust entry", "own-alg", [32]byte{1}, before, chain.UnknownKey},
+		{"window shortened since", "rollover", stored, before, ""},
 	} {
 		t.Run(c.name, func(t *testing.T) {
 			o := optionsOf(t, v)
 			o.Trust = trustOf(t, c.trust)
 			asked := 0
-			o.Verified = func(entry int, jws string) ([32]byte, bool) {
+			o.Known = func(entry int, jws string) envelope.Known {
 				asked++
-				return c.thumbprint, entry == 0 && jws == b.Entries[0].JWS.Raw
+				if entry == 0 && jws == b.Entries[0].JWS.Raw {
+					return envelope.Known{Key: c.thumbprint, Since: c.since}
+				}
+				return envelope.Known{}
 			}
 			_, err := chain.Verify(b, o)
 			cerr, _ := errors.AsType[*chain.Error](err)

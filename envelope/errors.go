@@ -49,14 +49,21 @@ const (
 	// KeyCompromised: the key was reported stolen. Only what is known to have
 	// existed before counts.
 	KeyCompromised SignatureReason = "keyCompromised"
+	// RevocationUnknown: whether the key's certificate is revoked cannot be told now. The
+	// same bytes may be judged later.
+	RevocationUnknown SignatureReason = "revocationUnknown"
 )
 
 // A SignatureError is the refusal of a signature.
 type SignatureError struct {
 	Reason SignatureReason
-	Part   string // algorithm, value, window, revoked; kid, noKid; "" for KeyCompromised
+	Part   string // algorithm, value, window, certificate, revoked; kid, noKid, anchor; "" for KeyCompromised
 	Detail string
+	Err    error // the cause, or nil
 }
+
+// Unwrap gives the cause.
+func (e *SignatureError) Unwrap() error { return e.Err }
 
 func (e *SignatureError) Error() string { return string(e.Reason) + ": " + e.Detail }
 

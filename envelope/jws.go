@@ -1,8 +1,12 @@
 package envelope
 
 import (
+	"bytes"
+	"crypto/x509"
 	"encoding/base64"
+	"errors"
 	"fmt"
+	"slices"
 	"strconv"
 	"strings"
 	"time"
@@ -10,6 +14,7 @@ import (
 	"eblnode/identity"
 
 	"github.com/go-json-experiment/json/jsontext"
+	"github.com/lestrrat-go/jwx/v2/cert"
 	"github.com/lestrrat-go/jwx/v2/jwa"
 	"github.com/lestrrat-go/jwx/v2/jws"
 )
@@ -157,26 +162,50 @@ func deref(s *string) string {
 // Verify finds the key of platform p that made the signature, at the time the
 // signature claims to be from. The header's kid names the one key; without it every
 // key that fits the algorithm is tried, [identity.MaxKeysTried] at most. The key
-// comes from p, that is from our trust store; nothing in the message adds to it.
+// comes from p, that is from our trust store; nothing in the message adds to it, except
+// where p is trusted by its authorities: there x5c may bring a key, if it leads to them.
 //
 // existed says that we have proof that this very JWS existed before the key was
 // reported stolen (our store held it); then a compromise does not count against it.
 //
 // The error is a *SignatureError: UnknownKey and KeyCompromised may pass with the
-// same bytes after onboarding, BadSignature never does.
+// same bytes after onboarding, BadSignature never does. Whether the key's certificate was
+// revoked is for [CheckRevocation].
 func (j JWS) Verify(p *identity.Platform, at time.Time, existed bool) (*identity.Key, error) {
-	keys, err := j.candidates(p)
+	var known Known
+	if existed {
+		known.Since = time.Unix(0, 0)
+	}
+	return j.VerifyKnown(p, at, known)
+}
+
+// Known is what a verifier holds of a JWS beside its bytes. The zero Known is nothing.
+type Known struct {
+	// Key is the thumbprint of the key under which the verifier itself verified exactly
+	// this JWS before: the signature is not computed again, the key's standing is. Never
+	// taken from others.
+	Key [32]byte
+	// Since is when this very JWS is proved to have existed; zero without proof. What is
+	// older than a theft of the key counts in spite of it.
+	Since time.Time
+	// Evidence is what was kept when the signature was believed; nil if nothing.
+	Evidence *identity.Evidence
+}
+
+// VerifyKnown is Verify with what is known of the JWS. In a platform's ca mode the key
+// returned holds the path that leads to the anchor.
+func (j JWS) VerifyKnown(p *identity.Platform, at time.Time, known Known) (*identity.Key, error) {
+	keys, err := j.candidates(p, known.Key)
 	if err != nil {
 		return nil, err
 	}
 	for _, k := range keys {
-		if !j.verifies(k) {
-			continue
+		if known.Key != [32]byte{} && k.Thumbprint() == known.Key || known.Key == [32]byte{} && j.verifies(k) {
+			return j.certified(p, k, at, known)
 		}
-		if err := standing(k, at, existed); err != nil {
-			return nil, err
-		}
-		return k, nil
+	}
+	if known.Key != [32]byte{} {
+		return nil, &SignatureError{Reason: UnknownKey, Part: "kid", Detail: fmt.Sprintf("the key that made this signature is no longer in the trust entry of %s", p.Domain)}
 	}
 	if j.Header.Kid != "" {
 		return nil, badSignature("value", "the signature is not that of key %q of %s", j.Header.Kid, p.Domain)
@@ -184,47 +213,76 @@ func (j JWS) Verify(p *identity.Platform, at time.Time, existed bool) (*identity
 	return nil, &SignatureError{Reason: UnknownKey, Part: "noKid", Detail: fmt.Sprintf("no %s key that %s gave us made the signature, and the header names none", j.Header.Alg, p.Domain)}
 }
 
-// Recheck is Verify for a JWS whose signature under the key with this thumbprint was
-// computed and stored before: only the standing of the key is looked at again. It
-// fails with UnknownKey where p has no such key any more.
-func (j JWS) Recheck(p *identity.Platform, thumbprint [32]byte, at time.Time) (*identity.Key, error) {
-	for _, k := range p.Keys {
-		if k.Thumbprint() != thumbprint {
-			continue
-		}
-		if err := standing(k, at, true); err != nil {
-			return nil, err
-		}
-		return k, nil
+// candidates are the keys that may have made the signature; with a thumbprint, those that
+// may be the one.
+func (j JWS) candidates(p *identity.Platform, thumbprint [32]byte) ([]*identity.Key, error) {
+	unknown := func(part, format string, args ...any) error {
+		return &SignatureError{Reason: UnknownKey, Part: part, Detail: fmt.Sprintf(format, args...)}
 	}
-	return nil, &SignatureError{Reason: UnknownKey, Part: "kid", Detail: fmt.Sprintf("the key that made this signature is no longer in the trust entry of %s", p.Domain)}
-}
-
-func (j JWS) candidates(p *identity.Platform) ([]*identity.Key, error) {
-	if j.Header.Kid == "" {
-		keys := p.KeysFor(j.Header.Alg)
-		if len(keys) == 0 {
-			return nil, &SignatureError{Reason: UnknownKey, Part: "noKid", Detail: fmt.Sprintf("%s gave us no key for %s", p.Domain, j.Header.Alg)}
+	if thumbprint != [32]byte{} {
+		keys := p.Keys
+		if p.Mode == identity.ModeCA && len(j.Header.X5C) > 0 {
+			if k, err := p.KeyFromX5C(j.Header.Kid, j.Header.X5C); err == nil {
+				keys = append(slices.Clone(keys), k)
+			}
 		}
 		return keys, nil
 	}
 	k, found := p.Key(j.Header.Kid)
-	if !found {
-		return nil, &SignatureError{Reason: UnknownKey, Part: "kid", Detail: fmt.Sprintf("%s gave us no key with this kid", p.Domain)}
+	if !found && p.Mode == identity.ModeCA && len(j.Header.X5C) > 0 {
+		var err error
+		if k, err = p.KeyFromX5C(j.Header.Kid, j.Header.X5C); err != nil {
+			return nil, badSignature("certificate", "the certificates of x5c: %s", err)
+		}
+		found = true
 	}
-	if !k.Fits(j.Header.Alg) {
-		return nil, badSignature("algorithm", "alg %s does not fit the key that kid names", j.Header.Alg)
+	switch {
+	case !found && j.Header.Kid != "":
+		return nil, unknown("kid", "%s gave us no key with this kid", p.Domain)
+	case !found:
+		keys := p.KeysFor(j.Header.Alg)
+		if len(keys) == 0 {
+			return nil, unknown("noKid", "%s gave us no key for %s", p.Domain, j.Header.Alg)
+		}
+		return keys, nil
+	case !k.Fits(j.Header.Alg):
+		return nil, badSignature("algorithm", "alg %s does not fit the key that the header names", j.Header.Alg)
 	}
 	return []*identity.Key{k}, nil
 }
 
+// certified leads k to an anchor, where p is trusted by those, and judges its standing.
+func (j JWS) certified(p *identity.Platform, k *identity.Key, at time.Time, known Known) (*identity.Key, error) {
+	if p.Mode == identity.ModeCA {
+		var more []*x509.Certificate
+		if own, err := p.KeyFromX5C("", j.Header.X5C); err == nil {
+			more = append(more, own.Certificates...)
+		}
+		if known.Evidence != nil {
+			more = append(more, known.Evidence.Certificates...)
+		}
+		c, err := p.Certify(k, at, more)
+		if errors.Is(err, identity.ErrNoAnchor) {
+			return nil, &SignatureError{Reason: UnknownKey, Part: "anchor", Detail: err.Error()}
+		}
+		if err != nil {
+			return nil, badSignature("certificate", "the certificate of the key is not believed for %s: %s", at.UTC().Format(time.RFC3339), err)
+		}
+		k = c
+	}
+	if err := standing(k, at, known.Since); err != nil {
+		return nil, err
+	}
+	return k, nil
+}
+
 // standing judges the key for the time of the signature: its window, and what was
 // reported of it since.
-func standing(k *identity.Key, at time.Time, existed bool) error {
+func standing(k *identity.Key, at, since time.Time) error {
 	switch {
 	case !k.ValidAt(at):
 		return badSignature("window", "the key was not valid for signing at %s", at.UTC().Format(time.RFC3339))
-	case k.Compromised() && !existed:
+	case k.Compromised() && (since.IsZero() || !since.Before(k.Revoked)):
 		return &SignatureError{Reason: KeyCompromised, Detail: fmt.Sprintf("a key of %s was reported stolen; only what we held before counts", k.Platform)}
 	case !k.Revoked.IsZero() && !k.Compromised() && !at.Before(k.Revoked):
 		return badSignature("revoked", "the key was revoked before it signed, at %s", k.Revoked.UTC().Format(time.RFC3339))
@@ -232,7 +290,31 @@ func standing(k *identity.Key, at time.Time, existed bool) error {
 	return nil
 }
 
-// verifies says whether k made the signature.
+// CheckRevocation judges, by ev, the standing of k (as VerifyKnown gave it) for a signature
+// of the time at that is proved to have existed since then. The error is a *SignatureError.
+func CheckRevocation(p *identity.Platform, k *identity.Key, at, since time.Time, ev identity.Evidence) error {
+	err := p.CheckRevocation(k, at, since, ev)
+	if err == nil {
+		return nil
+	}
+	reason := BadSignature
+	if r, ok := errors.AsType[*identity.RevocationError](err); ok {
+		switch r.State {
+		case identity.StateUnknown:
+			reason = RevocationUnknown
+		case identity.StateCompromised:
+			reason = KeyCompromised
+		}
+	}
+	part := ""
+	if reason == BadSignature {
+		part = "revoked"
+	}
+	return &SignatureError{Reason: reason, Part: part, Detail: err.Error(), Err: err}
+}
+
+// verifies is the standard library's verdict on the bytes, after the forms that it
+// would let pass.
 func (j JWS) verifies(k *identity.Key) bool {
 	return k.Verifies(j.Header.Alg, []byte(j.Raw[:j.signed]), j.signature)
 }
@@ -244,6 +326,11 @@ func sign(payload []byte, s *identity.Signer, typ string, iat time.Time) (string
 	set := func(name string, value any) error { return h.Set(name, value) }
 	if s.Key.ID != "" {
 		if err := set(jws.KeyIDKey, s.Key.ID); err != nil {
+			return "", err
+		}
+	}
+	if chain := certificatesFor(s.Key); chain != nil {
+		if err := set(jws.X509CertChainKey, chain); err != nil {
 			return "", err
 		}
 	}
@@ -262,4 +349,20 @@ func sign(payload []byte, s *identity.Signer, typ string, iat time.Time) (string
 		return "", fmt.Errorf("signing as %q: %w", s.Key.ID, err)
 	}
 	return string(out), nil
+}
+
+// certificatesFor is the x5c of what k signs: what leads to an authority, for those who
+// trust that and not the key; nil for a certificate that nobody but itself signed.
+func certificatesFor(k *identity.Key) *cert.Chain {
+	chain := &cert.Chain{}
+	for _, c := range k.Certificates {
+		if bytes.Equal(c.RawSubject, c.RawIssuer) {
+			break // whoever trusts an anchor has it
+		}
+		_ = chain.AddString(base64.StdEncoding.EncodeToString(c.Raw)) // base64 it is
+	}
+	if chain.Len() == 0 {
+		return nil
+	}
+	return chain
 }

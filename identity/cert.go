@@ -29,13 +29,18 @@ const maxChain = 10
 
 // The rules that a PolicyError can name.
 const (
-	RuleKeyType    = "keyType"           // neither RSA nor EC on P-256, P-384 or P-521
-	RuleKeySize    = "keySize"           // RSA outside MinRSABits … MaxRSABits
-	RuleExponent   = "exponent"          // RSA exponent even, below 65537 or from 2^31
-	RuleSignature  = "signature"         // signed with less than SHA-256, or neither RSA nor ECDSA
-	RuleLifetime   = "lifetime"          // NotAfter - NotBefore over MaxLifetime or negative; NotBefore before 1970
-	RuleExtensions = "criticalExtension" // a critical extension that we do not understand
-	RuleKeyUsage   = "keyUsage"          // a key usage that excludes what the key is for
+	RuleKeyType     = "keyType"           // neither RSA nor EC on P-256, P-384 or P-521
+	RuleKeySize     = "keySize"           // RSA outside MinRSABits … MaxRSABits
+	RuleExponent    = "exponent"          // RSA exponent even, below 65537 or from 2^31
+	RuleSignature   = "signature"         // signed with less than SHA-256, or neither RSA nor ECDSA
+	RuleLifetime    = "lifetime"          // NotAfter - NotBefore over MaxLifetime or negative; NotBefore before 1970
+	RuleExtensions  = "criticalExtension" // a critical extension that we do not understand
+	RuleKeyUsage    = "keyUsage"          // a key usage that excludes what the key is for
+	RuleExtKeyUsage = "extKeyUsage"       // an extended key usage that excludes what the key is for
+	RuleSerial      = "serial"            // not a positive number of at most 20 octets
+	RulePath        = "path"              // in ca mode: no valid path to the anchors of the entry
+	RuleName        = "name"              // in ca mode: the platform's domain is not among the DNS names
+	RuleOCSP        = "ocsp"              // nobody can be asked whether the certificate is revoked
 )
 
 // A PolicyError is a key or certificate that no peer may use, however it came to
@@ -59,6 +64,10 @@ func CheckPolicy(c *x509.Certificate) error {
 	}
 	if err := checkSignatureAlgorithm(c); err != nil {
 		return err
+	}
+	// RFC 5280, 4.1.2.2. Revocation names a certificate by it.
+	if n := c.SerialNumber; n == nil || n.Sign() <= 0 || n.BitLen() > 160 {
+		return breach(RuleSerial, "the serial number is not positive, or has more than 20 octets")
 	}
 	life := c.NotAfter.Sub(c.NotBefore)
 	if c.NotBefore.UTC().Year() < firstYear {

@@ -71,7 +71,7 @@ func ParseTrust(data []byte) ([]*Platform, error) {
 }
 
 func readPlatform(o *object) *Platform {
-	o.only("domain", "name", "code", "hosts", "endpoint", "mode", "anchors", "issuer", "carriers", "keys", "tls", "oauth", "quirks")
+	o.only("domain", "name", "code", "hosts", "endpoint", "mode", "anchors", "issuer", "carriers", "keys", "tls", "ocsp", "oauth", "quirks")
 	p := &Platform{
 		Domain: readHost(o, "domain", o.text("domain")),
 		Name:   readFree(o, "name"), Code: readFree(o, "code"),
@@ -94,10 +94,12 @@ func readPlatform(o *object) *Platform {
 	case "":
 		p.Mode = ModePinned
 	case ModePinned:
-	case "ca":
-		o.fail("mode", errors.New(`"ca" is not supported: this version trusts signing keys that are listed in the entry ("pinned") and nothing else`))
+	case ModeCA:
+		if len(p.Anchors) == 0 {
+			o.fail("anchors", errors.New(`missing; in the mode "ca" they are what is trusted`))
+		}
 	default:
-		o.fail("mode", fmt.Errorf("%q is not a mode; leave it out or write %q", clip(p.Mode), ModePinned))
+		o.fail("mode", fmt.Errorf("%q is not a mode; leave it out or write %q or %q", clip(p.Mode), ModePinned, ModeCA))
 	}
 	// To us an empty list means no limit, to its author surely the contrary.
 	if o.has("carriers") && len(p.Carriers) == 0 {
@@ -109,8 +111,12 @@ func readPlatform(o *object) *Platform {
 		}
 	}
 	readTLS(o.object("tls"), &p.TLS)
+	readOCSP(o.object("ocsp"), &p.OCSP)
 	readOAuth(o.object("oauth"), &p.OAuth)
 	readQuirks(o.object("quirks"), &p.Quirks)
+	if p.Mode == ModeCA && p.Quirks.BareKey {
+		o.fail("quirks.bareKey", errors.New(`in the mode "ca" a key without certificate is nothing`))
+	}
 	if o.failed() {
 		return p
 	}
@@ -122,7 +128,7 @@ func readPlatform(o *object) *Platform {
 // name, which every JWK set has.
 func readKeys(o *object, p *Platform) {
 	set := o.object("keys").list("keys")
-	if len(set) == 0 {
+	if len(set) == 0 && p.Mode != ModeCA {
 		o.fail("keys", errors.New("no key"))
 	}
 	if len(set) > MaxKeys {
@@ -149,6 +155,9 @@ func readKeys(o *object, p *Platform) {
 		if other, ok := material[k.Thumbprint()]; ok {
 			jwk.failAt(path, fmt.Errorf("the same key as %q", other))
 		}
+		if err := p.checkStanding(k); err != nil {
+			jwk.fail("x5c", err)
+		}
 		kids[k.ID], material[k.Thumbprint()] = true, k.ID
 		p.Keys = append(p.Keys, k)
 	}
@@ -164,6 +173,25 @@ func readTLS(o *object, t *TLSIdentity) {
 		t.Pins = append(t.Pins, pin)
 	}
 	t.Anchors = readAnchors(o, "anchors")
+}
+
+// readOCSP reads how revocation is asked. TLS is hard unless the entry says otherwise: a
+// certificate of which nobody knows whether it was stolen opens no connection.
+func readOCSP(o *object, c *OCSPPolicy) {
+	o.only("responder", "tls", "shortLived")
+	c.Responder, c.ShortLived = o.text("responder"), o.flag("shortLived")
+	if o.has("responder") {
+		if err := checkResponder(c.Responder); err != nil {
+			o.fail("responder", err)
+		}
+	}
+	switch mode := o.text("tls"); mode {
+	case "", "hard":
+	case "soft":
+		c.SoftTLS = true
+	default:
+		o.fail("tls", fmt.Errorf("%q is neither hard nor soft", clip(mode)))
+	}
 }
 
 func readQuirks(o *object, q *Quirks) {
@@ -271,6 +299,24 @@ func checkEndpoint(s string) error {
 	return err
 }
 
+// checkResponder takes http too: an OCSP answer is signed, and responders have always been
+// asked so.
+func checkResponder(s string) error {
+	if len(s) > maxURL {
+		return fmt.Errorf("%d bytes, more than %d", len(s), maxURL)
+	}
+	u, err := url.Parse(s)
+	switch {
+	case err != nil || strings.ContainsFunc(s, func(r rune) bool { return r <= ' ' || r > '~' }):
+		return errors.New("not a URL") // the cause would repeat a password
+	case u.Scheme != "http" && u.Scheme != "https" || u.Host == "" || u.Opaque != "":
+		return errors.New("not an http or https URL")
+	case u.User != nil || u.Fragment != "":
+		return errors.New("user information or a fragment is not allowed")
+	}
+	return nil
+}
+
 // platformText is an entry as we write it; the order of its members is fixed.
 type platformText struct {
 	Domain   string      `json:"domain"`
@@ -284,6 +330,7 @@ type platformText struct {
 	Carriers []string    `json:"carriers,omitempty"`
 	Keys     keySetText  `json:"keys"`
 	TLS      *tlsText    `json:"tls,omitempty"`
+	OCSP     *ocspText   `json:"ocsp,omitempty"`
 	OAuth    *oauthText  `json:"oauth,omitempty"`
 	Quirks   *quirksText `json:"quirks,omitempty"`
 }
@@ -295,6 +342,12 @@ type keySetText struct {
 type tlsText struct {
 	Pins    []string `json:"pins,omitempty"`
 	Anchors []string `json:"anchors,omitempty"`
+}
+
+type ocspText struct {
+	Responder  string `json:"responder,omitempty"`
+	TLS        string `json:"tls,omitempty"`
+	ShortLived bool   `json:"shortLived,omitempty"`
 }
 
 type quirksText struct {
@@ -367,6 +420,12 @@ func (p *Platform) text() (platformText, error) {
 		t.TLS = &tlsText{Anchors: anchorTexts(p.TLS.Anchors)}
 		for _, pin := range p.TLS.Pins {
 			t.TLS.Pins = append(t.TLS.Pins, PinText(pin))
+		}
+	}
+	if p.OCSP != (OCSPPolicy{}) {
+		t.OCSP = &ocspText{Responder: p.OCSP.Responder, ShortLived: p.OCSP.ShortLived}
+		if p.OCSP.SoftTLS {
+			t.OCSP.TLS = "soft"
 		}
 	}
 	if p.Quirks != (Quirks{}) {

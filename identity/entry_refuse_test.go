@@ -75,7 +75,7 @@ func TestParseTrustRefusesAndNamesThePath(t *testing.T) {
 		{"endpoint with space", func(s *sample) { s.set("endpoint", "https://a.example/ x") }, "endpoint: the byte 0x20"},
 		{"endpoint with back slash", func(s *sample) { s.set("endpoint", `https://a.example\@evil.example`) }, "endpoint: the byte 0x5c"},
 		{"endpoint too long", func(s *sample) { s.set("endpoint", "https://a.example/"+strings.Repeat("x", 2048)) }, "endpoint: 2066 bytes"},
-		{"mode ca", func(s *sample) { s.set("mode", "ca") }, `mode: "ca" is not supported: this version trusts signing keys that are listed`},
+		{"mode ca and bare keys", func(s *sample) { s.set("mode", "ca") }, `quirks.bareKey: in the mode "ca"`},
 		{"mode unknown", func(s *sample) { s.set("mode", "any") }, `mode: "any" is not a mode`},
 		{"mode in another case", func(s *sample) { s.set("mode", "Pinned") }, `mode: "Pinned" is not a mode`},
 		{"issuer a string", func(s *sample) { s.set("issuer", "true") }, "issuer: not true or false"},

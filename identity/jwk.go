@@ -207,7 +207,7 @@ func readChain(o *object) ([]*x509.Certificate, error) {
 		if err != nil {
 			return nil, fmt.Errorf("certificate %d is not base64: %w", i, err)
 		}
-		c, err := x509.ParseCertificate(der)
+		c, err := parseCertificate(der)
 		if err != nil {
 			return nil, fmt.Errorf("certificate %d: %w", i, err)
 		}

@@ -7,11 +7,16 @@ import (
 	"fmt"
 	"slices"
 	"strings"
+	"time"
 )
 
-// ModePinned is the only mode of a trust entry: a signing key is trusted because
-// it is listed.
-const ModePinned = "pinned"
+// The modes of a trust entry: why a signing key is trusted.
+const (
+	ModePinned = "pinned" // it is listed
+	// ModeCA: its certificate leads to an anchor of the entry and carries the
+	// platform's domain. Keys that are listed must do so too.
+	ModeCA = "ca"
+)
 
 // MaxKeysTried bounds the keys tried for a signature without kid (wire document,
 // section 3).
@@ -47,17 +52,32 @@ type Platform struct {
 	Code     string // its code in the trade, as DCSA lists them
 	Hosts    []Host // further names it goes by
 	Endpoint string // https URL of its transferblocks; empty: ask DNS
-	Mode     string // ModePinned
-	// Anchors are for signing keys in a mode that this version does not have; kept,
-	// never used.
+	Mode     string // ModePinned or ModeCA
+	// Anchors are the ends of the paths of signing keys: in ModeCA they make them
+	// trusted, in ModePinned they only tell who may speak for a certificate's standing.
 	Anchors  []*x509.Certificate
 	Issuer   bool     // may sign the first entry of a chain
 	Carriers []string // the only carrierCodes it may issue for; empty: any
 	Keys     []*Key   // in the order of the file
 	TLS      TLSIdentity
+	OCSP     OCSPPolicy
 	OAuth    OAuth
 	Quirks   Quirks
 }
+
+// An OCSPPolicy says how the standing of a platform's certificates is asked.
+type OCSPPolicy struct {
+	// Responder is the URL to ask; empty: the one that each certificate names.
+	Responder string
+	// SoftTLS lets a connection be where no answer can be had (never where the answer
+	// is "revoked"). Signing keys have no such choice.
+	SoftTLS bool
+	// ShortLived passes over certificates that are valid for ShortLife at most.
+	ShortLived bool
+}
+
+// ShortLife is the longest validity of a certificate that OCSPPolicy.ShortLived is about.
+const ShortLife = 7 * 24 * time.Hour
 
 // Owns reports whether h is p: its domain or one of its hosts covers h.
 func (p *Platform) Owns(h Host) bool {

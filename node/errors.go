@@ -129,6 +129,10 @@ func formatRefusal(f *envelope.FormatError) *Error {
 	return e
 }
 
+// revocationRetry is after how many seconds a block is worth sending again of which nobody
+// could say whether its signer's certificate is revoked.
+const revocationRetry = 60
+
 // refusalOf is the one classifier of a chain's errors: what is said, and whether it is
 // signed (code 8001 or 8002) or not.
 func refusalOf(err *chain.Error) *Error {
@@ -138,6 +142,8 @@ func refusalOf(err *chain.Error) *Error {
 		e.Code = BSIG
 	case chain.BENV:
 		e.Code = BENV
+	case chain.Later:
+		e.Code, e.Text, e.Retry = Unavailable, TextUnavailable, revocationRetry
 	}
 	if err.Law != "" {
 		e.Text += "/" + string(err.Law)

@@ -99,11 +99,11 @@ func (in *incoming) verify(ctx context.Context) error {
 		Trust:  in.node.Trust(),
 		Sender: in.sender,
 		Now:    in.node.cfg.Now(),
-		Verified: func(i int, jws string) ([32]byte, bool) {
+		Known: func(i int, jws string) envelope.Known {
 			if i >= len(known) || known[i].jws != jws {
-				return [32]byte{}, false
+				return envelope.Known{}
 			}
-			return known[i].key, true
+			return envelope.Known{Key: known[i].key, Since: fromMillis(known[i].storedAt)}
 		},
 	})
 	if err == nil {

@@ -147,13 +147,14 @@ type row struct {
 	signer        string
 	key           envelope.Hash // thumbprint
 	signedAt      int64
+	storedAt      int64 // when it was stored; not read when inserted
 }
 
 // maxEntries is what the key of the table entries leaves room for.
 const maxEntries = 1 << 20
 
 func loadEntries(ctx context.Context, q querier, bill int64) ([]row, error) {
-	rows, err := q.QueryContext(ctx, `SELECT hash, claimed, jws, signer, key, signed_at FROM entries
+	rows, err := q.QueryContext(ctx, `SELECT hash, claimed, jws, signer, key, signed_at, stored_at FROM entries
 	  WHERE id >= ? AND id < ? ORDER BY id`, bill*maxEntries, (bill+1)*maxEntries)
 	if err != nil {
 		return nil, err
@@ -162,7 +163,7 @@ func loadEntries(ctx context.Context, q querier, bill int64) ([]row, error) {
 	var list []row
 	for rows.Next() {
 		var r row
-		if err := rows.Scan(sqlHash{&r.hash}, sqlHash{&r.claimed}, &r.jws, &r.signer, sqlHash{&r.key}, &r.signedAt); err != nil {
+		if err := rows.Scan(sqlHash{&r.hash}, sqlHash{&r.claimed}, &r.jws, &r.signer, sqlHash{&r.key}, &r.signedAt, &r.storedAt); err != nil {
 			return nil, err
 		}
 		list = append(list, r)

@@ -73,9 +73,8 @@ func (a *auditor) chain(b *bill, wrong func(string, ...any)) (*chain.Chain, bool
 		wrong("the chain cannot be read: %s", err)
 		return nil, false
 	}
-	c, err := chain.Verify(parsed, chain.Options{Trust: a.trust, Now: a.now, Verified: func(_ int, jws string) ([32]byte, bool) {
-		key, known := a.verified[sha256.Sum256([]byte(jws))]
-		return key, known
+	c, err := chain.Verify(parsed, chain.Options{Trust: a.trust, Now: a.now, Known: func(_ int, jws string) envelope.Known {
+		return envelope.Known{Key: a.verified[sha256.Sum256([]byte(jws))]}
 	}})
 	if err != nil {
 		wrong("the chain does not hold: %s", err)
