@@ -49,7 +49,8 @@ type Entry struct {
 	Claimed envelope.Hash // its envelopeHash on the wire
 	Signer  identity.Host // domain of the platform that signed
 	Key     *identity.Key
-	// Evidence is what the key's standing was judged by; nil where nothing had to be asked.
+	// Evidence is what the key's standing was judged by; nil where the trust entry alone
+	// says it all, as for a pinned key that nobody has to be asked about.
 	Evidence *identity.Evidence
 	SignedAt time.Time
 	// Transactions are what the law saw, and After the state after the entry.
@@ -160,7 +161,13 @@ func (v *verifier) signature(i int, p *identity.Platform) *Error {
 // revocation judges the certificates of the key by what was kept, and if that does not
 // answer, by what can be told now.
 func (v *verifier) revocation(i int, p *identity.Platform, k *identity.Key, known envelope.Known) (*identity.Evidence, error) {
+	if known.Judged {
+		return known.Evidence, nil
+	}
 	if len(p.Questions(k)) == 0 {
+		if p.Mode == identity.ModeCA {
+			return &identity.Evidence{CheckedAt: v.opts.Now, Certificates: k.Certificates}, nil
+		}
 		return nil, nil
 	}
 	at := v.block.Entries[i].Payload.SignedAt()

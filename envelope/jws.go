@@ -190,6 +190,9 @@ type Known struct {
 	Since time.Time
 	// Evidence is what was kept when the signature was believed; nil if nothing.
 	Evidence *identity.Evidence
+	// Judged says that the verifier itself judged the certificates' standing before and
+	// keeps that: it is not judged again. Never taken from others.
+	Judged bool
 }
 
 // VerifyKnown is Verify with what is known of the JWS. In a platform's ca mode the key

@@ -248,7 +248,14 @@ func (c *checker) replay(b record) (chain.State, []record) {
 		c.errorf("the stored chain: %v", err)
 		return s, entries
 	}
-	verified, err := chain.Verify(block, chain.Options{Trust: c.trust, Now: time.Now().Add(24 * time.Hour)})
+	kept, err := c.p.Node().EvidenceOf(context.Background(), hashOf(b["document_hash"]))
+	if err != nil {
+		c.errorf("the evidence: %v", err)
+	}
+	verified, err := chain.Verify(block, chain.Options{Trust: c.trust, Now: time.Now().Add(24 * time.Hour), Known: func(_ int, jws string) envelope.Known {
+		ev := kept[envelope.HashOf([]byte(jws))]
+		return envelope.Known{Since: ev.CheckedAt, Evidence: &ev}
+	}})
 	if err != nil {
 		c.errorf("the stored chain: %v", err)
 		return s, entries

@@ -62,6 +62,7 @@ const (
 	TextNotItsOwn        = "notItsOwn"
 	TextAmbiguous        = "ambiguous"
 	TextByFile           = "broughtAsFile"
+	TextCompromised      = "keyCompromised"
 	TextTokenRequired    = "tokenRequired"
 	TextTokenInvalid     = "tokenInvalid"
 	TextClientInvalid    = "clientInvalid"

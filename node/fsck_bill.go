@@ -38,6 +38,7 @@ func (l *ledger) checkBill(f *billFile) []Finding {
 	c.transfers(s)
 	c.branches()
 	s = c.verdict(s)
+	c.evidenceRows()
 	c.row(s)
 	c.parties()
 	return c.findings
@@ -117,7 +118,7 @@ func (c *billCheck) replay() (chain.State, bool) {
 
 func (c *billCheck) verify(block *envelope.Transferblock) (*chain.Chain, error) {
 	// A clock that was set back since is not the chain's fault.
-	o := chain.Options{Trust: c.trust, Now: c.now.AddDate(0, 0, 1)}
+	o := chain.Options{Trust: c.trust, Now: c.now.AddDate(0, 0, 1), Known: c.known}
 	got, err := chain.Verify(block, o)
 	if err == nil || c.before == c.trust {
 		return got, err

@@ -104,7 +104,7 @@ func (n *Node) newLedger(peers []storedPeer, keys []storedKey, r *FsckReport) *l
 			continue
 		}
 		p := former[ps[0].Domain]
-		if p == nil || !replaceKey(p, ps[0].Keys[0]) {
+		if p == nil || !replaceKey(p, ps[0].Keys[0]) && !brought(p, ps[0]) {
 			// A trust entry never loses a key, so this one was put here by hand.
 			bad("the trust entry of %s has no such key, and it never loses one", ps[0].Domain)
 			if ps[0].Domain == l.domain {
@@ -144,6 +144,18 @@ func replaceKey(p *identity.Platform, k *identity.Key) bool {
 		}
 	}
 	return false
+}
+
+// brought reports whether the key of the older entry came with its signatures and was
+// trusted by an authority, as it still would be for its time.
+func brought(p, older *identity.Platform) bool {
+	if p.Mode != identity.ModeCA || older.Mode != identity.ModeCA {
+		return false
+	}
+	k := older.Keys[0]
+	_, begin := p.Certify(k, k.NotBefore, nil)
+	_, end := p.Certify(k, k.NotAfter, nil)
+	return begin == nil || end == nil
 }
 
 // widen lets p issue what it could issue by an older entry too.

@@ -49,6 +49,9 @@ type Config struct {
 	Resolve func(context.Context, *identity.Platform) (discovery.Endpoint, error)
 	// Dial gives the peer at an endpoint. The connection must prove that it is p.
 	Dial func(p *identity.Platform, at discovery.Endpoint) (Peer, error)
+	// Revocation asks OCSP responders; the answers come in any order, and are judged here.
+	// nil: nobody is asked, and what only a responder could say is not known.
+	Revocation func(context.Context, []identity.Question) ([][]byte, error)
 	// Limits bound what peers send; zero means the wire document's.
 	Limits envelope.Limits
 	// RequirePartyMatch refuses a transferee unless one identifying code or tax

@@ -5,6 +5,8 @@ import (
 	"database/sql"
 	"errors"
 	"fmt"
+	"slices"
+	"time"
 
 	"eblnode/envelope"
 	"eblnode/identity"
@@ -149,7 +151,37 @@ func (n *Node) keepsFormer(ctx context.Context, p *identity.Platform) error {
 	if err != nil {
 		return fmt.Errorf("reading the former entry of %s: %w", p.Domain, err)
 	}
-	return keeps(former[0], p)
+	if err := keeps(former[0], p); err != nil {
+		return err
+	}
+	return n.keepsUsed(ctx, p)
+}
+
+// keepsUsed refuses a pinned entry without a key that has signed what is stored here: one
+// that an authority vouched for, and that no entry listed.
+func (n *Node) keepsUsed(ctx context.Context, p *identity.Platform) error {
+	if p.Mode == identity.ModeCA {
+		return nil // its anchors are all there, by keeps
+	}
+	listed := map[[32]byte]bool{}
+	for _, k := range p.Keys {
+		listed[k.Thumbprint()] = true
+	}
+	rows, err := n.store.read.QueryContext(ctx, "SELECT thumbprint FROM evidence_keys WHERE platform = ?", p.Domain.String())
+	if err != nil {
+		return busy(err)
+	}
+	defer rows.Close()
+	for rows.Next() {
+		var key envelope.Hash
+		if err := rows.Scan(sqlHash{&key}); err != nil {
+			return busy(err)
+		}
+		if !listed[key] {
+			return refuse(Malformed, "malformed", "the new entry of %s pins keys and lacks the key %s, which an authority vouched for and which has signed bills here; list it", p.Domain, identity.Fingerprint(key))
+		}
+	}
+	return rows.Err()
 }
 
 // keeps refuses an entry that would drop what older signatures need.
@@ -169,9 +201,40 @@ func keeps(old, p *identity.Platform) error {
 			return refuse(Malformed, "malformed", "the new entry of %s calls the key %q by another kid, %q; older chains name it", p.Domain, k.ID, id)
 		}
 	}
+	for _, k := range p.Keys {
+		if err := keepsRevoked(old, p, k); err != nil {
+			return err
+		}
+	}
+	if old.Mode == identity.ModeCA && p.Mode == identity.ModeCA {
+		for _, c := range old.Anchors {
+			if !slices.ContainsFunc(p.Anchors, c.Equal) {
+				return refuse(Malformed, "malformed", "the new entry of %s lacks the anchor %q, to which older signatures lead; keep it", p.Domain, c.Subject.CommonName)
+			}
+		}
+	}
 	for _, h := range old.Hosts {
 		if !p.Owns(h) {
 			return refuse(Malformed, "malformed", "the new entry of %s lacks the host %s, which older chains name; keep it", p.Domain, h)
+		}
+	}
+	return nil
+}
+
+// keepsRevoked refuses to take back what was said of a key: whoever can hand us an entry
+// would bring a stolen key back to life with it. A revocation may become worse or earlier.
+func keepsRevoked(old, p *identity.Platform, k *identity.Key) error {
+	for _, o := range old.Keys {
+		if o.Thumbprint() != k.Thumbprint() || o.Revoked.IsZero() {
+			continue
+		}
+		switch {
+		case k.Revoked.IsZero():
+			return refuse(Malformed, "malformed", "the key %q of %s was revoked at %s, and the new entry does not say so; keep the mark", o.ID, p.Domain, o.Revoked.Format(time.RFC3339))
+		case k.Revoked.After(o.Revoked):
+			return refuse(Malformed, "malformed", "the key %q of %s was revoked at %s, and the new entry says later", o.ID, p.Domain, o.Revoked.Format(time.RFC3339))
+		case o.Compromised() && !k.Compromised():
+			return refuse(Malformed, "malformed", "the key %q of %s was reported stolen, and the new entry does not say so; keep the reason", o.ID, p.Domain)
 		}
 	}
 	return nil

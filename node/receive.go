@@ -78,10 +78,11 @@ type incoming struct {
 	block  *envelope.Transferblock
 	sum    envelope.Hash
 
-	chain    *chain.Chain // nil if refused
-	refuse   *Error       // a refusal from checks 7 to 10 whose envelope may have an answer; or nil
-	branches []branch     // of a fork, stored as proof
-	receipt  string       // signed before, where the block is entered again from the witness
+	chain    *chain.Chain              // nil if refused
+	refuse   *Error                    // a refusal from checks 7 to 10 whose envelope may have an answer; or nil
+	branches []branch                  // of a fork, stored as proof
+	receipt  string                    // signed before, where the block is entered again from the witness
+	kept     map[string]envelope.Known // by the JWS: what the witness kept, then too
 }
 
 // hash is who the newest entry is.
@@ -95,17 +96,23 @@ func (in *incoming) verify(ctx context.Context) error {
 	if err != nil {
 		return busy(err)
 	}
-	c, err := chain.Verify(in.block, chain.Options{
+	opts := chain.Options{
 		Trust:  in.node.Trust(),
 		Sender: in.sender,
 		Now:    in.node.cfg.Now(),
 		Known: func(i int, jws string) envelope.Known {
-			if i >= len(known) || known[i].jws != jws {
-				return envelope.Known{}
+			if i < len(known) && known[i].jws == jws {
+				return known[i].knownOf()
 			}
-			return envelope.Known{Key: known[i].key, Since: fromMillis(known[i].storedAt)}
+			return in.kept[jws]
 		},
-	})
+	}
+	if in.receipt == "" { // else this is a transaction, and the network is never in one
+		opts.Revocation = func(_ int, p *identity.Platform, k *identity.Key) (identity.Evidence, error) {
+			return in.node.revocation(ctx, p, k)
+		}
+	}
+	c, err := chain.Verify(in.block, opts)
 	if err == nil {
 		in.chain = c
 		return nil
@@ -521,6 +528,9 @@ func (in *incoming) storeEntries(t *tx, b *bill, from int) error {
 			hash: e.Hash, claimed: e.Claimed, jws: in.block.Entries[i].JWS.Raw,
 			signer: e.Signer.String(), key: e.Key.Thumbprint(), signedAt: millis(e.SignedAt),
 		}); err != nil {
+			return err
+		}
+		if err := t.insertEvidence(b.id, in.block.Entries[i].JWS.Raw, e.Evidence); err != nil {
 			return err
 		}
 	}

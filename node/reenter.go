@@ -38,6 +38,12 @@ type settledData struct {
 	State  TransferState `json:"state"`
 	By     string        `json:"by"`
 	Answer string        `json:"answer,omitempty"`
+	// Evidence is what the answer was believed by; absent if its key alone.
+	Evidence *identity.Evidence `json:"evidence,omitempty"`
+}
+
+type verdictData struct {
+	Evidence *identity.Evidence `json:"evidence,omitempty"`
 }
 
 type acceptedData struct {
@@ -49,8 +55,9 @@ type acceptedData struct {
 }
 
 type againEntry struct {
-	Claimed envelope.Hash `json:"claimed"`
-	JWS     string        `json:"jws"`
+	Claimed  envelope.Hash      `json:"claimed"`
+	JWS      string             `json:"jws"`
+	Evidence *identity.Evidence `json:"evidence,omitempty"`
 }
 
 type rejectionData struct {
@@ -70,7 +77,7 @@ type branch struct {
 
 // witnessSettled records that a transfer ended. d.ID is filled in.
 func (t *tx) witnessSettled(b *bill, x *transfer, d settledData, jws string) error {
-	d.ID = x.id
+	d.ID, d.Evidence = x.id, x.evidence
 	return t.witness(record{kind: recordSettled, document: b.state.Document, head: x.hash, peer: x.peer.String(), jws: jws, data: d})
 }
 
@@ -80,8 +87,8 @@ func (in *incoming) again(from int, fresh bool) acceptedData {
 	if fresh {
 		d.Document = string(in.block.Document)
 	}
-	for _, e := range in.block.Entries[from:] {
-		d.Entries = append(d.Entries, againEntry{e.Claimed, e.JWS.Raw})
+	for i, e := range in.block.Entries[from:] {
+		d.Entries = append(d.Entries, againEntry{e.Claimed, e.JWS.Raw, in.chain.Entries[from+i].Evidence})
 	}
 	return d
 }
@@ -195,7 +202,13 @@ func (n *Node) enter(t *tx, w witness.Record) error {
 	case recordRejection:
 		return n.enterRejection(t, b, w)
 	case recordVerdict:
-		_, err := n.conclude(t, b, w.JWS)
+		var d verdictData
+		if len(w.Data) > 0 {
+			if err := enterData(w, &d); err != nil {
+				return err
+			}
+		}
+		_, err := n.conclude(t, b, w.JWS, d.Evidence)
 		return err
 	}
 	return fmt.Errorf("a record %q cannot be entered again; two operators must look at it", w.Kind)
@@ -374,6 +387,7 @@ func (n *Node) enterSettled(t *tx, b *bill, w witness.Record) error {
 	if err != nil {
 		return err
 	}
+	x.evidence = d.Evidence
 	switch {
 	case d.State == Accepted && d.By == "receipt":
 		if _, err := envelope.OpenReceipt([]byte(w.JWS), e.Claimed, p, n.cfg.Now()); err != nil {
@@ -441,7 +455,13 @@ func (n *Node) enterAccepted(t *tx, b *bill, w witness.Record) error {
 	if block, err = envelope.Parse(block.Marshal(false), n.cfg.Limits); err != nil {
 		return err
 	}
-	in := &incoming{node: n, sender: sender, block: block, sum: d.Sum, receipt: w.JWS}
+	// It was judged before it was acknowledged; the evidence of then is judged again, and
+	// nobody is asked now.
+	kept := map[string]envelope.Known{}
+	for _, e := range d.Entries {
+		kept[e.JWS] = envelope.Known{Since: fromMillis(w.At), Evidence: e.Evidence, Judged: e.Evidence == nil}
+	}
+	in := &incoming{node: n, sender: sender, block: block, sum: d.Sum, receipt: w.JWS, kept: kept}
 	if err := in.verify(t.ctx); err != nil {
 		return err
 	}

@@ -84,6 +84,9 @@ func (n *Node) prepare(t *tx, user *User, document envelope.Hash, o MoveOrder, p
 	if most := n.cfg.Limits.ChainLimit(); len(rows) >= most {
 		return nil, refuse(TooLarge, "tooLarge", "the chain has %d entries; peers take no longer one", most)
 	}
+	if err := n.foresee(rows, peer); err != nil {
+		return nil, err
+	}
 	var previous envelope.Hash
 	if len(rows) > 0 {
 		previous = rows[len(rows)-1].claimed
@@ -457,6 +460,10 @@ func (n *Node) believe(ctx context.Context, x *transfer, r Reply) error {
 			n.Stats.Unbelieved.Add(1)
 			return fmt.Errorf("the answer of %s is not its receipt for this envelope: %w", x.peer, err)
 		}
+		if x.evidence, err = n.answerStands(ctx, p, j.Raw, e.Payload.SignedAt()); err != nil {
+			n.Stats.Unbelieved.Add(1)
+			return fmt.Errorf("the receipt of %s is not believed: %w", x.peer, err)
+		}
 		return n.received(ctx, x, j.Raw)
 	}
 	rej, err := envelope.OpenRejection(r.Rejection, p, n.cfg.Now())
@@ -467,6 +474,10 @@ func (n *Node) believe(ctx context.Context, x *transfer, r Reply) error {
 	if !rej.Answers(&e, n.Domain(), x.peer) {
 		n.Stats.Unbelieved.Add(1)
 		return fmt.Errorf("the rejection by %s is about another transfer", x.peer)
+	}
+	if x.evidence, err = n.answerStands(ctx, p, r.Rejection, e.Payload.SignedAt()); err != nil {
+		n.Stats.Unbelieved.Add(1)
+		return fmt.Errorf("the rejection by %s is not believed: %w", x.peer, err)
 	}
 	return n.rejected(ctx, x, rej, r)
 }

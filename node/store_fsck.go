@@ -124,6 +124,7 @@ type billFile struct {
 	transfers []*transfer
 	branches  []storedBranch
 	parties   []string
+	evidence  []*storedEvidence
 	verdict   sql.NullString
 	verdictAt int64
 	polled    bool
@@ -183,11 +184,11 @@ func (s *store) loadFiles(ctx context.Context, from, to int64) ([]*billFile, err
 
 // loadChains reads entries, steps and receipts.
 func loadChains(ctx context.Context, q querier, files map[int64]*billFile, keys, _ []any) error {
-	err := each(ctx, q, "SELECT bill, idx, hash, claimed, jws, signer, key, signed_at FROM entries WHERE id >= ? AND id < ? ORDER BY id", keys,
+	err := each(ctx, q, "SELECT bill, idx, hash, claimed, jws, signer, key, signed_at, stored_at FROM entries WHERE id >= ? AND id < ? ORDER BY id", keys,
 		func(scan func(...any) error) error {
 			var bill int64
 			var e storedEntry
-			err := scan(&bill, &e.idx, sqlHash{&e.hash}, sqlHash{&e.claimed}, &e.jws, &e.signer, sqlHash{&e.key}, &e.signedAt)
+			err := scan(&bill, &e.idx, sqlHash{&e.hash}, sqlHash{&e.claimed}, &e.jws, &e.signer, sqlHash{&e.key}, &e.signedAt, &e.storedAt)
 			if f := files[bill]; f != nil {
 				f.entries = append(f.entries, e)
 			}
@@ -275,9 +276,18 @@ type scanner func(...any) error
 
 func (s scanner) Scan(dest ...any) error { return s(dest...) }
 
-// loadRest reads who may see the bills, and the carriers' verdicts.
+// loadRest reads who may see the bills, the carriers' verdicts, and evidence.
 func loadRest(ctx context.Context, q querier, files map[int64]*billFile, _, bills []any) error {
-	err := each(ctx, q, "SELECT bill, local_id FROM parties WHERE bill BETWEEN ? AND ?", bills,
+	evidence, err := loadEvidence(ctx, q, bills[0].(int64), bills[1].(int64))
+	if err != nil {
+		return err
+	}
+	for bill, list := range evidence {
+		if f := files[bill]; f != nil {
+			f.evidence = list
+		}
+	}
+	err = each(ctx, q, "SELECT bill, local_id FROM parties WHERE bill BETWEEN ? AND ?", bills,
 		func(scan func(...any) error) error {
 			var bill int64
 			var local string

@@ -55,6 +55,8 @@ type transfer struct {
 
 	tried int64  // when the attempt under way began
 	said  string // the peer's words beside a signed answer
+	// evidence is what the signed answer was believed by; nil if the key alone.
+	evidence *identity.Evidence
 
 	confirmed string // the outcome that two operators confirmed; read by fsck alone
 }
@@ -133,6 +135,11 @@ func (t *tx) settle(x *transfer, state TransferState, verdict, by string) error 
 	}
 	if answered == 1 {
 		if err := t.keepAttempt(x, cmp.Or(x.said, by)); err != nil {
+			return err
+		}
+	}
+	if verdict != "" {
+		if err := t.insertEvidence(x.bill, verdict, x.evidence); err != nil {
 			return err
 		}
 	}

@@ -5,6 +5,7 @@ import (
 	"database/sql"
 	"errors"
 	"fmt"
+	"strings"
 	"time"
 
 	"eblnode/envelope"
@@ -140,6 +141,10 @@ func (n *Node) TakeVerdict(ctx context.Context, actor, jws string) error {
 	if err != nil {
 		return AsError(err)
 	}
+	ev, err := n.verdictStands(ctx, document, jws)
+	if err != nil {
+		return err
+	}
 	err = n.store.update(ctx, func(t *tx) error {
 		b, err := loadBill(t.ctx, t, document)
 		if err != nil {
@@ -157,7 +162,7 @@ func (n *Node) TakeVerdict(ctx context.Context, actor, jws string) error {
 		if err != nil && !errors.Is(err, sql.ErrNoRows) {
 			return err
 		}
-		kind, err := n.conclude(t, b, jws)
+		kind, err := n.conclude(t, b, jws, ev)
 		if err != nil {
 			return err
 		}
@@ -169,8 +174,43 @@ func (n *Node) TakeVerdict(ctx context.Context, actor, jws string) error {
 	return nil
 }
 
-// conclude makes b void by the verdict of its issuing platform.
-func (n *Node) conclude(t *tx, b *bill, jws string) (envelope.VerdictKind, error) {
+// verdictStands asks about the certificates behind a verdict, before the transaction that
+// believes it. What else is wrong with it is left for that.
+func (n *Node) verdictStands(ctx context.Context, document envelope.Hash, jws string) (*identity.Evidence, error) {
+	b, err := loadBill(ctx, n.store.read, document)
+	if err != nil {
+		return nil, busy(err)
+	}
+	if b == nil {
+		return nil, nil
+	}
+	p, found := n.Trust().Find(b.state.Issuing)
+	if !found || !asksOf(p) {
+		return nil, nil
+	}
+	v, err := envelope.OpenVerdict(jws, p, n.cfg.Now())
+	if err != nil {
+		return nil, nil
+	}
+	j, err := envelope.ParseJWS(strings.TrimSpace(jws))
+	if err != nil {
+		return nil, AsError(err)
+	}
+	ev, err := n.stands(ctx, p, j, v.At)
+	if serr, ok := errors.AsType[*envelope.SignatureError](err); ok && serr.Reason == envelope.RevocationUnknown {
+		e := refuse(Unavailable, TextUnavailable, "%s", serr.Detail)
+		e.Retry, e.Err = revocationRetry, err
+		return nil, e
+	}
+	if err != nil {
+		return nil, refuse(NotPossible, "verdictNotBelieved", "%s", err)
+	}
+	return ev, nil
+}
+
+// conclude makes b void by the verdict of its issuing platform; ev is what it was believed
+// by, nil if the key alone.
+func (n *Node) conclude(t *tx, b *bill, jws string, ev *identity.Evidence) (envelope.VerdictKind, error) {
 	p, found := n.Trust().Find(b.state.Issuing)
 	if !found {
 		return "", refuse(NotPossible, TextNotTrusted, "there is no trust entry for %s", b.state.Issuing)
@@ -193,6 +233,13 @@ func (n *Node) conclude(t *tx, b *bill, jws string) (envelope.VerdictKind, error
 	if err := t.exec("DELETE FROM verdict_polls WHERE bill = ?", b.id); err != nil {
 		return "", err
 	}
+	if err := t.insertEvidence(b.id, jws, ev); err != nil {
+		return "", err
+	}
 	t.event(BillVoid, b.id, "", voidDetail(v))
-	return v.Kind, t.witness(record{kind: recordVerdict, document: b.state.Document, head: b.state.Head, peer: b.state.Issuing.String(), jws: jws})
+	r := record{kind: recordVerdict, document: b.state.Document, head: b.state.Head, peer: b.state.Issuing.String(), jws: jws}
+	if ev != nil {
+		r.data = verdictData{ev}
+	}
+	return v.Kind, t.witness(r)
 }

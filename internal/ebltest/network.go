@@ -25,6 +25,7 @@ import (
 	"eblnode/discovery"
 	"eblnode/envelope"
 	"eblnode/identity"
+	"eblnode/internal/catest"
 	"eblnode/node"
 )
 
@@ -108,6 +109,7 @@ type Platform struct {
 	t       testing.TB
 	network *Network
 	opts    options
+	own     []*identity.Key // all its signing keys, where an authority vouches for them
 	node    atomic.Pointer[node.Node]
 	stop    func()
 
@@ -134,6 +136,8 @@ type options struct {
 	usages                      []x509.ExtKeyUsage
 	notBefore, notAfter         time.Time
 	alg                         identity.Alg
+	authority                   *catest.Authority
+	edits                       []catest.Edit
 	tokens                      bool
 	outside                     *oauth.Outside
 }
@@ -170,6 +174,12 @@ func WithEntry(f func(*identity.Platform)) Option {
 
 // WithAlg chooses the algorithm of its signing key; the default is ES256.
 func WithAlg(a identity.Alg) Option { return func(o *options) { o.alg = a } }
+
+// Under gives the platform a signing key whose certificate a signed, changed by edits, and a
+// trust entry in ca mode that lists no key.
+func Under(a *catest.Authority, edits ...catest.Edit) Option {
+	return func(o *options) { o.authority, o.edits = a, edits }
+}
 
 // WithTLSValidity sets the validity of its TLS certificate.
 func WithTLSValidity(from, to time.Time) Option {
@@ -234,6 +244,27 @@ func (p *Platform) makeKeys(domain string, now time.Time) {
 	p.Entry = &identity.Platform{Domain: host, Name: strings.ToUpper(host.Name), Mode: identity.ModePinned,
 		Issuer: !p.opts.notIssuer, Keys: []*identity.Key{p.Signer.Key},
 		TLS: identity.TLSIdentity{Pins: [][32]byte{identity.SPKIPin(p.TLS.Leaf)}}}
+	if p.opts.authority != nil {
+		p.Certified(p.opts.edits...)
+		p.Entry.Mode, p.Entry.Anchors, p.Entry.Keys = identity.ModeCA, []*x509.Certificate{p.opts.authority.Cert}, nil
+	}
+}
+
+// Certified gives the platform a new signing key with a certificate of its authority. The
+// node signs with it once it is started again.
+func (p *Platform) Certified(edits ...catest.Edit) {
+	p.t.Helper()
+	host := p.Signer.Key.Platform
+	priv := catest.NewKey(p.t)
+	leaf := p.opts.authority.Issue(p.t, priv, append([]catest.Edit{catest.Names(host.Name)}, edits...)...)
+	key, err := identity.NewKey(host, "", leaf)
+	if err != nil {
+		p.t.Fatal(err)
+	}
+	if p.Signer, err = identity.NewSigner(key, identity.ES256, priv); err != nil {
+		p.t.Fatal(err)
+	}
+	p.own = append(p.own, key)
 }
 
 // Certificate makes a self-signed TLS certificate with a new key and the platform's
@@ -279,6 +310,12 @@ func (p *Platform) Config() node.Config {
 			return discovery.Endpoint{URL: u, Source: discovery.Configured, Record: to.Endpoint}, err
 		},
 		Dial: p.dial}
+	if p.opts.authority != nil {
+		// Peers trust the authority; we know our keys.
+		self := *p.Entry
+		self.Mode, self.Keys = identity.ModePinned, p.own
+		cfg.Self = &self
+	}
 	for _, f := range p.opts.config {
 		f(&cfg)
 	}

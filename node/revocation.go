@@ -1,0 +1,120 @@
+package node
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"time"
+
+	"eblnode/envelope"
+	"eblnode/identity"
+)
+
+// revocation gets what can be told now of the certificates of k, a key of p. It waits for a
+// network: never inside a transaction.
+func (n *Node) revocation(ctx context.Context, p *identity.Platform, k *identity.Key) (identity.Evidence, error) {
+	if n.cfg.Revocation == nil {
+		return identity.Evidence{}, errors.New("this node asks no OCSP responder")
+	}
+	answers, err := n.cfg.Revocation(ctx, p.Questions(k))
+	if err != nil {
+		return identity.Evidence{}, err
+	}
+	return identity.Evidence{CheckedAt: n.cfg.Now(), Certificates: k.Certificates, Answers: answers}, nil
+}
+
+// knownOf is what the store holds of an entry that it has. Its standing was judged when it
+// was accepted, and is not asked about again: what the trust entry says of the key since
+// counts all the same.
+func (r *row) knownOf() envelope.Known {
+	return envelope.Known{Key: r.key, Since: fromMillis(r.storedAt), Judged: true}
+}
+
+// stands judges the certificates behind a signature of p that was verified, at the time at
+// or, where that is open, at one of the times. What comes back is kept with the signature;
+// nil where nothing had to be asked.
+func (n *Node) stands(ctx context.Context, p *identity.Platform, j envelope.JWS, times ...time.Time) (*identity.Evidence, error) {
+	var k *identity.Key
+	var at time.Time
+	var err error
+	for _, at = range times {
+		if k, err = j.VerifyKnown(p, at, envelope.Known{}); err == nil {
+			break
+		}
+	}
+	if err != nil {
+		return nil, err
+	}
+	if len(p.Questions(k)) == 0 {
+		if p.Mode == identity.ModeCA {
+			return &identity.Evidence{CheckedAt: n.cfg.Now(), Certificates: k.Certificates}, nil
+		}
+		return nil, nil
+	}
+	ev, err := n.revocation(ctx, p, k)
+	if err != nil {
+		return nil, &envelope.SignatureError{Reason: envelope.RevocationUnknown, Err: err,
+			Detail: fmt.Sprintf("whether the certificate of a key of %s is revoked is not known: %s", p.Domain, err)}
+	}
+	return &ev, envelope.CheckRevocation(p, k, at, time.Time{}, ev)
+}
+
+// answerStands is stands for a receipt or rejection of p that was made between from and now.
+func (n *Node) answerStands(ctx context.Context, p *identity.Platform, jws string, from time.Time) (*identity.Evidence, error) {
+	if !asksOf(p) {
+		return nil, nil
+	}
+	j, err := envelope.ParseJWS(jws)
+	if err != nil {
+		return nil, err
+	}
+	now := n.cfg.Now()
+	if iat := j.Header.IsAt; !iat.IsZero() && iat.Before(now) {
+		return n.stands(ctx, p, j, iat)
+	}
+	return n.stands(ctx, p, j, now, from)
+}
+
+// asksOf reports whether any signature of p can need more than its trust entry.
+func asksOf(p *identity.Platform) bool {
+	if p.Mode == identity.ModeCA {
+		return true
+	}
+	for _, k := range p.Keys {
+		if len(p.Questions(k)) > 0 {
+			return true
+		}
+	}
+	return false
+}
+
+// foresee refuses to seal a bill whose chain has a signature of a key that was reported
+// stolen since, for a peer that has not seen it before: the peer could not believe it, and
+// would answer so for ever, unsigned, and the bill would stay locked. Who signed later in
+// the chain has seen it.
+func (n *Node) foresee(rows []row, peer *identity.Platform) error {
+	seen := -1
+	for i, r := range rows {
+		if r.signer == peer.Domain.String() {
+			seen = i
+		}
+	}
+	for i := range rows[seen+1:] {
+		r := rows[seen+1+i]
+		host, err := identity.ParseHost(r.signer)
+		if err != nil {
+			return err
+		}
+		p, found := n.Trust().Find(host)
+		if !found {
+			continue // the peer has its own trust entries
+		}
+		for _, k := range p.Keys {
+			if k.Compromised() && k.Thumbprint() == [32]byte(r.key) {
+				return refuse(NotPossible, TextCompromised, "entry %d of this bill's chain is signed with the key %q of %s, which was reported stolen; %s has not seen that entry before and could not believe it",
+					seen+1+i, k.ID, p.Domain, peer.Domain)
+			}
+		}
+	}
+	return nil
+}
