@@ -368,3 +368,34 @@ func TestRevokedMarkStays(t *testing.T) {
 	}
 	mustBeClean(t, b)
 }
+
+// TestRestoredDatabaseAsksNobody: what is entered again from the witness is judged by the
+// evidence in it, though by now the responder is down and the key stolen.
+func TestRestoredDatabaseAsksNobody(t *testing.T) {
+	d := newDesk(t)
+	w := ebltest.New(t)
+	a, b := w.Platform("a.example", d.asks()), w.Platform("b.example", d.under())
+	al, bob, issuer := a.User("al"), b.User("bob"), b.User("issuer", node.IssuerRole)
+	sent, refused := a.Issue(al.ID), a.Issue(al.ID)
+	old := backup(t, a)
+	a.Transfer(al, sent, bob.ID)
+	a.Settled(a.Move(al, refused, envelope.Transfer, "nobody@b.example").Transfer, node.Rejected)
+	came, returned := b.Issue(al.ID), b.Issue(al.ID)
+	a.Settled(a.Move(al, returned, envelope.Surrender, issuer.ID).Transfer, node.Accepted)
+	if _, err := b.Node().Honour(t.Context(), issuer.User, returned, node.HonourOrder{}); err != nil {
+		t.Fatal(err)
+	}
+	waitFor(t, "the verdict", func() bool { return a.View(returned).Control == node.Voided })
+	state := dump(t, a)
+	time.Sleep(1100 * time.Millisecond) // OCSP knows no parts of a second
+	d.say(b, gone(1, time.Now()))
+	d.stop(errors.New("connection refused"))
+	asked := d.count()
+	restore(t, a, old)
+	mustBeAsBefore(t, a, state)
+	if d.count() != asked {
+		t.Error("a responder was asked")
+	}
+	mustHold(t, w, came, al.ID)
+	mustBeClean(t, a)
+}
