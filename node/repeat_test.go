@@ -255,6 +255,10 @@ func TestCompromisedKey(t *testing.T) {
 	unseen := chainOf(s.a, issue("cees@c.example"), extend(s.c, transfer(s.bob)))
 	own, _ := s.a.Offer(s.bob)
 	mustAccept(t, s.b, s.c, held)
+	doc := ebltest.Parse(t, held).Last().Payload.DocumentHash
+	stop := s.b.Run()
+	s.b.Transfer(s.b.User("bob"), doc, s.d.User("dora").ID)
+	stop()
 	entry := *s.a.Entry
 	key := *entry.Keys[0]
 	key.Revoked, key.Reason = time.Now(), identity.ReasonKeyCompromise
@@ -264,10 +268,6 @@ func TestCompromisedKey(t *testing.T) {
 	}
 	mustAnswer(t, s.b, s.c, unseen, answer{code: node.Forbidden, text: "keyCompromised", entry: 0})
 	mustAnswer(t, s.b, s.a, own, answer{code: node.Forbidden, text: "keyCompromised", entry: 0})
-	doc := ebltest.Parse(t, held).Last().Payload.DocumentHash
-	stop := s.b.Run()
-	s.b.Transfer(s.b.User("bob"), doc, s.d.User("dora").ID)
-	stop()
 	// It comes back over a prefix that we verified before the theft.
 	s.d.Transfer(s.d.User("dora"), doc, s.bob)
 	mustHold(t, s.w, doc, s.bob)
