@@ -4,8 +4,11 @@ import (
 	"errors"
 	"fmt"
 	"math"
+	"reflect"
 	"strconv"
 	"strings"
+
+	"eblnode/identity"
 
 	"github.com/go-json-experiment/json"
 	"github.com/go-json-experiment/json/jsontext"
@@ -72,7 +75,11 @@ func jsonError(err error) *FormatError {
 		return malformed(rule, jsonPath(syn.JSONPointer), "%s", detail)
 	}
 	if sem, ok := errors.AsType[*json.SemanticError](err); ok {
-		switch {
+		switch is := sem.GoType; {
+		case sem.JSONKind == '"' && is == reflect.TypeFor[Hash]():
+			return malformed("hash", jsonPath(sem.JSONPointer), "not 64 lower-case hex digits")
+		case sem.JSONKind == '"' && is == reflect.TypeFor[identity.Host]():
+			return malformed("host", jsonPath(sem.JSONPointer), "not a domain")
 		case sem.JSONKind != 0:
 			return malformed("type", jsonPath(sem.JSONPointer), "%s is not of the type that belongs here", kindName(sem.JSONKind))
 		case sem.Err != nil:

@@ -41,7 +41,7 @@ func TestNodeReaderAgrees(t *testing.T) {
 	if err != nil {
 		t.Fatalf("the Node reader disagrees: %v\n%s", err, out)
 	}
-	want := fmt.Sprintf("%d vectors read, 0 disagreements\n", len(all(t)))
+	want := fmt.Sprintf("%d vectors read, 0 disagreements\n", len(all(t))+len(bundles(t)))
 	if got := string(out); got != want {
 		t.Errorf("got %q, want %q", got, want)
 	}
@@ -63,6 +63,8 @@ func TestNodeReaderNoticesAnError(t *testing.T) {
 		{"chain/refuse-time-ahead.json", `"transaction": `, `"transaction": 9`},
 		{"chain/issued.json", `"possessor": "`, `"possessor": "x`},
 		{"canonical/nfc.json", `"canonical": "{`, `"canonical": "{ `},
+		{"bundle/go-valid-1.json", `"possessor": "ben`, `"possessor": "bea`},
+		{"bundle/node-bad-link-previous-1.json", `"entry": 1`, `"entry": 0`},
 	} {
 		if out, err := exec.CommandContext(t.Context(), "sh", "-c",
 			fmt.Sprintf(`cd %s/testdata && cp %s saved && sed 's/%s/%s/' saved > %s && ! cmp -s saved %s`, dir, c.file, c.from, c.to, c.file, c.file)).CombinedOutput(); err != nil {
@@ -75,6 +77,24 @@ func TestNodeReaderNoticesAnError(t *testing.T) {
 		if out, err := exec.CommandContext(t.Context(), "mv", dir+"/testdata/saved", dir+"/testdata/"+c.file).CombinedOutput(); err != nil {
 			t.Fatalf("%v\n%s", err, out)
 		}
+	}
+}
+
+// TestNodeMakesTheSameBundles: the files here are what the Node tool makes.
+func TestNodeMakesTheSameBundles(t *testing.T) {
+	if testing.Short() {
+		t.Skip("makes all bundles")
+	}
+	nodeJS(t, "make.mjs")
+	dir := t.TempDir()
+	if out, err := exec.CommandContext(t.Context(), "cp", "-r", "reader-node", "testdata", dir).CombinedOutput(); err != nil {
+		t.Fatalf("copying: %v\n%s", err, out)
+	}
+	if out, err := exec.CommandContext(t.Context(), "node", dir+"/reader-node/make.mjs").CombinedOutput(); err != nil {
+		t.Fatalf("%v\n%s", err, out)
+	}
+	if out, err := exec.CommandContext(t.Context(), "diff", "-r", "testdata/bundle", dir+"/testdata/bundle").CombinedOutput(); err != nil {
+		t.Errorf("the Node tool makes other bundles; run go generate ./testvectors: %v\n%s", err, out)
 	}
 }
 

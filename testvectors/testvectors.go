@@ -15,6 +15,8 @@ import (
 )
 
 //go:generate go run ./internal/gen
+//go:generate go run ./internal/genbundle
+//go:generate go run ./internal/nodejs reader-node/make.mjs
 
 // Files is the folder testdata: keys, trust, and one folder per family.
 //
@@ -75,25 +77,63 @@ type State struct {
 	DocumentHash string `json:"documentHash"`
 }
 
+// A Bundle is one file of the folder bundle: an evidence bundle and its verdict.
+type Bundle struct {
+	Name string `json:"-"`
+
+	Comment string `json:"comment"`
+	Kind    string `json:"kind"`  // "bundle"
+	Maker   string `json:"maker"` // "go" or "node": whose encoder wrote it
+	// Expect is "valid", "validAtSigningTime", "indeterminate" or "invalid", and Reason the
+	// code of the first broken rule, or of what is missing (docs/BUNDLE.md).
+	Expect string `json:"expect"`
+	Reason string `json:"reason,omitempty"`
+	// Place says where, by the name of the member: entry, transaction, step, receipt,
+	// rejection, branch; from 0.
+	Place map[string]int `json:"place,omitempty"`
+	At    string         `json:"at"`
+	Trust string         `json:"trust"`
+	// One of the two inputs is there.
+	InputText   *string `json:"inputText,omitempty"`
+	InputBase64 *string `json:"inputBase64,omitempty"`
+	// State is who is in control, where the verdict is good. A void bill has no possessor,
+	// and one that never left its platform no head.
+	State *State `json:"state,omitempty"`
+}
+
 // Bytes is the input.
-func (v *Vector) Bytes() ([]byte, error) {
+func (v *Vector) Bytes() ([]byte, error) { return input(v.Name, v.InputText, v.InputBase64, v.Input) }
+
+// Bytes is the bundle.
+func (b *Bundle) Bytes() ([]byte, error) { return input(b.Name, b.InputText, b.InputBase64, nil) }
+
+func input(name string, text, b64 *string, value json.RawMessage) ([]byte, error) {
 	switch {
-	case v.InputText != nil:
-		return []byte(*v.InputText), nil
-	case v.InputBase64 != nil:
-		b, err := base64.StdEncoding.DecodeString(*v.InputBase64)
+	case text != nil:
+		return []byte(*text), nil
+	case b64 != nil:
+		b, err := base64.StdEncoding.DecodeString(*b64)
 		if err != nil {
-			return nil, fmt.Errorf("reading the vector %s: %w", v.Name, err)
+			return nil, fmt.Errorf("reading the vector %s: %w", name, err)
 		}
 		return b, nil
-	case v.Input != nil:
-		return v.Input, nil
+	case value != nil:
+		return value, nil
 	}
-	return nil, fmt.Errorf("reading the vector %s: no input", v.Name)
+	return nil, fmt.Errorf("reading the vector %s: no input", name)
 }
 
 // Load reads the vectors of one family, in the order of their names.
 func Load(family string) ([]*Vector, error) {
+	return load(family, func(v *Vector, name string) { v.Name = name })
+}
+
+// LoadBundles reads the evidence bundles, in the order of their names.
+func LoadBundles() ([]*Bundle, error) {
+	return load("bundle", func(b *Bundle, name string) { b.Name = name })
+}
+
+func load[T any](family string, name func(*T, string)) ([]*T, error) {
 	files, err := fs.Glob(Files, path.Join("testdata", family, "*.json"))
 	if err != nil {
 		return nil, fmt.Errorf("reading the vectors of %s: %w", family, err)
@@ -101,13 +141,14 @@ func Load(family string) ([]*Vector, error) {
 	if len(files) == 0 {
 		return nil, fmt.Errorf("reading the vectors of %s: there are none", family)
 	}
-	var out []*Vector
+	var out []*T
 	for _, f := range files {
 		text, err := Files.ReadFile(f)
 		if err != nil {
 			return nil, fmt.Errorf("reading the vector %s: %w", f, err)
 		}
-		v := &Vector{Name: family + "/" + strings.TrimSuffix(path.Base(f), ".json")}
+		v := new(T)
+		name(v, family+"/"+strings.TrimSuffix(path.Base(f), ".json"))
 		if err := json.Unmarshal(text, v); err != nil {
 			return nil, fmt.Errorf("reading the vector %s: %w", f, err)
 		}

@@ -8,6 +8,7 @@ import (
 	"os/exec"
 	"path/filepath"
 	"regexp"
+	"slices"
 	"strings"
 	"testing"
 
@@ -173,6 +174,7 @@ func TestGenerateChangesNothing(t *testing.T) {
 		}
 	}
 	have, err := fs.Glob(testvectors.Files, "testdata/*/*.json")
+	have = slices.DeleteFunc(have, func(f string) bool { return strings.HasPrefix(f, "testdata/bundle/") }) // by others
 	if err != nil || len(have) != made {
 		t.Errorf("files: got %d (%v), want the %d that the generator makes", len(have), err, made)
 	}

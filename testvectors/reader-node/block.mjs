@@ -5,128 +5,138 @@ import { parseIdentifier, parsePlatformHost } from './trust.mjs';
 
 export const limits = { body: 8 << 20, entries: 1000, transactions: 1000, depth: 64 };
 
-const isHash = (v) => typeof v === 'string' && /^[0-9a-f]{64}$/.test(v);
-
-function must(ok, what, path) {
-  if (!ok) throw new Malformed(what, path);
+function must(ok, what, path, rule) {
+  if (!ok) throw new Malformed(what, path, rule);
 }
 
 /** at runs f and names the place in what it throws. */
-function at(path, f) {
+export function at(path, f) {
   try {
     return f();
   } catch (e) {
-    if (e instanceof Malformed) throw new Malformed(e.message, path);
-    throw e;
+    throw e instanceof Malformed ? e.under(path) : e;
   }
+}
+
+const kinds = {
+  string: (v) => typeof v === 'string',
+  boolean: (v) => typeof v === 'boolean',
+  number: (v) => v instanceof Num,
+  object: (v) => v instanceof Obj,
+  array: Array.isArray,
+};
+
+/** maybe is a member of that kind, or undefined where it is absent or null. */
+export function maybe(o, name, kind) {
+  const v = o.get(name);
+  must(v === undefined || kinds[kind](v), `${name} is not of the kind ${kind}`, undefined, 'type');
+  return v;
+}
+
+/** need is a member of that kind that must be there. */
+export function need(o, name, kind) {
+  must(o.get(name) !== undefined, `${name} is missing`, undefined, 'missing');
+  return maybe(o, name, kind);
+}
+
+/** asHash checks the one spelling of a hash. */
+export function asHash(v, name) {
+  must(v === undefined || /^[0-9a-f]{64}$/.test(v), `${name} is not 64 lower-case hex digits`, undefined, 'hash');
+  return v;
 }
 
 /** readDocument checks a document and gives its two possible texts: canonical, and as sent. */
 export function readDocument(doc, text) {
-  must(doc instanceof Obj, 'not an object', '$.document');
-  must([undefined, true, false].includes(doc.get('isToOrder')), 'not a boolean', '$.document.isToOrder');
-  for (const name of ['carrierCode', 'transportDocumentReference', 'transportDocumentSubReference']) {
-    const v = doc.get(name);
-    must(v === undefined || typeof v === 'string', 'not a string', `$.document.${name}`);
-  }
+  must(doc !== undefined && doc !== null, 'missing', '$.document', 'missing');
+  must(doc instanceof Obj, 'not an object', '$.document', 'type');
+  const toOrder = at('$.document', () => maybe(doc, 'isToOrder', 'boolean'));
+  for (const name of ['carrierCode', 'transportDocumentReference', 'transportDocumentSubReference']) at('$.document', () => maybe(doc, name, 'string'));
   const form = canonical(doc, '$.document');
-  return {
-    canonical: form,
-    hash: sha256(form),
-    hashAsSent: sha256(withoutSpace(text.slice(doc.start, doc.end))),
-    toOrder: doc.get('isToOrder'),
-    carrierCode: doc.get('carrierCode'),
-  };
+  return { canonical: form, hash: sha256(form), hashAsSent: sha256(withoutSpace(text.slice(doc.start, doc.end))), toOrder, carrierCode: doc.get('carrierCode') };
 }
 
 /** readBlock reads a whole body; what it gives has the right shape, and nothing more is known. */
 export function readBlock(bytes) {
-  must(bytes.length <= limits.body, `more than ${limits.body} bytes`);
+  must(bytes.length <= limits.body, `more than ${limits.body} bytes`, '$', 'limit');
   const text = decodeUTF8(bytes);
   const body = parse(text, limits.depth);
-  must(body instanceof Obj, 'not an object', '$');
+  must(body instanceof Obj, 'not an object', '$', 'type');
   const document = readDocument(body.get('document'), text);
-  const chain = body.get('endorsementChain');
-  const old = body.get('endorcementChain');
-  must(chain === undefined || old === undefined, 'both spellings of the chain', '$.endorcementChain');
-  const entries = chain ?? old;
-  must(Array.isArray(entries) && entries.length > 0, 'not an array of entries', '$.endorsementChain');
-  must(entries.length <= limits.entries, `more than ${limits.entries} entries`, '$.endorsementChain');
-  return { document, entries: entries.map((e, i) => readEntry(e, `$.endorsementChain[${i}]`)) };
+  const both = body.get('endorsementChain') !== undefined && body.get('endorcementChain') !== undefined;
+  must(!both, 'both spellings of the chain', '$.endorcementChain', 'both');
+  const entries = at('$', () => maybe(body, 'endorcementChain', 'array') ?? need(body, 'endorsementChain', 'array'));
+  return { document, entries: readEntries(entries, '$.endorsementChain') };
 }
 
-function readEntry(e, path) {
-  must(e instanceof Obj, 'not an object', path);
-  must(isHash(e.get('envelopeHash')), 'not 64 lower-case hex digits', `${path}.envelopeHash`);
-  must(typeof e.get('signature') === 'string', 'not a string', `${path}.signature`);
-  const beside = e.get('eblEnvelope');
-  must(beside === undefined || beside instanceof Obj, 'not an object', `${path}.eblEnvelope`);
-  const jws = at(`${path}.signature`, () => parseJWS(e.get('signature')));
-  return { claimed: e.get('envelopeHash'), jws, beside, ...at(`${path}.signature`, () => readPayload(jws.payload)) };
+/** readEntries reads a chain of at least one entry. */
+export function readEntries(entries, path) {
+  must(entries.length > 0, 'empty', path, 'missing');
+  must(entries.length <= limits.entries, `more than ${limits.entries} entries`, path, 'limit');
+  return entries.map((e, i) => at(`${path}[${i}]`, () => readEntry(e)));
 }
 
-/** readPayload reads an eblEnvelope. */
-export function readPayload(bytes) {
+function readEntry(e) {
+  must(e instanceof Obj, 'not an object', undefined, 'type');
+  const claimed = asHash(need(e, 'envelopeHash', 'string'), 'envelopeHash');
+  const entry = readSigned(need(e, 'signature', 'string'));
+  return { ...entry, claimed, beside: maybe(e, 'eblEnvelope', 'object') };
+}
+
+/** readSigned reads the JWS of an entry and its payload. */
+export function readSigned(text) {
+  const jws = parseJWS(text);
+  return { jws, ...readPayload(jws.payload) };
+}
+
+function readPayload(bytes) {
   const p = parse(bytes, limits.depth);
-  must(p instanceof Obj, 'the payload is not an object');
-  must(isHash(p.get('documentHash')), 'documentHash is not 64 lower-case hex digits');
-  const previous = p.get('previousEnvelopeHash');
-  must(previous === undefined || isHash(previous), 'previousEnvelopeHash is not 64 lower-case hex digits');
-  const list = p.get('transactions');
-  must(Array.isArray(list) && list.length > 0, 'transactions is not an array with at least one');
-  must(list.length <= limits.transactions, `more than ${limits.transactions} transactions`);
-  return { payload: p, documentHash: p.get('documentHash'), previous, transactions: list.map((t, i) => at(`transactions[${i}]`, () => readTransaction(t))) };
+  must(p instanceof Obj, 'the payload is not an object', undefined, 'type');
+  const documentHash = asHash(need(p, 'documentHash', 'string'), 'documentHash');
+  const previous = asHash(maybe(p, 'previousEnvelopeHash', 'string'), 'previousEnvelopeHash');
+  const list = need(p, 'transactions', 'array');
+  must(list.length > 0, 'no transactions', undefined, 'missing');
+  must(list.length <= limits.transactions, `more than ${limits.transactions} transactions`, undefined, 'limit');
+  return { payload: p, documentHash, previous, transactions: list.map((t, i) => at(`transactions[${i}]`, () => readTransaction(t))) };
 }
 
 const instructions = ['ISSU', 'TRNS', 'SURR', 'AMND', 'SW2P'];
 
-function readTransaction(t) {
-  must(t instanceof Obj, 'not an object');
-  must(t.get('instruction') === undefined || t.get('action') === undefined, 'instruction and action');
-  const instruction = t.get('instruction') ?? t.get('action');
-  must(instructions.includes(instruction), 'not a known instruction');
-  const comments = t.get('comments');
-  must(comments === undefined || (typeof comments === 'string' && [...comments].length <= 255), 'comments is not a string of at most 255 characters');
-  must(typeof t.get('isToOrder') === 'boolean', 'isToOrder is not a boolean');
-  must(typeof t.get('platformHost') === 'string', 'platformHost is not a string');
+/** readTransaction reads one transaction. */
+export function readTransaction(t) {
+  must(t instanceof Obj, 'not an object', undefined, 'type');
+  must(t.get('instruction') === undefined || t.get('action') === undefined, 'instruction and action', undefined, 'both');
+  const instruction = maybe(t, 'action', 'string') ?? need(t, 'instruction', 'string');
+  must(instructions.includes(instruction), 'not a known instruction', undefined, 'instruction');
+  must([...(maybe(t, 'comments', 'string') ?? '')].length <= 255, 'comments has more than 255 characters', undefined, 'comments');
   return {
     instruction,
     time: readTime(t.get('timestamp')),
-    toOrder: t.get('isToOrder'),
-    host: parsePlatformHost(t.get('platformHost')),
+    toOrder: need(t, 'isToOrder', 'boolean'),
+    host: parsePlatformHost(need(t, 'platformHost', 'string')),
     transferee: readTransferee(t.get('transferee')),
   };
 }
 
 /** readTime gives nanoseconds since 1970; the number of digits tells the unit (S6). */
 function readTime(v) {
-  must(v instanceof Num && /^(0|[1-9][0-9]*)$/.test(v.text), 'timestamp is not an integer in plain digits');
+  must(v !== undefined, 'timestamp is missing', undefined, 'missing');
+  must(v instanceof Num && /^(0|[1-9][0-9]*)$/.test(v.text), 'timestamp is not an integer in plain digits', undefined, 'timestamp');
   const n = BigInt(v.text);
-  must(n < 1n << 63n, 'timestamp is 2^63 or more');
+  must(n < 1n << 63n, 'timestamp is 2^63 or more', undefined, 'timestamp');
   if (v.text.length >= 17) return n;
   return v.text.length >= 15 ? n * 1000n : n * 1000000n;
 }
 
-const isString = (v) => typeof v === 'string';
-
-const codeMembers = ['codeListProvider', 'DCSAResponsibleAgencyCode', 'partyCode', 'codeListName'];
-const isCode = (v) => v instanceof Obj && codeMembers.every((m) => v.get(m) === undefined || isString(v.get(m)));
-
-// The members of a DCSA Party that a receiver compares, and their types; all others are tolerated (S9).
-const party = {
-  partyName: isString,
-  taxReference1: isString,
-  taxReference2: isString,
-  identifyingCodes: (v) => Array.isArray(v) && v.every(isCode),
-};
-
+// readTransferee: the members of a DCSA Party that a receiver compares have types; all others are tolerated (S9).
 function readTransferee(v) {
+  must(v !== undefined, 'transferee is missing', undefined, 'missing');
   if (typeof v === 'string') return parseIdentifier(v);
-  must(v instanceof Obj, 'transferee is neither a string nor an object');
-  must(typeof v.get('eBLPlatformIdentifier') === 'string', 'eBLPlatformIdentifier is not a string');
-  for (const [name, good] of Object.entries(party)) {
-    const m = v.get(name);
-    must(m === undefined || good(m), `transferee.${name} has another type`);
+  must(v instanceof Obj, 'transferee is neither a string nor an object', undefined, 'type');
+  const id = need(v, 'eBLPlatformIdentifier', 'string');
+  for (const name of ['partyName', 'taxReference1', 'taxReference2']) maybe(v, name, 'string');
+  for (const code of maybe(v, 'identifyingCodes', 'array') ?? []) {
+    must(code instanceof Obj, 'identifyingCodes holds something else than objects', undefined, 'type');
+    for (const name of ['codeListProvider', 'DCSAResponsibleAgencyCode', 'partyCode', 'codeListName']) maybe(code, name, 'string');
   }
-  return parseIdentifier(v.get('eBLPlatformIdentifier'));
+  return parseIdentifier(id);
 }

@@ -2,11 +2,18 @@
 // members of one name, takes lone surrogates, and turns numbers into doubles before anybody
 // can see what was written.
 
-/** Malformed says that the bytes are not the wire format, and where. */
+/** Malformed says that the bytes are not the format, where, and which rule of docs/BUNDLE.md A that is. */
 export class Malformed extends Error {
-  constructor(text, path) {
+  constructor(text, path, rule = 'json') {
     super(path ? `${path}: ${text}` : text);
     this.path = path;
+    this.rule = rule;
+    this.text = text;
+  }
+
+  /** under is the same, at a place further out. */
+  under(path) {
+    return new Malformed(this.message, path, this.rule);
   }
 }
 
@@ -43,7 +50,7 @@ export function decodeUTF8(bytes) {
   try {
     return utf8.decode(bytes);
   } catch {
-    throw new Malformed('not UTF-8');
+    throw new Malformed('not UTF-8', undefined, 'utf8');
   }
 }
 
@@ -67,8 +74,8 @@ class Parser {
     this.at = 0;
   }
 
-  fail(what) {
-    throw new Malformed(`${what}, at character ${this.at}`);
+  fail(what, rule) {
+    throw new Malformed(`${what}, at character ${this.at}`, undefined, rule);
   }
 
   space() {
@@ -102,7 +109,7 @@ class Parser {
   }
 
   open(depth) {
-    if (depth > this.maxDepth) this.fail(`deeper than ${this.maxDepth} levels`);
+    if (depth > this.maxDepth) this.fail(`deeper than ${this.maxDepth} levels`, 'limit');
     this.at++;
     this.space();
   }
@@ -127,7 +134,7 @@ class Parser {
       do {
         if (this.text[this.at] !== '"') this.fail('not a member name');
         const name = this.string();
-        if (o.members.has(name)) this.fail('a member name twice');
+        if (o.members.has(name)) this.fail('a member name twice', 'duplicateName');
         this.space();
         if (this.text[this.at] !== ':') this.fail('no colon');
         this.at++;
@@ -166,7 +173,7 @@ class Parser {
       if (c === '"') break;
       out += c === '\\' ? this.escape() : c;
     }
-    if (!out.isWellFormed()) this.fail('half a surrogate pair');
+    if (!out.isWellFormed()) this.fail('half a surrogate pair', 'utf8');
     return out;
   }
 
@@ -210,10 +217,10 @@ export function canonical(v, path = '$') {
   if (v === null || typeof v === 'boolean') return String(v);
   if (typeof v === 'string') return quote(v);
   if (v instanceof Num) {
-    if (tooFar.test(v.text)) throw new Malformed('an exponent beyond 100000', path);
+    if (tooFar.test(v.text)) throw new Malformed('an exponent beyond 100000', path, 'number');
     const n = Number(v.text);
     const text = Object.is(n, -0) ? '0' : String(n);
-    if (!Number.isFinite(n) || decimal(text) !== decimal(v.text)) throw new Malformed('a number that RFC 8785 would change', path);
+    if (!Number.isFinite(n) || decimal(text) !== decimal(v.text)) throw new Malformed('a number that RFC 8785 would change', path, 'number');
     return text;
   }
   if (Array.isArray(v)) return `[${v.map((e, i) => canonical(e, `${path}[${i}]`)).join(',')}]`;

@@ -22,34 +22,34 @@ export const sha256 = (data) => createHash('sha256').update(data).digest('hex');
 /** base64url decodes the one spelling: what encodes to something else is refused. */
 export function base64url(text) {
   const bytes = Buffer.from(text, 'base64url');
-  if (bytes.toString('base64url') !== text) throw new Malformed('not base64url in its one spelling');
+  if (bytes.toString('base64url') !== text) throw new Malformed('not base64url in its one spelling', undefined, 'jws');
   return bytes;
 }
 
 /** parseJWS reads a compact JWS and checks its header; it says nothing about the signature. */
 export function parseJWS(text) {
   const parts = text.split('.');
-  if (parts.length !== 3) throw new Malformed('a compact JWS has three parts');
-  if (parts.some((p) => p === '')) throw new Malformed('a part of the JWS is empty');
+  if (parts.length !== 3) throw new Malformed('a compact JWS has three parts', undefined, 'jws');
+  if (parts.some((p) => p === '')) throw new Malformed('a part of the JWS is empty', undefined, 'jws');
   const [header, payload, signature] = parts.map(base64url);
   return { text, payloadText: parts[1], signed: `${parts[0]}.${parts[1]}`, header: readHeader(header), payload, signature };
 }
 
 function readHeader(bytes) {
   const h = parse(decodeUTF8(bytes));
-  if (!(h instanceof Obj)) throw new Malformed('the header is not an object');
-  for (const name of forbidden) if (h.has(name)) throw new Malformed(`the header has ${name}`);
+  if (!(h instanceof Obj)) throw new Malformed('the header is not an object', undefined, 'type');
+  for (const name of forbidden) if (h.has(name)) throw new Malformed(`the header has ${name}`, undefined, 'header');
   const alg = h.get('alg');
-  if (typeof alg !== 'string' || !Object.hasOwn(algorithms, alg)) throw new Malformed('an alg that is not taken');
+  if (typeof alg !== 'string' || !Object.hasOwn(algorithms, alg)) throw new Malformed('an alg that is not taken', undefined, alg === undefined || typeof alg === 'string' ? 'alg' : 'type');
   for (const name of ['kid', 'typ', 'cty', 'x5t#S256']) {
     const v = h.get(name);
-    if (v !== undefined && typeof v !== 'string') throw new Malformed(`${name} is not a string`);
+    if (v !== undefined && typeof v !== 'string') throw new Malformed(`${name} is not a string`, undefined, 'type');
   }
-  if (h.get('kid') === '') throw new Malformed('kid is empty');
+  if (h.get('kid') === '') throw new Malformed('kid is empty', undefined, 'header');
   const x5c = h.get('x5c');
-  if (x5c !== undefined && !(Array.isArray(x5c) && x5c.every((c) => typeof c === 'string'))) throw new Malformed('x5c is not an array of strings');
+  if (x5c !== undefined && !(Array.isArray(x5c) && x5c.every((c) => typeof c === 'string'))) throw new Malformed('x5c is not an array of strings', undefined, 'type');
   const iat = h.get('iat');
-  if (iat !== undefined && !(iat instanceof Num)) throw new Malformed('iat is not a number');
+  if (iat !== undefined && !(iat instanceof Num)) throw new Malformed('iat is not a number', undefined, 'header');
   return { alg, kid: h.get('kid'), typ: h.get('typ'), iat: iat && Number(iat.text) };
 }
 

@@ -68,19 +68,19 @@ export const sameHost = (a, b) => a.name === b.name && a.port === b.port;
 /** parseHost reads host[:port]: lower case, IDNA to ASCII, without port 443 and final dot (S8). */
 export function parseHost(text) {
   const m = /^([^:]+)(?::([1-9][0-9]{0,4}))?$/u.exec(text);
-  if (!m || Buffer.byteLength(text) > 1024 || /[\s/\\?#@%[\]<>^|`{}"]/u.test(m[1])) throw new Malformed('not a host');
+  if (!m || Buffer.byteLength(text) > 1024 || /[\s/\\?#@%[\]<>^|`{}"]/u.test(m[1])) throw new Malformed('not a host', undefined, 'host');
   const port = m[2] ?? '';
-  if (Number(port) > 65535) throw new Malformed('not a port');
+  if (Number(port) > 65535) throw new Malformed('not a port', undefined, 'host');
   const name = domainToASCII(m[1].replace(/\.$/, ''));
   const labels = name.split('.');
-  if (name.length > 253 || !labels.every((l) => label.test(l))) throw new Malformed('not a DNS name');
-  if (/^([0-9]+|0x[0-9a-f]*)$/.test(labels.at(-1))) throw new Malformed('an IP address is not a name');
+  if (name.length > 253 || !labels.every((l) => label.test(l))) throw new Malformed('not a DNS name', undefined, 'host');
+  if (/^([0-9]+|0x[0-9a-f]*)$/.test(labels.at(-1))) throw new Malformed('an IP address is not a name', undefined, 'host');
   return { name, port: port === '443' ? '' : port };
 }
 
 /** parsePlatformHost reads https://host[:port][/…] or host[:port]. */
 export function parsePlatformHost(text) {
-  if (Buffer.byteLength(text) > 2048) throw new Malformed('not a platformHost');
+  if (Buffer.byteLength(text) > 2048) throw new Malformed('not a platformHost', undefined, 'host');
   const m = /^https:\/\/([^/?#]*)(\/[^?#]*)?$/i.exec(text);
   return parseHost(m ? m[1] : text);
 }
@@ -92,8 +92,12 @@ const dotAtom = new RegExp(`^${atom}(?:\\.${atom})*$`);
 export function parseIdentifier(text) {
   const at = text.indexOf('@');
   const local = text.slice(0, at);
-  if (at < 0 || local.length > 128 || !dotAtom.test(local)) throw new Malformed('not localid@domain');
-  return { local, host: parseHost(text.slice(at + 1)) };
+  if (at < 0 || local.length > 128 || !dotAtom.test(local)) throw new Malformed('not localid@domain', undefined, 'transferee');
+  try {
+    return { local, host: parseHost(text.slice(at + 1)) };
+  } catch (e) {
+    throw new Malformed(e.message, undefined, 'transferee');
+  }
 }
 
 /** candidates are the keys to try: the one that kid names, or up to 16 that fit alg (K1, K3). */

@@ -4,6 +4,7 @@
 import { readdirSync, readFileSync } from 'node:fs';
 import { join } from 'node:path';
 import { fileURLToPath } from 'node:url';
+import { judgeBundle } from './evidence.mjs';
 import { judge } from './judge.mjs';
 import { parse } from './json.mjs';
 import { loadTrust } from './trust.mjs';
@@ -52,6 +53,23 @@ for (const family of families) {
     console.log(`  want ${JSON.stringify({ expect, reason, law, code, entry, transaction, state })}`);
     console.log(`  got  ${JSON.stringify(got)}`);
   }
+}
+// Bundles have verdicts of their own, and a place by name.
+const verdicts = { VALID: 'valid', 'VALID AT SIGNING TIME': 'validAtSigningTime', INDETERMINATE: 'indeterminate', INVALID: 'invalid' };
+for (const file of readdirSync(join(data, 'bundle')).sort()) {
+  const text = readFileSync(join(data, 'bundle', file), 'utf8');
+  const v = JSON.parse(text);
+  const got = judgeBundle(input(v, text), trust(v.trust), BigInt(Date.parse(v.at)) * 1000000n);
+  const want = { expect: v.expect, reason: v.reason, ...v.place, ...v.state };
+  const have = { expect: verdicts[got.verdict], reason: got.code, ...got.place, ...got.state };
+  if (got.code?.startsWith('malformed/')) for (const m of Object.keys(v.place ?? {})) delete want[m];
+  const differs = [...new Set([...Object.keys(want), ...Object.keys(have)])].filter((m) => want[m] !== have[m]);
+  count++;
+  if (differs.length === 0) continue;
+  wrong++;
+  console.log(`bundle/${file} (${v.comment}): differs in ${differs.join(', ')}`);
+  console.log(`  want ${JSON.stringify(want)}`);
+  console.log(`  got  ${JSON.stringify(have)} ${got.detail ?? ''}`);
 }
 console.log(`${count} vectors read, ${wrong} disagreements`);
 process.exit(wrong === 0 ? 0 : 1);

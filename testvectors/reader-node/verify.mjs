@@ -12,7 +12,7 @@ export class Refused extends Error {
   }
 }
 
-const minutes5 = 5n * 60n * 1000000000n;
+export const minutes5 = 5n * 60n * 1000000000n;
 
 /** verifyBlock gives the state of the bill, or throws Refused. now is in ns since 1970. */
 export function verifyBlock(block, trust, { now, sender }) {
@@ -28,7 +28,7 @@ export function verifyBlock(block, trust, { now, sender }) {
 
 // signerOf: the platform of an entry is that of its first transaction's platformHost; that the
 // others belong to it is part of the law (P3).
-const signerOf = (entry, trust) => trust.of(entry.transactions[0].host);
+export const signerOf = (entry, trust) => trust.of(entry.transactions[0].host);
 
 function checkSender(entry, i, trust, sender) {
   const p = signerOf(entry, trust);
@@ -38,25 +38,37 @@ function checkSender(entry, i, trust, sender) {
 function checkEntrySignature(entry, i, trust, bad) {
   const p = signerOf(entry, trust);
   if (!p) throw new Refused('platformNotTrusted', { entry: i });
-  const reason = checkSignature(entry.jws, p, entry.transactions.at(-1).time);
+  const { reason } = whoSigned(entry.jws, p, signedAt(entry));
   if (reason) throw new Refused(reason === 'badSignature' ? bad : reason, { entry: i });
 }
 
+/** signedAt is the time of an entry: that of its last transaction. */
+export const signedAt = (entry) => entry.transactions.at(-1).time;
+
 /**
- * checkSignature gives the reason why a JWS does not count as signed by the platform at that time
- * (ns since 1970), or nothing. Signature, window, theft, other revocation: in this order.
+ * whoSigned gives the key of the platform that made the signature. Where that does not count at that
+ * time (ns since 1970), there are a reason and a part too. Signature, window, theft, other revocation:
+ * in this order.
  */
-export function checkSignature(jws, platform, when) {
+export function whoSigned(jws, platform, when) {
   const keys = candidates(platform, jws.header);
-  if (keys.length === 0) return 'unknownKey';
-  const key = keys.find((k) => fits(k, jws.header.alg) && signatureHolds(jws, k));
-  if (!key) return jws.header.kid === undefined ? 'unknownKey' : 'badSignature';
-  const ns = (ms) => BigInt(ms) * 1000000n;
-  if (key.notBefore !== -Infinity && when < ns(key.notBefore)) return 'badSignature';
-  if (key.notAfter !== Infinity && when > ns(key.notAfter)) return 'badSignature';
-  if (key.reason === 'keyCompromise') return 'keyCompromised';
-  if (key.revoked !== undefined && when >= ns(key.revoked)) return 'badSignature';
-  return undefined;
+  const named = jws.header.kid !== undefined;
+  if (keys.length === 0) return { reason: 'unknownKey', part: named ? 'kid' : 'noKid' };
+  const fitting = keys.filter((k) => fits(k, jws.header.alg));
+  if (named && fitting.length === 0) return { reason: 'badSignature', part: 'algorithm' };
+  const key = fitting.find((k) => signatureHolds(jws, k));
+  if (!key) return named ? { reason: 'badSignature', part: 'value' } : { reason: 'unknownKey', part: 'noKid' };
+  if (!inWindow(key, when)) return { key, reason: 'badSignature', part: 'window' };
+  if (key.reason === 'keyCompromise') return { key, reason: 'keyCompromised' };
+  if (key.revoked !== undefined && when >= ns(key.revoked)) return { key, reason: 'badSignature', part: 'revoked' };
+  return { key };
+}
+
+export const ns = (ms) => BigInt(ms) * 1000000n;
+
+/** inWindow says whether the key may sign then. */
+export function inWindow(key, when) {
+  return !(key.notBefore !== -Infinity && when < ns(key.notBefore)) && !(key.notAfter !== Infinity && when > ns(key.notAfter));
 }
 
 function checkHashes({ document, entries }, trust) {
@@ -78,25 +90,36 @@ function checkIssuer({ document, entries }, trust) {
 
 const pending = { SURR: 'surrenderPending', AMND: 'amendmentPending', SW2P: 'paperPending' };
 
-function applyLaw({ document, entries }, trust, now) {
-  let state = { status: 'none' };
-  let highest = 0n;
-  entries.forEach((e, i) => {
-    const signer = signerOf(e, trust);
-    let earliest = highest - minutes5;
-    e.transactions.forEach((t, j) => {
-      const refuse = (law) => {
-        throw new Refused('unlawful', { law, entry: i, transaction: j });
-      };
-      if (trust.of(t.host) !== signer) refuse('otherPlatform');
-      if (t.time < earliest) refuse('timeReversed');
-      if (t.time > now + minutes5) refuse('timeAhead');
-      if (document.toOrder !== undefined && t.toOrder !== document.toOrder) refuse('toOrderChanged');
+/** Life is a bill as the law sees it, from before its issuance on. */
+export class Life {
+  constructor(trust, now, toOrder) {
+    Object.assign(this, { trust, now, toOrder, state: { status: 'none' }, highest: 0n });
+  }
+
+  /** entry applies all transactions of one entry; place is what a refusal says of where it is. */
+  entry(signer, transactions, place, earliest = this.highest - minutes5) {
+    transactions.forEach((t, j) => {
+      this.apply(signer, t, earliest, (law) => {
+        throw new Refused('unlawful', { law, ...place(j) });
+      });
       earliest = t.time;
-      if (t.time > highest) highest = t.time;
-      state = step(state, t, trust, refuse);
     });
-  });
+  }
+
+  apply(signer, t, earliest, refuse) {
+    if (this.trust.of(t.host) !== signer) refuse('otherPlatform');
+    if (t.time < earliest) refuse('timeReversed');
+    if (t.time > this.now + minutes5) refuse('timeAhead');
+    if (this.toOrder !== undefined && t.toOrder !== this.toOrder) refuse('toOrderChanged');
+    this.state = step(this.state, t, this.trust, refuse);
+    if (t.time > this.highest) this.highest = t.time;
+  }
+}
+
+function applyLaw({ document, entries }, trust, now) {
+  const life = new Life(trust, now, document.toOrder);
+  entries.forEach((e, i) => life.entry(signerOf(e, trust), e.transactions, (j) => ({ entry: i, transaction: j })));
+  const { state } = life;
   const head = entries.at(-1);
   return {
     possessor: party(state.possessor, trust),
@@ -109,7 +132,7 @@ function applyLaw({ document, entries }, trust, now) {
   };
 }
 
-const party = (id, trust) => `${id.local}@${trust.name(id.host)}`;
+export const party = (id, trust) => `${id.local}@${trust.name(id.host)}`;
 
 /** step is the law: what one transaction makes of the bill. */
 function step(state, t, trust, refuse) {

@@ -77,6 +77,15 @@ func (g *generator) keyTrustFiles(bankKey *key) {
 	one("revoked-no-reason", carrierKey.public().edit(func(j *jwk) { j.Revoked = "2026-06-01T09:00:00Z" }))
 	one("compromised", carrierKey.public().edit(func(j *jwk) { j.Revoked, j.Reason = "2026-06-01T09:00:00Z", "keyCompromise" }))
 
+	// For answers: the same said of the bank's key.
+	bankIs := func(name string, f func(*jwk)) {
+		g.trust(name, platform{Domain: carrier, Issuer: true, Keys: keys(carrierKey.public()), Quirks: bare},
+			platform{Domain: bank, Keys: keys(bankKey.public().edit(f)), Quirks: bare})
+	}
+	bankIs("bank-window", func(j *jwk) { j.NotBefore, j.NotAfter = "2026-06-01T08:00:00Z", "2026-06-01T09:00:00Z" })
+	bankIs("bank-revoked", func(j *jwk) { j.Revoked, j.Reason = "2026-06-01T09:00:00Z", "superseded" })
+	bankIs("bank-compromised", func(j *jwk) { j.Revoked, j.Reason = "2026-06-01T09:00:00Z", "keyCompromise" })
+
 	// Newest first: many-17 is the seventeenth to be tried, many-01 the first.
 	var many []jwk
 	for i := 1; i <= 17; i++ {
