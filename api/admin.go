@@ -34,6 +34,7 @@ func NewAdminHandler(n *node.Node, o Options) http.Handler {
 	g := newEngine("admin", o)
 	v1 := g.Group("/admin/v1")
 	h.webhooks(v1)
+	h.systems(v1)
 	v1.GET("/peers", h.listPeers)
 	v1.POST("/peers", h.addPeers)
 	v1.GET("/peers/:domain", h.showPeer)

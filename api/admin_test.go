@@ -82,6 +82,7 @@ func askAdmin(t *testing.T, a *admin) {
 	a.ask("POST", "/admin/v1/users/nobody/disable", "").want(t, 404, 7104)
 	a.ask("POST", "/admin/v1/users/carol/token", "").want(t, 200, 0)
 	a.ask("POST", "/admin/v1/users/nobody/token", "").want(t, 404, 7104)
+	askSystems(t, a)
 	a.ask("POST", "/admin/v1/fsck", `{"sample":10}`).want(t, 200, 0)
 	a.ask("POST", "/admin/v1/fsck", `{"sample":-1}`).want(t, 400, 7001)
 	target := filepath.Join(t.TempDir(), "backup.db")

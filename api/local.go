@@ -1,6 +1,7 @@
 package api
 
 import (
+	"context"
 	_ "embed"
 	"errors"
 	"net/http"
@@ -87,7 +88,7 @@ func (h *localHandler) user(serve func(*gin.Context, *node.User)) gin.HandlerFun
 			fail(c, refusal)
 			return
 		}
-		u, err := h.node.Authenticate(c.Request.Context(), token)
+		u, err := h.authenticate(c.Request.Context(), token)
 		if err != nil {
 			if e, ok := errors.AsType[*node.Error](err); ok && e.Code == node.Unauthorized {
 				c.Header("WWW-Authenticate", `Bearer error="invalid_token"`)
@@ -96,6 +97,9 @@ func (h *localHandler) user(serve func(*gin.Context, *node.User)) gin.HandlerFun
 			return
 		}
 		eventOf(c).who = u.Local
+		if u.Via != nil {
+			eventOf(c).who += " by " + u.Via.System
+		}
 		leave, refusal := h.limit.enter(u.Local)
 		if refusal != nil {
 			fail(c, refusal)
@@ -104,6 +108,15 @@ func (h *localHandler) user(serve func(*gin.Context, *node.User)) gin.HandlerFun
 		defer leave()
 		serve(c, u)
 	}
+}
+
+// authenticate finds the user of a token: one that we gave, which has no dot in it, or
+// one that a registered system signed.
+func (h *localHandler) authenticate(ctx context.Context, token string) (*node.User, error) {
+	if strings.Contains(token, ".") {
+		return h.node.AuthenticateSystem(ctx, token)
+	}
+	return h.node.Authenticate(ctx, token)
 }
 
 // bearer reads the token from the one place where it does not end up in logs and
@@ -120,7 +133,7 @@ func bearer(r *http.Request) (string, *node.Error) {
 
 func (h *localHandler) whoami(c *gin.Context, u *node.User) {
 	domain := h.node.Domain().String()
-	writeJSON(c, http.StatusOK, WhoamiView{UserView: viewUser(u), ID: u.Local + "@" + domain, Platform: domain})
+	writeJSON(c, http.StatusOK, WhoamiView{UserView: viewUser(u), ID: u.Local + "@" + domain, Platform: domain, Via: u.Via})
 }
 
 // The pages of a list.

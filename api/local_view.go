@@ -116,6 +116,9 @@ type WhoamiView struct {
 	UserView
 	ID       string `json:"id"` // localid@domain
 	Platform string `json:"platform"`
+	// Via is the system that acts for the user, and by which token; absent where the user
+	// asks itself.
+	Via *node.Act `json:"via,omitempty"`
 }
 
 // UserView is a local user.

@@ -323,6 +323,15 @@ type Step struct {
 	Index        int  // from 0, since that head
 	Previous     Hash // HashOf the JWS of the step before; zero for index 0
 	Transaction  []byte
+	By           StepBy // who acted in the user's name; zero: the user itself
+}
+
+// A StepBy says who did a step in a user's name, and by which token.
+type StepBy struct {
+	System   string `json:"system,omitempty"`     // a registered system of the user's
+	Customer string `json:"onBehalfOf,omitempty"` // the user, as the system names it
+	Person   string `json:"userId,omitempty"`     // at the customer, as the system says
+	Token    string `json:"tokenId,omitempty"`
 }
 
 // SignStep signs st.
@@ -337,6 +346,9 @@ func SignStep(st Step, s *identity.Signer, at time.Time) (string, error) {
 	}
 	if !st.Previous.IsZero() {
 		m["previous"] = st.Previous.String()
+	}
+	if st.By != (StepBy{}) {
+		m["by"] = st.By
 	}
 	payload, err := canonicalOf(m)
 	if err != nil {
@@ -375,6 +387,7 @@ func stepOf(jws string, limits Limits) (JWS, Step, Transaction, *FormatError) {
 		Index        *int           `json:"index"`
 		Previous     *Hash          `json:"previous"`
 		Transaction  jsontext.Value `json:"transaction"`
+		By           jsontext.Value `json:"by"`
 	}
 	if err := decode(j.Payload, &w, limits.Depth); err != nil {
 		return none(err.under("$.payload"))
@@ -390,6 +403,9 @@ func stepOf(jws string, limits Limits) (JWS, Step, Transaction, *FormatError) {
 		return none(err.under("$.payload.transaction"))
 	}
 	st := Step{DocumentHash: *w.DocumentHash, Index: *w.Index, Transaction: trimJSON(w.Transaction)}
+	if w.By.Kind() == '{' {
+		_ = reread(w.By, &st.By) // a remark: no rule looks at it
+	}
 	if w.Head != nil {
 		st.Head = *w.Head
 	}

@@ -243,6 +243,9 @@ func (n *Node) addStep(t *tx, b *bill, steps []step, text []byte, at time.Time) 
 		return "", err
 	}
 	st := envelope.Step{DocumentHash: b.state.Document, Head: b.state.Head, Index: len(steps), Transaction: text}
+	if t.act != nil {
+		st.By = envelope.StepBy(*t.act)
+	}
 	if len(steps) > 0 {
 		st.Previous = envelope.HashOf([]byte(steps[len(steps)-1].jws))
 	}

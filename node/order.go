@@ -100,6 +100,7 @@ func (n *Node) doneBefore(ctx context.Context, user *User, o Once) (*Moved, erro
 func (n *Node) once(ctx context.Context, user *User, o Once, do func(*tx) (Moved, error)) (Moved, error) {
 	var done Moved
 	err := n.store.update(ctx, func(t *tx) error {
+		t.act = user.Via
 		// Once more: two of the same may have come at the same time.
 		before, err := doneBefore(t.ctx, t, user, o)
 		if err != nil {

@@ -222,6 +222,7 @@ type tx struct {
 	bills  []int64 // rows written
 	store  *store
 	change changes
+	act    *Act // who acts in the name of the user whose order it is; nil: the user itself
 }
 
 func (t *tx) exec(query string, args ...any) error {
@@ -263,6 +264,7 @@ func (t *tx) audit(actor, action string, bill envelope.Hash, detail string) erro
 		return err
 	}
 	at := t.now.UnixMilli()
+	detail += t.act.note()
 	sum := auditHash(previous, at, []string{actor, action, bill.String(), detail})
 	return t.exec("INSERT INTO audit (at, actor, action, bill, detail, hash) VALUES (?, ?, ?, ?, ?, ?)",
 		at, actor, action, bill[:], detail, sum[:])

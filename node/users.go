@@ -37,6 +37,8 @@ type User struct {
 	Tax2      string
 	Disabled  bool
 	CreatedAt time.Time
+	// Via is who acts in the user's name by a token of its own; nil: the user itself.
+	Via *Act
 }
 
 // holds reports whether the user can be in control of a bill.

@@ -86,3 +86,22 @@ func TestTokensAsTheManualSwitchesThemOn(t *testing.T) {
 	}
 	runScripts(t, testscript.Params{Files: []string{file}})
 }
+
+// TestSystemAsTheManualRegistersIt runs the commands of docs/OPERATIONS.md about a
+// customer's system.
+func TestSystemAsTheManualRegistersIt(t *testing.T) {
+	_, commands := sectionOf(t, "A customer's system that acts for it")
+	script := "exec eblnode init --data n --domain a.example --listen-peer 127.0.0.1:0 --listen-local 127.0.0.1:0\nexec eblnode user add acme --data n\n"
+	for _, line := range commands {
+		script += "exec " + strings.ReplaceAll(line, "/var/lib/eblnode", "n") + "\n"
+	}
+	script += "exec eblnode system list --data n\nstdout 'acme-erp +disabled +CUST12345=acme'\n"
+	keys := `-- erp.jwks --
+{"keys":[{"kty":"EC","crv":"P-256","kid":"k1","x":"f83OJ3D2xF1Bg8vub9tLe1gHMzV76e8Tus9uPHvRVEU","y":"x_FEzRu9m36HLN_tue659LNpXW6pCyStikYjKIWI5a0"}]}
+`
+	file := filepath.Join(t.TempDir(), "system.txtar")
+	if err := os.WriteFile(file, []byte(script+keys), 0o600); err != nil {
+		t.Fatal(err)
+	}
+	runScripts(t, testscript.Params{Files: []string{file}})
+}
