@@ -41,7 +41,7 @@ func TestNodeReaderAgrees(t *testing.T) {
 	if err != nil {
 		t.Fatalf("the Node reader disagrees: %v\n%s", err, out)
 	}
-	want := fmt.Sprintf("%d vectors read, 0 disagreements\n", len(all(t))+len(bundles(t)))
+	want := fmt.Sprintf("%d vectors read, 0 disagreements\n", len(all(t))+len(bundles(t))+len(exchanges(t)))
 	if got := string(out); got != want {
 		t.Errorf("got %q, want %q", got, want)
 	}
@@ -63,6 +63,7 @@ func TestNodeReaderNoticesAnError(t *testing.T) {
 		{"chain/refuse-time-ahead.json", `"transaction": `, `"transaction": 9`},
 		{"chain/issued.json", `"possessor": "`, `"possessor": "x`},
 		{"canonical/nfc.json", `"canonical": "{`, `"canonical": "{ `},
+		{"exchange/fork.json", `"forked"`, `"behind"`},
 		{"bundle/go-valid-1.json", `"possessor": "ben`, `"possessor": "bea`},
 		{"bundle/node-bad-link-previous-1.json", `"entry": 1`, `"entry": 0`},
 	} {

@@ -101,6 +101,63 @@ type Bundle struct {
 	State *State `json:"state,omitempty"`
 }
 
+// An Exchange is one file of the folder exchange: requests to one receiver, in order, and
+// the answer that each must get.
+type Exchange struct {
+	Name string `json:"-"`
+
+	Comment  string    `json:"comment"`
+	Spec     string    `json:"spec"`
+	At       string    `json:"at"`
+	Trust    string    `json:"trust"`
+	Receiver string    `json:"receiver"` // domain of the platform that answers
+	Users    []string  `json:"users"`    // its active users, by local id
+	Requests []Request `json:"requests"`
+	Bills    []Held    `json:"bills"` // what the receiver knows at the end
+}
+
+// A Request is one request of an exchange.
+type Request struct {
+	Comment   string            `json:"comment"`
+	Sender    string            `json:"sender"`            // the platform on the connection
+	Method    string            `json:"method,omitempty"`  // absent: PUT
+	Path      string            `json:"path,omitempty"`    // absent: /v1/transferblocks
+	Headers   map[string]string `json:"headers,omitempty"` // beside, or in place of, Content-Type: application/json
+	Input     json.RawMessage   `json:"input,omitempty"`
+	InputText *string           `json:"inputText,omitempty"`
+	Answer    Answer            `json:"answer"`
+}
+
+// Bytes is the body; none where the request has none.
+func (r *Request) Bytes() []byte {
+	if r.InputText != nil {
+		return []byte(*r.InputText)
+	}
+	return r.Input
+}
+
+// An Answer is a receipt over Receipt, or an error; with ResponseCode there is a signed
+// rejection about EnvelopeHash.
+type Answer struct {
+	Status       int    `json:"status"`
+	Receipt      string `json:"receipt,omitempty"`
+	Code         int    `json:"code,omitempty"` // errorCode
+	Text         string `json:"text,omitempty"` // errorCodeText, and the reason of the rejection
+	ResponseCode string `json:"responseCode,omitempty"`
+	EnvelopeHash string `json:"envelopeHash,omitempty"`
+	// SameAs is the request whose receipt or rejection comes again, byte for byte.
+	SameAs *int `json:"sameAs,omitempty"`
+}
+
+// Held is a bill as the receiver knows it.
+type Held struct {
+	DocumentHash string `json:"documentHash"`
+	Possessor    string `json:"possessor"`
+	Status       string `json:"status"`
+	Head         string `json:"head"`
+	Length       int    `json:"length"`
+}
+
 // Bytes is the input.
 func (v *Vector) Bytes() ([]byte, error) { return input(v.Name, v.InputText, v.InputBase64, v.Input) }
 
@@ -131,6 +188,11 @@ func Load(family string) ([]*Vector, error) {
 // LoadBundles reads the evidence bundles, in the order of their names.
 func LoadBundles() ([]*Bundle, error) {
 	return load("bundle", func(b *Bundle, name string) { b.Name = name })
+}
+
+// LoadExchanges reads the exchanges, in the order of their names.
+func LoadExchanges() ([]*Exchange, error) {
+	return load("exchange", func(e *Exchange, name string) { e.Name = name })
 }
 
 func load[T any](family string, name func(*T, string)) ([]*T, error) {

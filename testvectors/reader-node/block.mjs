@@ -52,7 +52,13 @@ export function readDocument(doc, text) {
   const toOrder = at('$.document', () => maybe(doc, 'isToOrder', 'boolean'));
   for (const name of ['carrierCode', 'transportDocumentReference', 'transportDocumentSubReference']) at('$.document', () => maybe(doc, name, 'string'));
   const form = canonical(doc, '$.document');
-  return { canonical: form, hash: sha256(form), hashAsSent: sha256(withoutSpace(text.slice(doc.start, doc.end))), toOrder, carrierCode: doc.get('carrierCode') };
+  return { canonical: form, hash: sha256(form), hashAsSent: sha256(withoutSpace(text.slice(doc.start, doc.end))), toOrder, carrierCode: doc.get('carrierCode'), reference: referenceOf(doc), text: text.slice(doc.start, doc.end) };
+}
+
+// referenceOf is what at most one live bill may have; undefined where the document has no reference.
+function referenceOf(doc) {
+  const parts = ['carrierCode', 'transportDocumentReference', 'transportDocumentSubReference'].map((m) => doc.get(m) ?? '');
+  return parts[0] && parts[1] ? JSON.stringify(parts) : undefined;
 }
 
 /** readBlock reads a whole body; what it gives has the right shape, and nothing more is known. */
@@ -64,8 +70,12 @@ export function readBlock(bytes) {
   const document = readDocument(body.get('document'), text);
   const both = body.get('endorsementChain') !== undefined && body.get('endorcementChain') !== undefined;
   must(!both, 'both spellings of the chain', '$.endorcementChain', 'both');
-  const entries = at('$', () => maybe(body, 'endorcementChain', 'array') ?? need(body, 'endorsementChain', 'array'));
-  return { document, entries: readEntries(entries, '$.endorsementChain') };
+  const chain = at('$', () => maybe(body, 'endorcementChain', 'array') ?? need(body, 'endorsementChain', 'array'));
+  const entries = readEntries(chain, '$.endorsementChain');
+  entries.forEach((e) => {
+    e.besideText = e.beside && text.slice(e.beside.start, e.beside.end);
+  });
+  return { document, entries };
 }
 
 /** readEntries reads a chain of at least one entry. */

@@ -7,6 +7,7 @@ import { fileURLToPath } from 'node:url';
 import { judgeBundle } from './evidence.mjs';
 import { judge } from './judge.mjs';
 import { parse } from './json.mjs';
+import { Receiver } from './receiver.mjs';
 import { loadTrust } from './trust.mjs';
 
 const data = fileURLToPath(new URL('../testdata/', import.meta.url));
@@ -70,6 +71,29 @@ for (const file of readdirSync(join(data, 'bundle')).sort()) {
   console.log(`bundle/${file} (${v.comment}): differs in ${differs.join(', ')}`);
   console.log(`  want ${JSON.stringify(want)}`);
   console.log(`  got  ${JSON.stringify(have)} ${got.detail ?? ''}`);
+}
+// Exchanges: every answer, and what the receiver knows at the end.
+for (const file of readdirSync(join(data, 'exchange')).sort()) {
+  const text = readFileSync(join(data, 'exchange', file), 'utf8');
+  const v = JSON.parse(text);
+  const r = new Receiver({ domain: v.receiver, users: v.users, trust: trust(v.trust), now: BigInt(Date.parse(v.at)) * 1000000n });
+  const raw = parse(text, 200).get('requests');
+  const answers = [];
+  const differs = [];
+  v.requests.forEach((q, i) => {
+    const o = raw[i].get('input');
+    const bytes = o ? Buffer.from(text.slice(o.start, o.end)) : Buffer.from(q.inputText ?? '');
+    const got = r.put({ ...q, bytes });
+    answers.push(got);
+    const { sameAs, ...want } = q.answer;
+    if (JSON.stringify(Object.entries(want).sort()) !== JSON.stringify(Object.entries(got).sort())) differs.push(`request ${i}: want ${JSON.stringify(want)}, got ${JSON.stringify(got)}`);
+    if (sameAs !== undefined && got !== answers[sameAs]) differs.push(`request ${i}: not the answer of request ${sameAs}`);
+  });
+  if (JSON.stringify(r.held()) !== JSON.stringify(v.bills)) differs.push(`bills: want ${JSON.stringify(v.bills)}, got ${JSON.stringify(r.held())}`);
+  count++;
+  if (differs.length === 0) continue;
+  wrong++;
+  console.log(`exchange/${file} (${v.comment}):\n  ${differs.join('\n  ')}`);
 }
 console.log(`${count} vectors read, ${wrong} disagreements`);
 process.exit(wrong === 0 ? 0 : 1);

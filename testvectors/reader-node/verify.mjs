@@ -16,11 +16,20 @@ export const minutes5 = 5n * 60n * 1000000000n;
 
 /** verifyBlock gives the state of the bill, or throws Refused. now is in ns since 1970. */
 export function verifyBlock(block, trust, { now, sender }) {
-  const { entries } = block;
+  checkNewest(block, trust, sender);
+  return checkRest(block, trust, now);
+}
+
+/** checkNewest is checks 6 and 7: who sent and signed the newest entry. */
+export function checkNewest({ entries }, trust, sender) {
   const last = entries.length - 1;
   checkSender(entries[last], last, trust, sender);
   checkEntrySignature(entries[last], last, trust, 'badSignature');
-  for (let i = 0; i < last; i++) checkEntrySignature(entries[i], i, trust, 'badChainSignature');
+}
+
+/** checkRest is checks 8 to 10. */
+export function checkRest(block, trust, now) {
+  block.entries.slice(0, -1).forEach((e, i) => checkEntrySignature(e, i, trust, 'badChainSignature'));
   checkHashes(block, trust);
   checkIssuer(block, trust);
   return applyLaw(block, trust, now);

@@ -1,0 +1,193 @@
+package main
+
+import (
+	"encoding/json"
+	"strings"
+)
+
+// An exchange is a receiver's life as others see it: requests in order, each with the
+// answer it must get, and what the receiver knows at the end.
+type exchange struct {
+	Comment  string    `json:"comment"`
+	Spec     string    `json:"spec"`
+	Kind     string    `json:"kind"`
+	At       string    `json:"at"`
+	Trust    string    `json:"trust"`
+	Receiver string    `json:"receiver"`
+	Users    []string  `json:"users"`
+	Requests []request `json:"requests"`
+	Bills    []held    `json:"bills"`
+}
+
+type request struct {
+	Comment string            `json:"comment"`
+	Sender  string            `json:"sender"`
+	Method  string            `json:"method,omitempty"` // PUT
+	Path    string            `json:"path,omitempty"`   // /v1/transferblocks
+	Headers map[string]string `json:"headers,omitempty"`
+	Input   json.RawMessage   `json:"input,omitempty"`
+	Text    *string           `json:"inputText,omitempty"`
+	Answer  answer            `json:"answer"`
+}
+
+// An answer is a receipt, a signed rejection, or an error that nobody signed.
+type answer struct {
+	Status       int    `json:"status"`
+	Receipt      string `json:"receipt,omitempty"` // the envelopeHash that it is over
+	Code         int    `json:"code,omitempty"`
+	Text         string `json:"text,omitempty"`
+	ResponseCode string `json:"responseCode,omitempty"` // of the signed rejection
+	EnvelopeHash string `json:"envelopeHash,omitempty"`
+	// SameAs is the request whose signed answer comes again, byte for byte.
+	SameAs *int `json:"sameAs,omitempty"`
+}
+
+// held is a bill as the receiver knows it at the end.
+type held struct {
+	DocumentHash string `json:"documentHash"`
+	Possessor    string `json:"possessor"`
+	Status       string `json:"status"`
+	Head         string `json:"head"`
+	Length       int    `json:"length"`
+}
+
+const (
+	receiver = "receiver.example"
+	rita     = "rita@receiver.example"
+	ruth     = "ruth@receiver.example"
+)
+
+func (b *bill) last() entry { return b.entries[len(b.entries)-1] }
+
+func of(comment, sender string, b *bill) request {
+	return request{Comment: comment, Sender: sender, Input: json.RawMessage(b.body().String())}
+}
+
+func (r request) receipt(b *bill) request {
+	r.Answer = answer{Status: 200, Receipt: b.last().hash}
+	return r
+}
+
+// again: the signed answer of request i, byte for byte.
+func (r request) again(a answer, i int) request {
+	a.SameAs = &i
+	r.Answer = a
+	return r
+}
+
+var statuses = map[string]int{"BSIG": 422, "BENV": 422, "DISE": 409}
+
+func (r request) rejected(responseCode, text string, b *bill) request {
+	r.Answer = answer{Status: statuses[responseCode], Code: map[string]int{"BSIG": 8001, "BENV": 8002, "DISE": 8003}[responseCode], Text: text, ResponseCode: responseCode,
+		EnvelopeHash: sum(b.last().payload)}
+	return r
+}
+
+func (r request) refused(status, code int, text string) request {
+	r.Answer = answer{Status: status, Code: code, Text: text}
+	return r
+}
+
+func (r request) with(header, value string) request {
+	r.Headers = map[string]string{header: value}
+	return r
+}
+
+func (r request) as(text string) request {
+	r.Input, r.Text = nil, &text
+	return r
+}
+
+func at(b *bill, possessor string) []held {
+	return []held{{sum(b.canonical), possessor, "active", sum(b.last().payload), len(b.entries)}}
+}
+
+func (g *generator) exchange(name, spec, comment string, bills []held, requests ...request) {
+	if bills == nil {
+		bills = []held{}
+	}
+	g.write("exchange/"+name+".json", exchange{comment, spec, "exchange", clock, "base", receiver, []string{"rita", "ruth"}, requests, bills})
+}
+
+func exchangeVectors(g *generator) {
+	c, b := g.key("carrier-1"), g.key("bank-1")
+	toRita := func() *bill { return newBill().seal(c, issue(), tx("TRNS", carrier, rita, 1)) }
+	toBank := func() *bill { return newBill().seal(c, issue(), tx("TRNS", carrier, ben, 1)) }
+	over := func() *bill { return toBank().seal(b, tx("TRNS", bank, rita, 10)) }
+
+	one := toRita()
+	first := of("a bill for a user of ours", carrier, one).receipt(one)
+	spaced := strings.NewReplacer(`":`, `" : `, `,"`, `, "`).Replace(obj{{"endorsementChain", one.chain()}, {"document", one.text}}.String())
+	g.exchange("replay", "R1", "the same question gets the same answer, byte for byte", at(one, rita), first,
+		of("the very same", carrier, one).again(first.Answer, 0),
+		of("the very same in another wrapping: white space and order of members", carrier, one).as(spaced).again(first.Answer, 0))
+	damaged := of("the accepted envelope beside another document: never rejected any more", carrier, one)
+	damaged.Input = json.RawMessage(one.body().with("document", `{"carrierCode":"CARR","isToOrder":true,"transportDocumentReference":"TD-2026-2"}`).String())
+	g.exchange("accepted-is-never-rejected", "R2", "an accepted envelope gets its receipt, whatever stands around it", at(one, rita), first, damaged.again(first.Answer, 0))
+
+	nobody := newBill().seal(c, issue(), tx("TRNS", carrier, "nobody@receiver.example", 1))
+	no := of("for a user that nobody knows", carrier, nobody).rejected("BENV", "transfereeNotAccepted", nobody)
+	g.exchange("rejected-and-sealed-anew", "R4", "a BENV gives the bill back: the sender signs another envelope for another user", at(one, rita), no,
+		of("again: the same rejection", carrier, nobody).again(no.Answer, 0), of("a fresh envelope", carrier, one).receipt(one))
+	changed := of("the rejected envelope, now with its document spelled anew: the reason of then, signed anew or not", carrier, nobody)
+	changed.Input = json.RawMessage(nobody.body().with("document", `{"transportDocumentReference":"TD-2026-1","isToOrder":true,"carrierCode":"CARR"}`).String())
+	g.exchange("rejected-is-never-accepted", "R4", "an envelope rejected with BENV is never accepted, whatever stands around it", nil, no, changed.rejected("BENV", "transfereeNotAccepted", nobody))
+
+	forged := toRita()
+	good := forged.entries[0].jws
+	parts := strings.Split(good, ".")
+	forged.entries[0].jws = parts[0] + "." + parts[1] + "." + b64(c.signBytes("ES256", "something else"))
+	bsig := of("the signature is of something else", carrier, forged).rejected("BSIG", "badSignature", forged)
+	g.exchange("bad-signature-then-good", "R5", "BSIG is about these bytes: the same payload, well signed, is accepted", at(one, rita), bsig,
+		of("the same bytes again", carrier, forged).again(bsig.Answer, 0), of("the good signature", carrier, one).receipt(one))
+	g.exchange("good-signature-then-bad", "R3", "no signed rejection names an envelope that was accepted", at(one, rita), first,
+		of("the same payload under a bad signature", carrier, forged).refused(422, 8001, "badSignature"), of("the good one again", carrier, one).again(first.Answer, 0))
+
+	two := over()
+	g.exchange("somebody-else-sends-it", "P1", "an error that nobody signed decides nothing: the right sender is served", at(two, rita),
+		of("the bank’s envelope, from the carrier", carrier, two).refused(403, 7103, "signerMismatch"), of("from the bank", bank, two).receipt(two))
+	other := g.key("stranger-1")
+	unknown := newBill().seal(other, issue(), tx("TRNS", carrier, rita, 1))
+	g.exchange("unknown-key", "K1", "a key that was not given yet: nothing is decided", at(one, rita),
+		of("signed with a key of tomorrow", carrier, unknown).refused(403, 7103, "unknownKey"), of("with the key of today", carrier, one).receipt(one))
+	g.exchange("malformed-then-good", "J1", "what cannot be read decides nothing", at(one, rita),
+		of("cut", carrier, one).as(one.body().String()[:200]).refused(400, 7001, "malformed"), of("whole", carrier, one).receipt(one))
+	g.exchange("request-rules", "C5", "version, media type, coding, method and path come before the block", at(one, rita),
+		of("another version", carrier, one).with("API-Version", "2").refused(400, 7002, "unsupportedApiVersion"),
+		of("another media type", carrier, one).with("Content-Type", "text/plain").refused(415, 7115, "unsupportedMediaType"),
+		of("another charset", carrier, one).with("Content-Type", "application/json; charset=latin1").refused(415, 7115, "unsupportedMediaType"),
+		of("a coding", carrier, one).with("Content-Encoding", "gzip").refused(415, 7115, "unsupportedMediaType"),
+		request{Comment: "another method", Sender: carrier, Method: "GET"}.refused(405, 7105, "methodNotAllowed"),
+		request{Comment: "another path", Sender: carrier, Path: "/v1/transferblocks/", Input: json.RawMessage(one.body().String())}.refused(404, 7104, "notFound"),
+		request{Comment: "the old path, version and charset named", Sender: carrier, Path: "/v1/transferblock", Headers: map[string]string{"API-Version": "1", "Content-Type": "application/json; charset=UTF-8"}, Input: json.RawMessage(one.body().String())}.receipt(one))
+
+	fork := toBank().seal(b, tx("TRNS", bank, ruth, 11))
+	taken := of("the bank gives it to rita", bank, two).receipt(two)
+	dise := of("and the same bill to ruth", bank, fork).rejected("DISE", "forked", fork)
+	g.exchange("fork", "R10", "a platform signs two continuations: the second is disputed, the first stays", at(two, rita), taken, dise,
+		of("the second again", bank, fork).again(dise.Answer, 1), of("the first again", bank, two).again(taken.Answer, 0))
+	direct := newBill().seal(c, issue(), tx("TRNS", carrier, ruth, 2))
+	dise2 := of("another first envelope for the same document", carrier, direct).rejected("DISE", "forked", direct)
+	g.exchange("issued-twice", "R10", "one document issued in two chains", at(two, rita), taken, dise2)
+	noBefore := toBank().seal(b, tx("TRNS", bank, "nobody@receiver.example", 10))
+	benv := of("to a user that nobody knows", bank, noBefore).rejected("BENV", "transfereeNotAccepted", noBefore)
+	g.exchange("after-a-rejection-no-fork", "R10", "a second continuation after our own rejection of the first is lawful", at(two, rita), benv, of("to rita", bank, two).receipt(two))
+
+	twin := billOf(strings.Replace(document, `"TD-2026-1"`, `"TD-2026-1","x":1`, 1), strings.Replace(document, `"TD-2026-1"`, `"TD-2026-1","x":1`, 1)).
+		seal(c, issue(), tx("TRNS", carrier, ruth, 1))
+	g.exchange("reference-in-use", "R14", "two live bills of one carrier with one reference", at(one, rita), first, of("another document with that reference", carrier, twin).rejected("BENV", "referenceInUse", twin))
+	g.exchange("not-for-us", "R6", "the last transferee is a user of another platform", nil, of("for the bank", carrier, toBank()).rejected("BENV", "notForUs", toBank()))
+	unlawful := toBank().seal(b, tx("TRNS", bank, tess, 10), tx("TRNS", bank, rita, 11))
+	law := of("the bank moves what it has given away", bank, unlawful).rejected("BENV", "unlawful/notInControl", unlawful)
+	g.exchange("unlawful", "L3", "the law over the whole chain", at(two, rita), law, of("again", bank, unlawful).again(law.Answer, 0), of("lawful", bank, two).receipt(two))
+	cut := over()
+	cut.entries[0].hash = sum("x")
+	bad := of("an older entry’s hash is wrong", bank, cut).rejected("BENV", "badHash", cut)
+	g.exchange("damaged-chain", "H2", "also where only an older entry was damaged the envelope is done with: the sender signs a fresh one", at(over().pick(0).seal(b, tx("TRNS", bank, rita, 12)), rita), bad,
+		of("mended, the same newest envelope: the reason of then", bank, two).rejected("BENV", "badHash", two),
+		of("a fresh envelope on the mended chain", bank, over().pick(0).seal(b, tx("TRNS", bank, rita, 12))).receipt(over().pick(0).seal(b, tx("TRNS", bank, rita, 12))))
+	moved := newBill().seal(c, issue(), tx("TRNS", carrier, rita, 1))
+	long := newBill().seal(c, issue()).seal(c, tx("TRNS", carrier, rita, 1))
+	g.exchange("other-chain-of-the-same-moves", "R10", "the same transactions sealed otherwise are another chain", at(moved, rita), of("in one envelope", carrier, moved).receipt(moved),
+		of("in two", carrier, long).rejected("DISE", "forked", long))
+}
