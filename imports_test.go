@@ -2,6 +2,7 @@ package eblnode_test
 
 import (
 	"encoding/json"
+	"os"
 	"os/exec"
 	"slices"
 	"strings"
@@ -21,7 +22,7 @@ var allowed = map[string][]string{
 	"eblnode/api/oauth": {"eblnode/discovery", "eblnode/envelope", "eblnode/identity", "eblnode/node", "github.com/go-json-experiment/json/…"},
 	"eblnode/api": {"eblnode/api/oauth", "eblnode/discovery", "eblnode/envelope", "eblnode/identity", "eblnode/node",
 		"github.com/gin-gonic/gin", "github.com/go-json-experiment/json/…", "github.com/prometheus/client_golang/…", "golang.org/x/time/rate"},
-	"eblnode/cmd/eblnode": {"eblnode/api", "eblnode/api/oauth", "eblnode/discovery", "eblnode/envelope", "eblnode/identity", "eblnode/internal/demo", "eblnode/internal/keyfile", "eblnode/internal/webhook", "eblnode/node",
+	"eblnode/cmd/eblnode": {"eblnode/api", "eblnode/api/oauth", "eblnode/discovery", "eblnode/envelope", "eblnode/identity", "eblnode/internal/demo", "eblnode/internal/hsm", "eblnode/internal/keyfile", "eblnode/internal/webhook", "eblnode/node",
 		"github.com/gin-gonic/gin", "github.com/goccy/go-yaml", "github.com/spf13/cobra", "golang.org/x/sync/errgroup"},
 	"eblnode/cmd/eblverify": {"eblnode/chain", "eblnode/envelope", "eblnode/identity", "github.com/spf13/cobra"},
 
@@ -41,7 +42,9 @@ var allowed = map[string][]string{
 	"eblnode/internal/catest":          {}, // makes certificates and OCSP answers, also false ones; knows nothing of ours
 	"eblnode/internal/webhook":         {},
 	"eblnode/internal/keyfile":         {"eblnode/identity"}, // our own keys, in a folder
-	"eblnode/internal/ebltest":         {"eblnode/api", "eblnode/api/oauth", "eblnode/chain", "eblnode/discovery", "eblnode/envelope", "eblnode/identity", "eblnode/internal/catest", "eblnode/node"},
+	// Our own keys, in hardware: with the build tag pkcs11, and the one place with cgo.
+	"eblnode/internal/hsm":     {"github.com/ThalesGroup/crypto11"},
+	"eblnode/internal/ebltest": {"eblnode/api", "eblnode/api/oauth", "eblnode/chain", "eblnode/discovery", "eblnode/envelope", "eblnode/identity", "eblnode/internal/catest", "eblnode/node"},
 	// The auditor shares the wire format and the law with the node, and nothing else.
 	"eblnode/internal/torture/audit": {"eblnode/chain", "eblnode/envelope", "eblnode/identity", "modernc.org/sqlite"},
 	"eblnode/internal/torture":       {"eblnode/envelope", "eblnode/identity", "eblnode/internal/dnsserver", "eblnode/internal/torture/audit", "github.com/miekg/dns", "modernc.org/sqlite"},
@@ -53,7 +56,16 @@ var forTests = []string{"eblnode/…", "github.com/getkin/kin-openapi/…", "git
 
 // TestImports holds the tree against the table.
 func TestImports(t *testing.T) {
-	out, err := exec.Command("go", "list", "-json=ImportPath,Imports,TestImports,XTestImports,Standard", "./...").Output()
+	for _, tags := range []string{"", "pkcs11"} {
+		checkImports(t, tags)
+	}
+}
+
+func checkImports(t *testing.T, tags string) {
+	t.Helper()
+	cmd := exec.Command("go", "list", "-tags="+tags, "-json=ImportPath,Imports,TestImports,XTestImports,Standard", "./...")
+	cmd.Env = append(os.Environ(), "CGO_ENABLED=1") // what has cgo is listed too
+	out, err := cmd.Output()
 	if err != nil {
 		t.Fatalf("go list: %v", err)
 	}

@@ -46,6 +46,13 @@ type config struct {
 	Keys struct {
 		Signing string `yaml:"signing"`
 		TLS     string `yaml:"tls"`
+
+		PassphraseFile string `yaml:"passphraseFile"`
+		PKCS11         struct {
+			Module  string `yaml:"module"`
+			Token   string `yaml:"token"`
+			PinFile string `yaml:"pinFile"`
+		} `yaml:"pkcs11"`
 	} `yaml:"keys"`
 
 	Discovery struct {
@@ -131,7 +138,8 @@ func parseConfig(path string, text []byte) (*config, error) {
 }
 
 // reservedEnv are the variables that are not configuration.
-var reservedEnv = map[string]bool{"EBLNODE_DATA": true, "EBLNODE_URL": true, "EBLNODE_TOKEN_FILE": true}
+var reservedEnv = map[string]bool{"EBLNODE_DATA": true, "EBLNODE_URL": true, "EBLNODE_TOKEN_FILE": true,
+	"EBLNODE_KEY_PASSPHRASE": true, "EBLNODE_KEY_PASSPHRASE_FD": true, "EBLNODE_KEY_PIN": true, "EBLNODE_KEY_PIN_FD": true}
 
 // overlay lays EBLNODE_… variables over c. One that names nothing is an error: a mistyped
 // limit would silently be none.

@@ -65,7 +65,7 @@ func (a *app) examine(ctx context.Context) (list []finding) {
 	}
 	add("configuration", "ok", filepath.Join(a.data, configFile), "")
 	list = append(list, examineFiles(a.data)...)
-	k, err := loadKeys(a.data, c)
+	k, err := loadKeys(a.data, c, c.access())
 	if err != nil {
 		add("keys", "error", err.Error(), "put the key files back, or make a new node in another folder")
 		return list

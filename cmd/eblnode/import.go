@@ -35,6 +35,7 @@ stays in keys/ and is used once its certificate has come (eblnode key import). W
 	}
 	p.flags(c, "signing or tls")
 	c.Flags().StringVar(&p.alg, "alg", p.alg, "algorithm of the key: ES256, ES384, ES512, PS256 …")
+	p.hsmFlag(c)
 	c.Flags().StringVar(&out, "out", "", "write the request to this new file instead of printing it")
 	return c
 }
@@ -61,7 +62,11 @@ func (a *app) request(p *newKeyPlan, out string) error {
 		return err
 	}
 	folder := filepath.Join(a.data, keysDir)
-	priv, err := a.keyFor(folder, use, p, alg)
+	m, err := p.maker(c, folder)
+	if err != nil {
+		return err
+	}
+	priv, err := m.keyFor(folder, use, p, alg)
 	if err != nil {
 		return err
 	}
@@ -79,17 +84,24 @@ func (a *app) request(p *newKeyPlan, out string) error {
 		if out == "" {
 			_, _ = w.Write(text)
 		}
-		fmt.Fprintf(a.errOut, "the key is %s; when its certificate has come: eblnode key import FILE --use %s\n", keyfile.PrivateFile(folder, use, p.name), use)
+		where, more := keyfile.PrivateFile(folder, use, p.name), ""
+		if p.hsm != "" {
+			where, more = p.hsm+" in hardware", " --hsm "+p.hsm
+		}
+		fmt.Fprintf(a.errOut, "the key is %s; when its certificate has come: eblnode key import FILE --use %s%s\n", where, use, more)
 	})
 }
 
 // keyFor is the private key of that name, or a new one.
-func (a *app) keyFor(folder string, use keyfile.Use, p *newKeyPlan, alg identity.Alg) (crypto.Signer, error) {
+func (m maker) keyFor(folder string, use keyfile.Use, p *newKeyPlan, alg identity.Alg) (crypto.Signer, error) {
+	if m.private != nil {
+		return m.private, nil
+	}
 	if p.name != "" {
 		if err := keyfile.CheckName(p.name); err != nil {
 			return nil, usage("--name: %s", err)
 		}
-		priv, err := keyfile.ReadPrivate(keyfile.PrivateFile(folder, use, p.name))
+		priv, err := keyfile.ReadPrivate(keyfile.PrivateFile(folder, use, p.name), m.access)
 		if !errors.Is(err, fs.ErrNotExist) {
 			return priv, err
 		}
@@ -103,7 +115,7 @@ func (a *app) keyFor(folder string, use keyfile.Use, p *newKeyPlan, alg identity
 	if err != nil {
 		return nil, usage("--alg: %s", err)
 	}
-	text, err := privateText(priv)
+	text, err := privateText(priv, m.access)
 	if err != nil {
 		return nil, err
 	}
@@ -125,6 +137,7 @@ its place. With --peer only that peer is shown it, on connections to it.`,
 	}
 	p.flags(c, "signing or tls")
 	p.turnFlags(c)
+	p.hsmFlag(c)
 	c.Flags().StringVar(&key, "key", "", "file with the private key (PEM, mode 0600)")
 	c.Flags().StringVar(&p.peer, "peer", "", "the one peer that is shown this TLS certificate: its authority signed it")
 	return c
@@ -135,8 +148,9 @@ type imported struct {
 	use    keyfile.Use
 	name   string
 	chain  []*x509.Certificate
-	key    []byte // nil where the private half is in the folder
+	key    []byte // nil where the private half is in the folder or in hardware
 	folder string
+	maker  maker
 }
 
 func (a *app) importKey(c *cobra.Command, p *newKeyPlan, file, key string) error {
@@ -156,10 +170,13 @@ func (a *app) importKey(c *cobra.Command, p *newKeyPlan, file, key string) error
 	if i.chain, err = keyfile.ReadCertificates(file); err != nil {
 		return refused("%w", err)
 	}
+	if i.maker, err = p.maker(cfg, i.folder); err != nil {
+		return err
+	}
 	if err := i.find(key); err != nil {
 		return err
 	}
-	note := keyfile.Note{From: p.turn(time.Now())}
+	note := keyfile.Note{From: p.turn(time.Now()), HSM: p.hsm}
 	if p.peer != "" {
 		peer, err := identity.ParseHost(p.peer)
 		if err != nil || use != keyfile.TLS {
@@ -181,18 +198,19 @@ func (a *app) importKey(c *cobra.Command, p *newKeyPlan, file, key string) error
 
 // find looks for the private half: in the file, or among the keys that we have.
 func (i *imported) find(file string) error {
+	priv, err := i.maker.private, error(nil)
 	if file != "" {
-		priv, err := keyfile.ReadPrivate(file)
-		if err != nil {
+		if priv, err = keyfile.ReadPrivate(file, i.maker.access); err != nil {
 			return refused("%w", err)
 		}
+	}
+	if priv != nil {
 		if !keyfile.SameKey(priv.Public(), i.chain[0].PublicKey) {
-			return refused("%s is not the key of the certificate", file)
+			return refused("the private key is not the key of the certificate")
 		}
-		if i.name, err = freeName(i.folder, i.name, time.Now(), []keyfile.Use{i.use}); err != nil {
-			return err
+		if i.name, err = freeName(i.folder, i.name, time.Now(), []keyfile.Use{i.use}); err == nil && file != "" {
+			i.key, err = privateText(priv, i.maker.access)
 		}
-		i.key, err = privateText(priv)
 		return err
 	}
 	names, err := filepath.Glob(keyfile.PrivateFile(i.folder, i.use, "*"))
@@ -200,7 +218,7 @@ func (i *imported) find(file string) error {
 		return err
 	}
 	for _, path := range names {
-		priv, err := keyfile.ReadPrivate(path)
+		priv, err := keyfile.ReadPrivate(path, i.maker.access)
 		if err != nil {
 			return err
 		}

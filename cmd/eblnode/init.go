@@ -121,7 +121,7 @@ func (a *app) initNode(o initOptions) error {
 	if _, err := newResolver(c, nil, false); err != nil {
 		return usage("--resolver: %w", err)
 	}
-	files, k, err := newKeys(name, domain, names, now)
+	files, k, err := maker{access: c.access()}.newKeys(name, domain, names)
 	if err != nil {
 		return err
 	}
@@ -196,6 +196,12 @@ auth: mtls
 keys:
   signing: ""
   tls: ""
+  # File with the passphrase of encrypted keys (eblnode key encrypt); EBLNODE_KEY_PASSPHRASE
+  # or, better, EBLNODE_KEY_PASSPHRASE_FD in the environment come before it.
+  passphraseFile: ""
+  # Keys in hardware: the vendor's PKCS #11 library, whose code runs in this process, the
+  # label of the token, and a file with its PIN (or EBLNODE_KEY_PIN_FD).
+  pkcs11: {module: "", token: "", pinFile: ""}
 
 discovery:
   resolvers: %s   # host:port; empty: the system's

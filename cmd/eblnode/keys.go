@@ -25,6 +25,7 @@ const keysDir = "keys"
 
 // keys are what the node proves itself with.
 type keys struct {
+	folder  string
 	domain  identity.Host
 	signing []keyfile.Key
 	tls     []keyfile.Key
@@ -33,17 +34,19 @@ type keys struct {
 	private map[string]time.Time // turn of each signing key with a private half
 }
 
-func loadKeys(dir string, c *config) (*keys, error) {
+// loadKeys reads them. Without access nothing secret is read: what there is can be told
+// then, and nothing signed.
+func loadKeys(dir string, c *config, access *keyfile.Access) (*keys, error) {
 	domain, err := c.domain()
 	if err != nil {
 		return nil, err
 	}
 	folder := filepath.Join(dir, keysDir)
-	k := &keys{domain: domain, private: map[string]time.Time{}}
-	if k.signing, err = keyfile.Load(folder, keyfile.Signing); err != nil {
+	k := &keys{folder: folder, domain: domain, private: map[string]time.Time{}}
+	if k.signing, err = keyfile.Load(folder, keyfile.Signing, access); err != nil {
 		return nil, err
 	}
-	if k.tls, err = keyfile.Load(folder, keyfile.TLS); err != nil {
+	if k.tls, err = keyfile.Load(folder, keyfile.TLS, access); err != nil {
 		return nil, err
 	}
 	if err := k.take(folder, c.Keys.Signing); err != nil {
@@ -57,6 +60,19 @@ func loadKeys(dir string, c *config) (*keys, error) {
 		return nil, fmt.Errorf("keys.tls: there is no %s with its key", keyfile.CertificateFile(folder, keyfile.TLS, orAny(c.Keys.TLS)))
 	}
 	return k, nil
+}
+
+// keptIn says where the private half of a key is.
+func (k *keys) keptIn(f *keyfile.Key) string {
+	switch encrypted, _ := keyfile.IsEncrypted(keyfile.PrivateFile(k.folder, f.Use, f.Name)); {
+	case f.Private == nil:
+		return ""
+	case f.Note.HSM != "":
+		return "hsm"
+	case encrypted:
+		return "encrypted"
+	}
+	return "file"
 }
 
 func orAny(name string) string {
@@ -86,9 +102,11 @@ func (k *keys) take(folder, only string) error {
 		if f.Private == nil || only != "" && f.Name != only {
 			continue
 		}
-		signer, err := identity.NewSigner(key, signingAlg(key), f.Private)
-		if err != nil {
-			return fmt.Errorf("reading %s: %w", path, err)
+		signer := &identity.Signer{Key: key} // enough to say when its turn is
+		if _, locked := f.Private.(*keyfile.Locked); !locked {
+			if signer, err = identity.NewSigner(key, signingAlg(key), f.Private); err != nil {
+				return fmt.Errorf("reading %s: %w", path, err)
+			}
 		}
 		turn := f.Note.From
 		if only != "" {
@@ -159,7 +177,13 @@ func (o *opened) reload(ctx context.Context, actor string) error {
 	if err != nil {
 		return err
 	}
-	k, err := loadKeys(o.dir, c)
+	// A passphrase in a file may have changed; one that came by a descriptor cannot be read
+	// again, and hardware stays open.
+	access := *o.access
+	if os.Getenv(passphraseVariable+"_FD") == "" {
+		access.Passphrase = c.access().Passphrase
+	}
+	k, err := loadKeys(o.dir, c, &access)
 	if err != nil {
 		return err
 	}
@@ -204,13 +228,14 @@ type keyFile struct {
 
 // newKeys makes a signing key and a TLS key of that name, each with a certificate of its
 // own, and the files that hold them.
-func newKeys(name string, domain identity.Host, hosts []string, now time.Time) ([]keyFile, *keys, error) {
+func (m maker) newKeys(name string, domain identity.Host, hosts []string) ([]keyFile, *keys, error) {
+	now := time.Now()
 	spec := identity.CertificateSpec{Subject: domain.String(), Names: hosts, NotBefore: now.Add(-time.Hour), NotAfter: now.AddDate(1, 0, 0)}
-	signing, files, err := newKey(keyfile.Signing, name, identity.ES256, spec)
+	signing, files, err := m.newKey(keyfile.Signing, name, identity.ES256, spec)
 	if err != nil {
 		return nil, nil, err
 	}
-	pair, more, err := newKey(keyfile.TLS, name, identity.ES256, spec)
+	pair, more, err := m.newKey(keyfile.TLS, name, identity.ES256, spec)
 	if err != nil {
 		return nil, nil, err
 	}
@@ -218,29 +243,37 @@ func newKeys(name string, domain identity.Host, hosts []string, now time.Time) (
 	return append(files, more...), k, k.take("", "")
 }
 
+// A maker makes keys: new ones for files, encrypted where access has a passphrase, or, where
+// private is set, certificates for one that is in hardware.
+type maker struct {
+	access  *keyfile.Access
+	private crypto.Signer
+}
+
 // newKey makes a key with a self-signed certificate.
-func newKey(use keyfile.Use, name string, alg identity.Alg, spec identity.CertificateSpec) (*keyfile.Key, []keyFile, error) {
+func (m maker) newKey(use keyfile.Use, name string, alg identity.Alg, spec identity.CertificateSpec) (*keyfile.Key, []keyFile, error) {
 	if use == keyfile.TLS {
 		spec.Usages = []x509.ExtKeyUsage{x509.ExtKeyUsageServerAuth, x509.ExtKeyUsageClientAuth}
 	}
-	priv, err := identity.GenerateKey(alg)
-	if err != nil {
-		return nil, nil, err
+	priv, files := m.private, []keyFile(nil)
+	if priv == nil {
+		var err error
+		if priv, err = identity.GenerateKey(alg); err != nil {
+			return nil, nil, err
+		}
+		text, err := privateText(priv, m.access)
+		if err != nil {
+			return nil, nil, err
+		}
+		files = append(files, keyFile{filepath.Base(keyfile.PrivateFile("", use, name)), text})
 	}
 	cert, err := identity.NewSelfSigned(priv, spec)
 	if err != nil {
 		return nil, nil, err
 	}
-	text, err := privateText(priv)
-	if err != nil {
-		return nil, nil, err
-	}
 	k := &keyfile.Key{Use: use, Name: name, Chain: []*x509.Certificate{cert}, Private: priv}
-	return k, []keyFile{{filepath.Base(keyfile.PrivateFile("", use, name)), text},
-		{filepath.Base(keyfile.CertificateFile("", use, name)), keyfile.CertificatesPEM(cert)}}, nil
+	return k, append(files, keyFile{filepath.Base(keyfile.CertificateFile("", use, name)), keyfile.CertificatesPEM(cert)}), nil
 }
-
-func privateText(priv crypto.Signer) ([]byte, error) { return identity.MarshalPrivateKey(priv) }
 
 // writeNew writes a file that must not exist yet, for its owner alone.
 func writeNew(path string, data []byte) error { return keyfile.WriteNew(path, data) }

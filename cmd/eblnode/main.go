@@ -25,6 +25,9 @@ import (
 )
 
 func main() {
+	for _, read := range descriptors {
+		_, _ = read() // kept for who needs it, and who then sees the error
+	}
 	ctx, stop := signal.NotifyContext(context.Background(), os.Interrupt, syscall.SIGTERM)
 	defer stop()
 	os.Exit(run(ctx, os.Args[1:], os.Stdin, os.Stdout, os.Stderr))

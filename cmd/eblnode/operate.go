@@ -48,7 +48,7 @@ func (a *app) peerSelf() *cobra.Command {
 			if err != nil {
 				return err
 			}
-			k, err := loadKeys(a.data, cfg)
+			k, err := loadKeys(a.data, cfg, nil)
 			if err != nil {
 				return err
 			}

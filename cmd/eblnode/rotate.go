@@ -1,6 +1,7 @@
 package main
 
 import (
+	"cmp"
 	"context"
 	"errors"
 	"fmt"
@@ -25,7 +26,7 @@ func (a *app) keyCommand() *cobra.Command {
 		Long: `Our keys are the files of the folder keys/. There may be several for each use, signing and
 tls: of those that are valid, the one whose turn came last is used. Old certificates stay
 for ever, since what they signed is checked for years.`}
-	key.AddCommand(a.keyList(), a.keyRotate(), a.keyImport(), a.keyCSR(), a.keyRevoke())
+	key.AddCommand(a.keyList(), a.keyRotate(), a.keyImport(), a.keyCSR(), a.keyRevoke(), a.keyEncrypt())
 	return key
 }
 
@@ -39,6 +40,7 @@ type keyLine struct {
 	NotBefore   time.Time   `json:"notBefore"`
 	NotAfter    time.Time   `json:"notAfter"`
 	Peer        string      `json:"peer,omitempty"`
+	Private     string      `json:"private,omitempty"` // file, encrypted, hsm; absent: we have it no more
 	Fingerprint string      `json:"fingerprint"`
 }
 
@@ -54,9 +56,9 @@ fingerprint of a signing key is its RFC 7638 thumbprint, that of a TLS key its p
 			}
 			list := k.list(time.Now())
 			return a.print(map[string]any{"keys": list}, func(w io.Writer) {
-				table(w, "USE\tNAME\tSTATE\tVALID FROM\tUNTIL\tFINGERPRINT", func(t io.Writer) {
+				table(w, "USE\tNAME\tSTATE\tPRIVATE KEY\tVALID FROM\tUNTIL\tFINGERPRINT", func(t io.Writer) {
 					for _, l := range list {
-						fmt.Fprintf(t, "%s\t%s\t%s\t%s\t%s\t%s\n", l.Use, l.Name, plain(l.State), l.NotBefore.Format(time.DateOnly), l.NotAfter.Format(time.DateOnly), l.Fingerprint)
+						fmt.Fprintf(t, "%s\t%s\t%s\t%s\t%s\t%s\t%s\n", l.Use, l.Name, plain(l.State), cmp.Or(l.Private, "-"), l.NotBefore.Format(time.DateOnly), l.NotAfter.Format(time.DateOnly), l.Fingerprint)
 					}
 				})
 			})
@@ -70,7 +72,7 @@ func (a *app) ownKeys() (*config, *keys, error) {
 	if err != nil {
 		return nil, nil, err
 	}
-	k, err := loadKeys(a.data, c)
+	k, err := loadKeys(a.data, c, nil)
 	return c, k, err
 }
 
@@ -79,7 +81,7 @@ func (k *keys) list(now time.Time) (list []keyLine) {
 	for i, f := range k.signing {
 		p := k.public[i]
 		l := keyLine{Use: f.Use, Name: f.Name, InUse: p == signs, From: f.Note.From.UTC(), NotBefore: p.NotBefore.UTC(), NotAfter: p.NotAfter.UTC(), Fingerprint: p.Fingerprint()}
-		l.State = state(&f, l.InUse, p.NotAfter, now)
+		l.State, l.Private = state(&f, l.InUse, p.NotAfter, now), k.keptIn(&f)
 		list = append(list, l)
 	}
 	for i := range k.tls {
@@ -87,7 +89,7 @@ func (k *keys) list(now time.Time) (list []keyLine) {
 		leaf := t.Chain[0]
 		l := keyLine{Use: t.Use, Name: t.Name, InUse: t == keyfile.Current(k.tls, now, t.Note.Peer), From: t.Note.From.UTC(),
 			NotBefore: leaf.NotBefore.UTC(), NotAfter: leaf.NotAfter.UTC(), Peer: t.Note.Peer, Fingerprint: identity.PinText(identity.SPKIPin(leaf))}
-		l.State = state(t, l.InUse, leaf.NotAfter, now)
+		l.State, l.Private = state(t, l.InUse, leaf.NotAfter, now), k.keptIn(t)
 		list = append(list, l)
 	}
 	return list
@@ -144,6 +146,7 @@ func (s *span) Set(text string) error {
 // A newKeyPlan is what the commands are told that bring a key.
 type newKeyPlan struct {
 	use, name, alg, peer string
+	hsm                  string
 	in                   span
 	now                  bool
 	days                 int
@@ -162,6 +165,21 @@ func (p *newKeyPlan) flags(c *cobra.Command, uses string) {
 	f := c.Flags()
 	f.StringVar(&p.use, "use", p.use, uses)
 	f.StringVar(&p.name, "name", "", "its name, for a signing key also its kid (default: today's date)")
+}
+
+func (p *newKeyPlan) hsmFlag(c *cobra.Command) {
+	c.Flags().StringVar(&p.hsm, "hsm", "", "label of the key in the hardware of keys.pkcs11, in the place of a file")
+}
+
+// maker is who makes the key that is asked for.
+func (p *newKeyPlan) maker(c *config, folder string) (maker, error) {
+	m := maker{access: c.access()}
+	var err error
+	if p.hsm != "" {
+		m.private, err = c.hardware(m.access, p.hsm)
+		return m, err
+	}
+	return m, sameCare(folder, m.access)
 }
 
 func (p *newKeyPlan) turnFlags(c *cobra.Command) {
@@ -191,6 +209,7 @@ signature; the node sends again until it has.`,
 	p.flags(c, "signing, tls or both")
 	p.turnFlags(c)
 	c.Flags().StringVar(&p.alg, "alg", "ES256", "algorithm of the signing key: ES256, ES384, ES512, PS256 …")
+	p.hsmFlag(c)
 	c.Flags().IntVar(&p.days, "days", 365, "how long the certificates are valid, 731 at most; the time until their turn is added")
 	return c
 }
@@ -202,6 +221,9 @@ func (a *app) rotate(ctx context.Context, p *newKeyPlan) error {
 	}
 	if p.use != "both" && p.use != "signing" && p.use != "tls" {
 		return usage("--use %q is not signing, tls or both", p.use)
+	}
+	if p.use == "both" && p.hsm != "" {
+		return usage("--hsm is one key: say what it is for by --use")
 	}
 	alg, err := identity.ParseAlg(p.alg)
 	if err != nil {
@@ -221,6 +243,10 @@ func (a *app) rotate(ctx context.Context, p *newKeyPlan) error {
 	if err != nil {
 		return err
 	}
+	m, err := p.maker(c, folder)
+	if err != nil {
+		return err
+	}
 	spec := identity.CertificateSpec{Subject: k.domain.String(), Names: c.names(), NotBefore: now.Add(-time.Hour), NotAfter: turn.AddDate(0, 0, p.days)}
 	var files []keyFile
 	for _, use := range uses {
@@ -228,13 +254,13 @@ func (a *app) rotate(ctx context.Context, p *newKeyPlan) error {
 		if use == keyfile.TLS {
 			algorithm = identity.ES256
 		}
-		_, more, err := newKey(use, name, algorithm, spec)
+		_, more, err := m.newKey(use, name, algorithm, spec)
 		if err != nil {
 			return usage("%w", err)
 		}
 		files = append(files, more...)
 	}
-	if err := writeKeys(folder, files, uses, name, keyfile.Note{From: turn}); err != nil {
+	if err := writeKeys(folder, files, uses, name, keyfile.Note{From: turn, HSM: p.hsm}); err != nil {
 		return err
 	}
 	return a.taken(ctx, fmt.Sprintf("made %s", name), name, turn)

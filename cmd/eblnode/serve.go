@@ -18,6 +18,7 @@ import (
 	"eblnode/api/oauth"
 	"eblnode/discovery"
 	"eblnode/identity"
+	"eblnode/internal/keyfile"
 	"eblnode/internal/webhook"
 	"eblnode/node"
 
@@ -72,7 +73,8 @@ func (a *app) open(ctx context.Context, log *slog.Logger) (*opened, error) {
 	if err := ownConfig(a.data); err != nil {
 		return nil, err
 	}
-	k, err := loadKeys(a.data, c)
+	access := c.access()
+	k, err := loadKeys(a.data, c, access)
 	if err != nil {
 		return nil, err
 	}
@@ -88,7 +90,7 @@ func (a *app) open(ctx context.Context, log *slog.Logger) (*opened, error) {
 	if err != nil {
 		return nil, err
 	}
-	o := &opened{dir: a.data, config: c, resolver: resolver, webhooks: webhook.NewSender(webhook.Config{DialContext: backEnds.DialContext})}
+	o := &opened{dir: a.data, access: access, config: c, resolver: resolver, webhooks: webhook.NewSender(webhook.Config{DialContext: backEnds.DialContext})}
 	o.keys.Store(k)
 	if o.outside, err = c.outside(a.data, backEnds.DialContext); err != nil {
 		return nil, err
@@ -127,6 +129,7 @@ func (a *app) open(ctx context.Context, log *slog.Logger) (*opened, error) {
 // An opened node, with what it was made of.
 type opened struct {
 	dir      string
+	access   *keyfile.Access
 	config   *config // as it was at the start
 	keys     keyStore
 	resolver *discovery.Resolver

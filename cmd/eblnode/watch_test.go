@@ -82,7 +82,7 @@ func TestKeysInTheFolderAreTakenByThemselves(t *testing.T) {
 
 	now := time.Now()
 	spec := identity.CertificateSpec{Subject: "a.example", Names: []string{"a.example"}, NotBefore: now, NotAfter: now.Add(5 * 24 * time.Hour)}
-	_, files, err := newKey(keyfile.Signing, "found", identity.ES384, spec)
+	_, files, err := maker{access: (&config{}).access()}.newKey(keyfile.Signing, "found", identity.ES384, spec)
 	if err != nil {
 		t.Fatal(err)
 	}

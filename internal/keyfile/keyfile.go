@@ -14,6 +14,7 @@ import (
 	"encoding/pem"
 	"errors"
 	"fmt"
+	"io"
 	"io/fs"
 	"os"
 	"path/filepath"
@@ -46,6 +47,30 @@ type Note struct {
 	// Peer is the one peer that is shown a TLS certificate, on connections to it: that
 	// peer's own authority signed it. Empty: everybody.
 	Peer string `json:"peer,omitempty"`
+	// HSM is the label of the private half in the hardware that holds it; then there is no
+	// private file.
+	HSM string `json:"hsm,omitempty"`
+}
+
+// An Access is what it takes to use private keys. With a nil *Access nobody can: what is
+// loaded then tells which keys there are, and no secret is read.
+type Access struct {
+	// Passphrase opens encrypted files. It is asked when the first one is met; nil, or an
+	// empty passphrase, opens none.
+	Passphrase func() ([]byte, error)
+	// HSM finds a key in hardware by its label; nil: there is none.
+	HSM func(label string) (crypto.Signer, error)
+}
+
+// Locked stands for a private half that is there and was not opened.
+type Locked struct{ public crypto.PublicKey }
+
+// Public is the key of the certificate.
+func (l *Locked) Public() crypto.PublicKey { return l.public }
+
+// Sign always fails.
+func (l *Locked) Sign(io.Reader, []byte, crypto.SignerOpts) ([]byte, error) {
+	return nil, errors.New("signing: the private key was not opened")
 }
 
 // A Key is one key of the folder.
@@ -92,7 +117,7 @@ func CheckName(name string) error {
 // Load reads the keys of one use, by name. One that is damaged, that does not fit its
 // certificate or whose private half others can read is an error: half a key ring would
 // sign with another key than its operator meant.
-func Load(folder string, use Use) ([]Key, error) {
+func Load(folder string, use Use, access *Access) ([]Key, error) {
 	names, err := filepath.Glob(CertificateFile(folder, use, "*"))
 	if err != nil {
 		return nil, err
@@ -101,7 +126,7 @@ func Load(folder string, use Use) ([]Key, error) {
 	var keys []Key
 	for _, path := range names {
 		name := strings.TrimSuffix(strings.TrimPrefix(filepath.Base(path), string(use)+"-"), ".crt")
-		k, err := load(folder, use, name)
+		k, err := load(folder, use, name, access)
 		if err != nil {
 			return nil, err
 		}
@@ -110,7 +135,7 @@ func Load(folder string, use Use) ([]Key, error) {
 	return keys, nil
 }
 
-func load(folder string, use Use, name string) (*Key, error) {
+func load(folder string, use Use, name string, access *Access) (*Key, error) {
 	path := CertificateFile(folder, use, name)
 	k := &Key{Use: use, Name: name}
 	var err error
@@ -124,13 +149,45 @@ func load(folder string, use Use, name string) (*Key, error) {
 		return nil, err
 	}
 	private := PrivateFile(folder, use, name)
-	if k.Private, err = ReadPrivate(private); err != nil && !errors.Is(err, fs.ErrNotExist) {
+	switch {
+	case access == nil:
+		k.Private, err = locked(private, k)
+	case k.Note.HSM != "" && access.HSM == nil:
+		err = fmt.Errorf("the key of %s is in hardware (%s), and keys.pkcs11.module is not set", path, k.Note.HSM)
+	case k.Note.HSM != "":
+		private = "the key " + k.Note.HSM + " in hardware"
+		if k.Private, err = access.HSM(k.Note.HSM); err != nil {
+			err = fmt.Errorf("opening %s: %w", private, err)
+		}
+	default:
+		k.Private, err = ReadPrivate(private, access)
+	}
+	if err != nil && !errors.Is(err, fs.ErrNotExist) {
 		return nil, err
 	}
 	if k.Private != nil && !SameKey(k.Private.Public(), k.Chain[0].PublicKey) {
 		return nil, fmt.Errorf("%s is not the key of %s", private, path)
 	}
 	return k, nil
+}
+
+// locked looks that a private half is there and ours alone.
+func locked(path string, k *Key) (crypto.Signer, error) {
+	if k.Note.HSM == "" {
+		if err := ours(path); err != nil {
+			return nil, err
+		}
+	}
+	return &Locked{k.Chain[0].PublicKey}, nil
+}
+
+// ours refuses a file that others can read.
+func ours(path string) error {
+	info, err := os.Stat(path)
+	if err == nil && info.Mode().Perm()&0o077 != 0 {
+		err = fmt.Errorf("%s is open to others (mode %o); run: chmod 600 %s", path, info.Mode().Perm(), path)
+	}
+	return err
 }
 
 // SameKey compares public keys.
@@ -174,18 +231,28 @@ func ReadCertificates(path string) ([]*x509.Certificate, error) {
 	return chain, nil
 }
 
-// ReadPrivate reads a private key, and refuses one that others can read.
-func ReadPrivate(path string) (crypto.Signer, error) {
-	info, err := os.Stat(path)
-	if err != nil {
+// ReadPrivate reads a private key, encrypted or not, and refuses one that others can read.
+func ReadPrivate(path string, access *Access) (crypto.Signer, error) {
+	if err := ours(path); err != nil {
 		return nil, err
-	}
-	if info.Mode().Perm()&0o077 != 0 {
-		return nil, fmt.Errorf("%s is open to others (mode %o); run: chmod 600 %s", path, info.Mode().Perm(), path)
 	}
 	text, err := read(path)
 	if err != nil {
 		return nil, err
+	}
+	if isEncrypted(text) {
+		var passphrase []byte
+		if access != nil && access.Passphrase != nil {
+			if passphrase, err = access.Passphrase(); err != nil {
+				return nil, err
+			}
+		}
+		if len(passphrase) == 0 {
+			return nil, fmt.Errorf("%s is encrypted, and there is no passphrase: set keys.passphraseFile, or EBLNODE_KEY_PASSPHRASE_FD", path)
+		}
+		if text, err = decrypt(text, passphrase); err != nil {
+			return nil, fmt.Errorf("reading %s: %w", path, err)
+		}
 	}
 	priv, err := identity.ParsePrivateKey(text)
 	if err != nil {

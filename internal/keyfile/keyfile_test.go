@@ -101,14 +101,14 @@ func TestFolderOfKeys(t *testing.T) {
 	if err := os.Remove(PrivateFile(folder, TLS, "one")); err != nil {
 		t.Fatal(err)
 	}
-	got, err := Load(folder, TLS)
+	got, err := Load(folder, TLS, &Access{})
 	if err != nil || len(got) != 2 {
 		t.Fatalf("got %+v, %v, want two keys", got, err)
 	}
 	if got[0].Private != nil || got[1].Private == nil || got[1].Note != two.Note {
 		t.Errorf("got %+v, want one without a private half, and two as it was written", got)
 	}
-	if none, err := Load(folder, Signing); err != nil || len(none) != 0 {
+	if none, err := Load(folder, Signing, &Access{}); err != nil || len(none) != 0 {
 		t.Errorf("signing: got %+v, %v, want none", none, err)
 	}
 	for name, c := range map[string]struct {
@@ -139,14 +139,14 @@ func TestFolderOfKeys(t *testing.T) {
 		if err := os.Chmod(c.file, c.mode); err != nil {
 			t.Fatal(err)
 		}
-		if _, err := Load(folder, TLS); err == nil || !strings.Contains(err.Error(), c.want) {
+		if _, err := Load(folder, TLS, &Access{}); err == nil || !strings.Contains(err.Error(), c.want) {
 			t.Errorf("%s: got %v, want %q", name, err, c.want)
 		}
 		if err := Replace(c.file, before); err != nil {
 			t.Fatal(err)
 		}
 	}
-	if _, err := Load(folder, TLS); err != nil {
+	if _, err := Load(folder, TLS, &Access{}); err != nil {
 		t.Errorf("with everything back: %v", err)
 	}
 	before := Stamp(folder)
