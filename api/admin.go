@@ -43,6 +43,7 @@ func NewAdminHandler(n *node.Node, o Options) http.Handler {
 	v1.POST("/users", h.addUser)
 	v1.POST("/users/:local/token", h.replaceToken)
 	v1.POST("/users/:local/disable", h.disableUser)
+	v1.POST("/users/:local/approvers", h.setApprovers)
 	v1.GET("/ebls/:documentHash/fork", h.fork)
 	v1.GET("/self", h.self)
 	v1.POST("/reload", h.reloadKeys)

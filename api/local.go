@@ -61,6 +61,10 @@ func NewLocalHandler(n *node.Node, o Options) http.Handler {
 	v1.GET("/incoming", h.user(h.incoming))
 	v1.POST("/incoming/reject", h.user(h.rejectIncoming))
 	v1.POST("/verdicts", h.user(h.takeVerdict))
+	v1.GET("/approvals", h.user(h.approvals))
+	v1.GET("/approvals/:id", h.user(h.approval))
+	v1.POST("/approvals/:id/approve", h.user(h.approve))
+	v1.POST("/approvals/:id/reject", h.user(h.rejectApproval))
 	return g
 }
 

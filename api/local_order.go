@@ -192,6 +192,10 @@ func (h *localHandler) settle(c *gin.Context, u *node.User, moved node.Moved, er
 		fail(c, err)
 		return
 	}
+	if moved.Approval != nil {
+		writeJSON(c, http.StatusAccepted, WaitingView{Approval: viewApproval(moved.Approval), Repeated: moved.Repeated})
+		return
+	}
 	var x *node.TransferView
 	if moved.Transfer != "" {
 		ctx, cancel := context.WithTimeout(c.Request.Context(), time.Duration(wait)*time.Second)

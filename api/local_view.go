@@ -131,6 +131,8 @@ type UserView struct {
 	Tax2      string     `json:"taxReference2,omitempty"`
 	Disabled  bool       `json:"disabled"`
 	CreatedAt stamp      `json:"createdAt"`
+	// Approvers may say yes to its orders, which wait for one of them; none: they do not.
+	Approvers []string `json:"approvers,omitempty"`
 }
 
 // CodeView is an identifying code of a user, in the words of the DCSA Party.
@@ -172,7 +174,7 @@ func viewTransfer(v *node.TransferView) *TransferView {
 }
 
 func viewUser(u *node.User) UserView {
-	out := UserView{Local: u.Local, Name: u.Name, Role: string(u.Role), Tax1: u.Tax1, Tax2: u.Tax2, Disabled: u.Disabled, CreatedAt: stamp(u.CreatedAt)}
+	out := UserView{Local: u.Local, Name: u.Name, Role: string(u.Role), Tax1: u.Tax1, Tax2: u.Tax2, Disabled: u.Disabled, CreatedAt: stamp(u.CreatedAt), Approvers: u.Approvers}
 	for _, c := range u.Codes {
 		out.Codes = append(out.Codes, CodeView{c.Provider, c.Code, c.List})
 	}

@@ -170,6 +170,7 @@ func TestEveryAnswerIsAsDescribed(t *testing.T) {
 	askAdmin(t, a)
 	askForFork(t)
 	askForKeys(t)
+	askApprovals(t)
 
 	// the peer's and the public listener
 	peer, base := tlsClient(t, bank), "https://"+carrier.Addr

@@ -332,6 +332,7 @@ type StepBy struct {
 	Customer string `json:"onBehalfOf,omitempty"` // the user, as the system names it
 	Person   string `json:"userId,omitempty"`     // at the customer, as the system says
 	Token    string `json:"tokenId,omitempty"`
+	Approver string `json:"approvedBy,omitempty"` // the second person, where there had to be one
 }
 
 // SignStep signs st.

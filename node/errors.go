@@ -68,6 +68,10 @@ const (
 	TextClientInvalid    = "clientInvalid"
 
 	TextInsufficientScope = "insufficientScope"
+	TextSecondPerson      = "secondPersonNeeded"
+	TextApprovalOver      = "approvalOver"
+	TextApprovalOther     = "approvalNotThis"
+	TextApprovalsFull     = "tooManyApprovals"
 )
 
 // An Error is a refusal: something we do not do, and say so without a signature. It

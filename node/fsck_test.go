@@ -139,6 +139,8 @@ var unchecked = map[string]string{
 	"proposals":                "what operators said; triggers keep it as it is",
 	"late_answers":             "shown; decides nothing",
 	"releases":                 "what operators said; nothing is derived from it",
+	"approvals":                "what was asked and decided; triggers keep it as it is, and the log tells it too",
+	"approvers":                "configuration",
 	"systems":                  "configuration",
 	"system_customers":         "configuration",
 	"spent_tokens":             "tokens that were used once; without a row one could be used again until its end",

@@ -47,6 +47,8 @@ type Moved struct {
 	ReplacedBy envelope.Hash
 	// Repeated says that the order had been carried out before, under the same key.
 	Repeated bool
+	// Approval is set where nothing was done yet: the order waits for a second person.
+	Approval *Approval
 }
 
 // Issue issues a bill and gives it to its first party. Where that one is on another
@@ -66,6 +68,11 @@ func (n *Node) Issue(ctx context.Context, user *User, o IssueOrder) (Moved, erro
 	draft, err := n.draft(o)
 	if err != nil {
 		return Moved{}, err
+	}
+	if waits, err := n.waits(ctx, user, o.Once); err != nil {
+		return Moved{}, err
+	} else if waits {
+		return n.ask(ctx, user, kindIssue, draft.state.Document, nil, askedOrder{Document: o.Document, To: o.To, ToOrder: o.ToOrder, Comments: o.Comments}, o.Once)
 	}
 	remote := !n.isSelf(to.ID.Host)
 	first := o.To
@@ -284,6 +291,11 @@ func (n *Node) Move(ctx context.Context, user *User, document envelope.Hash, o M
 	to, err := n.party(o.To)
 	if err != nil {
 		return Moved{}, err
+	}
+	if waits, err := n.waits(ctx, user, o.Once); err != nil {
+		return Moved{}, err
+	} else if waits {
+		return n.ask(ctx, user, kindMove, document, b, askedOrder{Instruction: o.Instruction, To: o.To, Comments: o.Comments}, o.Once)
 	}
 	if n.isSelf(to.ID.Host) {
 		return n.once(ctx, user, o.Once, func(t *tx) (Moved, error) {

@@ -71,8 +71,10 @@ type Config struct {
 	// disabled; 0 means 120 h. WebhookRetry is the longest pause between two attempts; 0
 	// means 15 min.
 	WebhookAge, WebhookDisable, WebhookRetry time.Duration
-	Log                                      *slog.Logger     // nil: nothing is logged
-	Now                                      func() time.Time // nil: time.Now
+	// ApprovalAge is how long an order waits for a second person; 0 means 24 h.
+	ApprovalAge time.Duration
+	Log         *slog.Logger     // nil: nothing is logged
+	Now         func() time.Time // nil: time.Now
 }
 
 // A Node is a running node. It is safe for concurrent use.
@@ -135,7 +137,7 @@ func Open(ctx context.Context, cfg Config) (*Node, error) {
 	for _, d := range []struct {
 		to   *time.Duration
 		zero time.Duration
-	}{{&cfg.WebhookAge, 72 * time.Hour}, {&cfg.WebhookDisable, 120 * time.Hour}, {&cfg.WebhookRetry, 15 * time.Minute}} {
+	}{{&cfg.WebhookAge, 72 * time.Hour}, {&cfg.WebhookDisable, 120 * time.Hour}, {&cfg.WebhookRetry, 15 * time.Minute}, {&cfg.ApprovalAge, approvalAge}} {
 		if *d.to == 0 {
 			*d.to = d.zero
 		}

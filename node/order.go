@@ -20,6 +20,8 @@ type Once struct {
 	// Request is the hash of everything that was asked: path and body. Another one under
 	// the same key is refused with TextKeyReused.
 	Request envelope.Hash
+
+	approving *approving // the second person's yes by which the order is carried out
 }
 
 // MaxOrderKey is the longest Idempotency-Key, in characters.
@@ -110,8 +112,17 @@ func (n *Node) once(ctx context.Context, user *User, o Once, do func(*tx) (Moved
 			done = *before
 			return nil
 		}
+		if o.approving != nil {
+			t.act = user.Via.approvedBy(o.approving.by)
+			if err := t.begin(o.approving); err != nil {
+				return err
+			}
+		}
 		if done, err = do(t); err != nil {
 			return err
+		}
+		if o.approving != nil {
+			return t.end(o.approving, user, done)
 		}
 		return t.keepOrder(user, o, done)
 	})

@@ -23,6 +23,11 @@ type HonourOrder struct {
 // Honour says yes to a return: a signed verdict, and the bill is void. For an amendment
 // the replacement is issued in the same transaction.
 func (n *Node) Honour(ctx context.Context, user *User, document envelope.Hash, o HonourOrder) (Moved, error) {
+	if waits, err := n.waits(ctx, user, o.Once); err != nil {
+		return Moved{}, err
+	} else if waits {
+		return n.askReturn(ctx, user, kindHonour, document, askedOrder{Document: o.Replacement, Comments: o.Comments}, o.Once)
+	}
 	return n.once(ctx, user, o.Once, func(t *tx) (Moved, error) {
 		b, err := n.controlled(t.ctx, t, user, document)
 		if err != nil {
@@ -100,6 +105,24 @@ func (n *Node) honourIn(t *tx, user *User, b *bill, o HonourOrder) (Moved, error
 	return Moved{Document: v.DocumentHash, State: Accepted, Verdict: jws, ReplacedBy: v.ReplacedBy}, nil
 }
 
+// askReturn is ask for the issuer's word on a bill that came back.
+func (n *Node) askReturn(ctx context.Context, user *User, kind string, document envelope.Hash, o askedOrder, once Once) (Moved, error) {
+	if before, err := n.doneBefore(ctx, user, once); before != nil || err != nil {
+		return again(before, err)
+	}
+	b, err := n.controlled(ctx, n.store.read, user, document)
+	if err != nil {
+		return Moved{}, err
+	}
+	switch {
+	case b.state.Issuing != n.Domain() || b.state.Issuer != n.identifier(user.Local):
+		return Moved{}, refuse(Forbidden, TextForbidden, "only the issuer of a bill honours its return, or declines it")
+	case !b.state.Status.Pending():
+		return Moved{}, refuse(Conflict, "unlawful/"+string(chain.NothingToHonour), "no return is pending")
+	}
+	return n.ask(ctx, user, kind, document, b, o, once)
+}
+
 // A DeclineOrder is the carrier's no to a return.
 type DeclineOrder struct {
 	Comments string
@@ -117,6 +140,11 @@ func (n *Node) Decline(ctx context.Context, user *User, document envelope.Hash, 
 	}
 	if !b.state.Status.Pending() {
 		return Moved{}, refuse(Conflict, "unlawful/"+string(chain.NothingToHonour), "no return is pending")
+	}
+	if waits, err := n.waits(ctx, user, o.Once); err != nil {
+		return Moved{}, err
+	} else if waits {
+		return n.askReturn(ctx, user, kindDecline, document, askedOrder{Comments: o.Comments}, o.Once)
 	}
 	to, err := n.asItCame(ctx, b)
 	if err != nil {

@@ -42,6 +42,17 @@ type Act struct {
 	Customer string `json:"onBehalfOf,omitempty"` // the user, as the system names it
 	Person   string `json:"userId,omitempty"`     // at the customer, as the system says
 	Token    string `json:"tokenId,omitempty"`    // its jti
+	Approver string `json:"approvedBy,omitempty"` // the second person, where there had to be one
+}
+
+// approvedBy is the act with its second person.
+func (a *Act) approvedBy(local string) *Act {
+	b := Act{}
+	if a != nil {
+		b = *a
+	}
+	b.Approver = local
+	return &b
 }
 
 // note is what the audit log says of an act, behind what was done.

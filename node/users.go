@@ -9,6 +9,7 @@ import (
 	"encoding/json"
 	"errors"
 	"fmt"
+	"strings"
 	"time"
 
 	"eblnode/envelope"
@@ -37,6 +38,9 @@ type User struct {
 	Tax2      string
 	Disabled  bool
 	CreatedAt time.Time
+	// Approvers are those of whom one must say yes to an order of the user; none: no order
+	// waits.
+	Approvers []string
 	// Via is who acts in the user's name by a token of its own; nil: the user itself.
 	Via *Act
 }
@@ -129,15 +133,17 @@ func (n *Node) DisableUser(ctx context.Context, actor, local string) error {
 	})
 }
 
-const userColumns = "local_id, name, role, party, disabled, created_at"
+const userColumns = `local_id, name, role, party, disabled, created_at,
+  coalesce((SELECT group_concat(approver, ' ') FROM approvers a WHERE a.local_id = users.local_id), '')`
 
 func scanUser(row interface{ Scan(...any) error }) (*User, error) {
 	u := &User{}
-	var particulars string
+	var particulars, approvers string
 	var created int64
-	if err := row.Scan(&u.Local, &u.Name, &u.Role, &particulars, &u.Disabled, &created); err != nil {
+	if err := row.Scan(&u.Local, &u.Name, &u.Role, &particulars, &u.Disabled, &created, &approvers); err != nil {
 		return nil, err
 	}
+	u.Approvers = strings.Fields(approvers)
 	var p party
 	if err := json.Unmarshal([]byte(particulars), &p); err != nil {
 		return nil, fmt.Errorf("user %s: %w", u.Local, err)

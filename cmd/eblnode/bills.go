@@ -265,6 +265,9 @@ func (a *app) order(c *cobra.Command, path string, in map[string]any, o orderFla
 	if err := json.Unmarshal(text, &out); err != nil {
 		return err
 	}
+	if out.Bill.DocumentHash == "" {
+		return a.waiting(text)
+	}
 	x := out.Transfer
 	open := x != nil && x.State != "accepted"
 	err = a.print(json.RawMessage(text), func(w io.Writer) {

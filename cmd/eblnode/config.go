@@ -85,6 +85,10 @@ type config struct {
 		AllowNetworks []string      `yaml:"allowNetworks"`
 	} `yaml:"webhooks"`
 
+	Approvals struct {
+		Expire time.Duration `yaml:"expire"`
+	} `yaml:"approvals"`
+
 	PartyMatch string        `yaml:"partyMatch"`
 	RetryMax   time.Duration `yaml:"retryMax"`
 
@@ -239,6 +243,9 @@ func (c *config) check() error {
 	}
 	if err := c.checkTokens(); err != nil {
 		return err
+	}
+	if e := c.Approvals.Expire; e < 0 || e > 0 && e < time.Minute {
+		return errors.New("approvals.expire: an order waits for a minute at least")
 	}
 	if c.Webhooks.Age < 0 || c.Webhooks.DisableAfter < 0 || c.Webhooks.RetryMax < 0 {
 		return errors.New("webhooks: a duration is negative")

@@ -226,6 +226,9 @@ partyMatch: contradict
 # The longest pause between two attempts of a transfer without a verdict.
 retryMax: 15m
 
+# How long an order waits for a second person (eblnode user approvers).
+approvals: {expire: 24h}
+
 # Back ends that are told of events (eblnode webhook). An event that is not taken for so
 # long is given up, a receiver that takes nothing for so long is disabled. allowNetworks:
 # private networks on which back ends are, such as 10.0.0.0/8; peers are not looked for there.

@@ -116,6 +116,7 @@ never exists twice. Try it first: eblnode demo`,
 	add("start", a.demoCommand(), a.initCommand(), a.serveCommand(), a.versionCommand())
 	add("operate", a.backupCommand(), a.restoreCommand(), a.witnessCommand())
 	add("user", a.userCommands()...)
+	add("user", a.approvalsCommand())
 	add("operate", a.peerCommand(), a.userAdminCommand(), a.systemCommand(), a.keyCommand(), a.dnsCommand(), a.doctorCommand(), a.fsckCommand())
 	add("operate", a.decideCommands()...)
 	add("operate", a.evidenceCommand())

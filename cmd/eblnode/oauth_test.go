@@ -105,3 +105,42 @@ func TestSystemAsTheManualRegistersIt(t *testing.T) {
 	}
 	runScripts(t, testscript.Params{Files: []string{file}})
 }
+
+// TestSecondPersonAsTheManualSays runs the commands of docs/OPERATIONS.md about orders that
+// wait for a second person.
+func TestSecondPersonAsTheManualSays(t *testing.T) {
+	_, commands := sectionOf(t, "Orders that wait for a second person")
+	const wants = "exec eblnode show $BILL --data n --token-file %s.token\nstdout 'control +%s@a.example is in control'\n"
+	script := "exec eblnode init --data n --domain a.example --listen-peer 127.0.0.1:0 --listen-local 127.0.0.1:0 --issuer\n"
+	for _, u := range []string{"acme", "alice", "bob", "issuer"} {
+		role := "holder"
+		if u == "issuer" {
+			role = "issuer"
+		}
+		script += fmt.Sprintf("exec eblnode user add %[1]s --role %[2]s --data n --token-file %[1]s.token\n", u, role)
+	}
+	script += "exec eblnode serve --data n &n&\nawait n\nexec eblnode issue bl.json --to acme@a.example --data n --token-file issuer.token\nsetline BILL stdout\n"
+	for _, line := range commands {
+		line = strings.ReplaceAll(line, "/var/lib/eblnode", "n")
+		switch {
+		case strings.HasPrefix(line, "eblnode transfer"):
+			// It waits, so the exit code is not 0; twice it is one order.
+			script += "code 3 " + line + "\nstdout 'waits for a second person'\ncode 3 " + line + "\n" + fmt.Sprintf(wants, "acme", "acme")
+		case strings.HasPrefix(line, "eblnode approvals list"):
+			script += "exec " + line + "\nstdout 'pending +acme +TRNS'\nexec sh -c '" + line + " | sed -n \"s/ .*//;2p\"'\nsetline ORDER stdout\n"
+		case strings.HasPrefix(line, "eblnode approvals approve"):
+			script += "kill -INT n\nwait n\nexec eblnode serve --data n &m&\nawait n\n" + // it survives
+				"stdin no\ncode 1 " + line + "\nstdin yes\nexec " + line + "\nstdout 'state: approved by alice'\n" + fmt.Sprintf(wants, "bob", "bob") +
+				"code 2 eblnode approvals approve $ORDER --yes --data n --token-file alice.token\ncode 1 eblnode approvals reject $ORDER --data n --token-file bob.token\nstderr 'does not wait any more'\n"
+		default:
+			script += "exec " + line + "\n"
+		}
+	}
+	script += "code 2 eblnode user approvers acme --data n\ncode 1 eblnode user approvers acme --by acme --data n\nexec eblnode fsck --data n\n"
+	files := "-- no --\nn\n-- yes --\ny\n-- bl.json --\n{\"transportDocumentReference\":\"A-1\",\"carrierCode\":\"ALPH\",\"isToOrder\":true}\n"
+	file := filepath.Join(t.TempDir(), "second.txtar")
+	if err := os.WriteFile(file, []byte(script+files), 0o600); err != nil {
+		t.Fatal(err)
+	}
+	runScripts(t, testscript.Params{Files: []string{file}})
+}

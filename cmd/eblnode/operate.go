@@ -214,7 +214,7 @@ key revoked instead.`,
 
 func (a *app) userAdminCommand() *cobra.Command {
 	u := &cobra.Command{Use: "user", Short: "Local users and their tokens"}
-	u.AddCommand(a.userAdd(), a.userList(), a.userToken(), a.userDisable())
+	u.AddCommand(a.userAdd(), a.userList(), a.userToken(), a.userDisable(), a.userApprovers())
 	return u
 }
 

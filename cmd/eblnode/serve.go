@@ -111,6 +111,7 @@ func (a *app) open(ctx context.Context, log *slog.Logger) (*opened, error) {
 		Retry:             c.RetryMax,
 		Witness:           c.witness(a.data),
 		Deliver:           o.webhooks.Send,
+		ApprovalAge:       c.Approvals.Expire,
 		WebhookAge:        c.Webhooks.Age,
 		WebhookDisable:    c.Webhooks.DisableAfter,
 		WebhookRetry:      c.Webhooks.RetryMax,
