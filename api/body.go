@@ -4,9 +4,11 @@ import (
 	"bytes"
 	"errors"
 	"fmt"
+	"io"
 	"mime"
 	"net/http"
 	"strings"
+	"sync"
 
 	"eblnode/envelope"
 	"eblnode/node"
@@ -49,6 +51,11 @@ func checkMediaType(r *http.Request) *node.Error {
 // readBody reads at most limit bytes and not one more. What is refused before is not
 // read at all, not even asked for by 100 Continue.
 func readBody(c *gin.Context, limit int) ([]byte, *node.Error) {
+	return readBodyInto(c, limit, nil)
+}
+
+// readBodyInto is readBody with a buffer to use, if it is large enough.
+func readBodyInto(c *gin.Context, limit int, buf []byte) ([]byte, *node.Error) {
 	tooLarge := refuse(node.TooLarge, "tooLarge", fmt.Sprintf("the body is over the limit of %d bytes (limit: body)", limit))
 	r := c.Request
 	if r.ContentLength > int64(limit) {
@@ -61,10 +68,8 @@ func readBody(c *gin.Context, limit int) ([]byte, *node.Error) {
 		// what it seems; so nothing follows.
 		c.Header("Connection", "close")
 	}
-	var buf bytes.Buffer
-	const trusted = 64 << 10 // a length is only a claim
-	buf.Grow(int(min(max(r.ContentLength, 0), trusted)) + bytes.MinRead)
-	if _, err := buf.ReadFrom(http.MaxBytesReader(c.Writer, r.Body, int64(limit))); err != nil {
+	buf, err := readAll(http.MaxBytesReader(c.Writer, r.Body, int64(limit)), buf[:0], r.ContentLength)
+	if err != nil {
 		c.Header("Connection", "close")
 		if _, ok := errors.AsType[*http.MaxBytesError](err); ok {
 			return nil, tooLarge
@@ -73,7 +78,56 @@ func readBody(c *gin.Context, limit int) ([]byte, *node.Error) {
 		e.Err = err
 		return nil, e
 	}
-	return buf.Bytes(), nil
+	return buf, nil
+}
+
+// readAll reads all of r. A length is only a claim: the buffer grows with what has come,
+// and not beyond what was claimed, so that a large body is not held twice.
+func readAll(r io.Reader, buf []byte, claimed int64) ([]byte, error) {
+	const trusted = 64 << 10
+	if want := int(min(max(claimed, 0), trusted)) + bytes.MinRead; cap(buf) < want {
+		buf = make([]byte, 0, want)
+	}
+	for {
+		if len(buf) == cap(buf) {
+			want := 2 * cap(buf)
+			if c := int(claimed) + bytes.MinRead; c > len(buf) && c < want {
+				want = c
+			}
+			buf = append(make([]byte, 0, want), buf...)
+		}
+		n, err := r.Read(buf[len(buf):cap(buf)])
+		buf = buf[:len(buf)+n]
+		if errors.Is(err, io.EOF) {
+			return buf, nil
+		}
+		if err != nil {
+			return nil, err
+		}
+	}
+}
+
+// bodies are buffers that are used again. What is read into one is the handler's until it
+// gives it back: nothing may keep a part of it.
+var bodies bodyPool
+
+type bodyPool struct{ sync.Pool }
+
+// maxPooled is the largest buffer that is kept.
+const maxPooled = 512 << 10
+
+func (p *bodyPool) read(c *gin.Context, limit int) ([]byte, *node.Error) {
+	buf, _ := p.Get().(*[]byte)
+	if buf == nil {
+		buf = new([]byte)
+	}
+	return readBodyInto(c, limit, *buf)
+}
+
+func (p *bodyPool) give(buf []byte) {
+	if cap(buf) <= maxPooled {
+		p.Put(&buf)
+	}
 }
 
 // readJSON reads a local order into v, strictly: the rules of the wire for JSON, and no

@@ -31,6 +31,7 @@ type peerHandler struct {
 	node   *node.Node
 	limit  *limiter
 	tokens *oauth.Server // nil: none are asked for
+	seen   seenCerts
 }
 
 // NewPeerHandler serves the peer listener of n (wire document, sections 1, 5, 6 and 8).
@@ -57,7 +58,7 @@ func (h *peerHandler) admit(c *gin.Context, scope string) (sender *identity.Plat
 	if c.Request.TLS == nil {
 		return nil, nil, unknown
 	}
-	p, err := h.node.Trust().PeerByTLS(c.Request.TLS.PeerCertificates, h.node.Now())
+	p, err := h.seen.peer(h.node.Trust(), c.Request.TLS.PeerCertificates, h.node.Now())
 	if err != nil {
 		unknown.Err = err
 		return nil, nil, unknown
@@ -95,11 +96,12 @@ func (h *peerHandler) putTransferblock(c *gin.Context) {
 		return
 	}
 	// crashpoint: r1 r2
-	body, refusal := readBody(c, h.node.Limits().BodyLimit())
+	body, refusal := bodies.read(c, h.node.Limits().BodyLimit())
 	if refusal != nil {
 		fail(c, refusal)
 		return
 	}
+	defer bodies.give(body)
 	reply, err := h.node.PutTransferblock(c.Request.Context(), node.Request{Sender: sender.Domain, Body: body}) // 4 to 13
 	// crashpoint: r7
 	switch {

@@ -6,6 +6,7 @@ import (
 	"log"
 	"log/slog"
 	"net/http"
+	"slices"
 	"time"
 )
 
@@ -18,10 +19,15 @@ func NewServer(h http.Handler, config *tls.Config, log *slog.Logger, m *Metrics)
 	}
 	var protocols http.Protocols
 	protocols.SetHTTP1(true)
+	if config != nil {
+		protocols.SetHTTP2(slices.Contains(config.NextProtos, "h2"))
+	}
 	return &http.Server{
-		Handler:           h,
-		TLSConfig:         config,
-		Protocols:         &protocols,
+		Handler:   h,
+		TLSConfig: config,
+		Protocols: &protocols,
+		// No more at once than a peer may have running anyway.
+		HTTP2:             &http.HTTP2Config{MaxConcurrentStreams: 64, MaxReadFrameSize: 64 << 10},
 		ReadHeaderTimeout: 10 * time.Second,
 		ReadTimeout:       60 * time.Second,
 		WriteTimeout:      150 * time.Second, // an order may wait a minute for its peer

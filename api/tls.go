@@ -29,8 +29,7 @@ func baseTLS() *tls.Config {
 	return &tls.Config{
 		MinVersion:   tls.VersionTLS12,
 		CipherSuites: cipherSuites,
-		// One protocol, one parser: nothing here gains by HTTP/2, and its floods are
-		// not our risk.
+		// One protocol, one parser, where nobody gains by another.
 		NextProtos: []string{"http/1.1"},
 	}
 }
@@ -41,6 +40,8 @@ func baseTLS() *tls.Config {
 // since a trust entry may change while a connection lives.
 func ServerTLS(source CertificateSource, trust func() *identity.Trust, now func() time.Time) *tls.Config {
 	c := baseTLS()
+	// Peers may use either. Who asks belongs to the connection, and so to each of its streams.
+	c.NextProtos = []string{"h2", "http/1.1"}
 	c.GetCertificate = func(*tls.ClientHelloInfo) (*tls.Certificate, error) { return source() }
 	c.ClientAuth = tls.RequireAnyClientCert // the path, where there is one, is checked by the trust entry
 	c.VerifyConnection = func(s tls.ConnectionState) error {
@@ -58,6 +59,7 @@ func ClientTLS(source CertificateSource, peer *identity.Platform, now func() tim
 	c := baseTLS()
 	c.GetClientCertificate = func(*tls.CertificateRequestInfo) (*tls.Certificate, error) { return source() }
 	c.InsecureSkipVerify = true // the check below is in its place, and stricter
+	c.ClientSessionCache = &sessions{source: source}
 	c.VerifyConnection = func(s tls.ConnectionState) error {
 		if peer == nil {
 			return errors.New("no peer to connect to")

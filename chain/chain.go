@@ -8,6 +8,8 @@ package chain
 import (
 	"errors"
 	"fmt"
+	"sync"
+	"sync/atomic"
 	"time"
 
 	"eblnode/envelope"
@@ -33,6 +35,9 @@ type Options struct {
 	// [identity.Platform.Questions] and Known has no evidence that answers them. nil, and an
 	// error, leave it unknown. It may wait for a network; Verify does not.
 	Revocation func(entry int, p *identity.Platform, k *identity.Key) (identity.Evidence, error)
+	// Workers is how many signatures of one chain may be computed at once; 0 and 1 mean one
+	// after the other. The verdict is the same.
+	Workers int
 }
 
 // A Chain is a verified chain.
@@ -91,6 +96,7 @@ type verifier struct {
 	block   *envelope.Transferblock
 	opts    Options
 	signers []*identity.Platform
+	ahead   []verified // by entry
 	chain   Chain
 }
 
@@ -103,6 +109,7 @@ func (v *verifier) signerOf(i int) (*identity.Platform, bool) {
 // newest is checks 6 and 7.
 func (v *verifier) newest() *Error {
 	n := len(v.block.Entries)
+	v.ahead = make([]verified, n)
 	v.signers = make([]*identity.Platform, n)
 	v.chain.Entries = make([]Entry, n)
 	host := v.block.Entries[n-1].Payload.Transactions[0].PlatformHost
@@ -118,6 +125,7 @@ func (v *verifier) newest() *Error {
 
 // older is check 8.
 func (v *verifier) older() *Error {
+	v.lookAhead()
 	for i := range v.block.Entries[:len(v.block.Entries)-1] {
 		p, trusted := v.signerOf(i)
 		if !trusted {
@@ -131,14 +139,80 @@ func (v *verifier) older() *Error {
 	return nil
 }
 
+// A verified is what came of one signature.
+type verified struct {
+	asked, done bool
+	known       envelope.Known
+	key         *identity.Key
+	err         error
+}
+
+// known asks what is known of an entry, once.
+func (v *verifier) known(i int) envelope.Known {
+	a := &v.ahead[i]
+	if !a.asked && v.opts.Known != nil {
+		a.known = v.opts.Known(i, v.block.Entries[i].JWS.Raw)
+	}
+	a.asked = true
+	return a.known
+}
+
+// fewest is how many signatures are worth the trouble of sharing them out.
+const fewest = 8
+
+// lookAhead computes the signatures of the older entries side by side, where that was asked
+// for: what an entry's signature is worth depends on no other. They are then judged in their
+// order, so that the verdict is that on the first bad one.
+func (v *verifier) lookAhead() {
+	last := len(v.block.Entries) - 1
+	if v.opts.Workers < 2 || last < fewest {
+		return
+	}
+	var work []int
+	for i := range last {
+		if v.known(i).Key == [32]byte{} {
+			work = append(work, i)
+		}
+	}
+	if len(work) < fewest {
+		return
+	}
+	var next atomic.Int64
+	var failed atomic.Bool
+	var wg sync.WaitGroup
+	for range min(v.opts.Workers, len(work)) {
+		wg.Go(func() {
+			for {
+				n := int(next.Add(1)) - 1
+				if n >= len(work) || failed.Load() {
+					return
+				}
+				i := work[n]
+				p, trusted := v.signerOf(i)
+				if !trusted {
+					failed.Store(true)
+					return
+				}
+				e, out := &v.block.Entries[i], &v.ahead[i]
+				out.key, out.err = e.JWS.VerifyKnown(p, e.Payload.SignedAt(), out.known)
+				out.done = true
+				if out.err != nil {
+					failed.Store(true)
+				}
+			}
+		})
+	}
+	wg.Wait()
+}
+
 func (v *verifier) signature(i int, p *identity.Platform) *Error {
 	e := &v.block.Entries[i]
 	at := e.Payload.SignedAt()
-	var known envelope.Known
-	if v.opts.Known != nil {
-		known = v.opts.Known(i, e.JWS.Raw)
+	known, a := v.known(i), &v.ahead[i]
+	if !a.done {
+		a.key, a.err = e.JWS.VerifyKnown(p, at, known)
 	}
-	key, err := e.JWS.VerifyKnown(p, at, known)
+	key, err := a.key, a.err
 	var ev *identity.Evidence
 	if err == nil {
 		ev, err = v.revocation(i, p, key, known)

@@ -2,6 +2,7 @@ package envelope
 
 import (
 	"bytes"
+	"crypto"
 	"crypto/x509"
 	"encoding/base64"
 	"errors"
@@ -9,6 +10,7 @@ import (
 	"slices"
 	"strconv"
 	"strings"
+	"sync"
 	"time"
 
 	"eblnode/identity"
@@ -33,6 +35,20 @@ type JWS struct {
 
 	signed    int // Raw[:signed] is what the signature covers
 	signature []byte
+	sums      *sums // nil where it was not parsed
+}
+
+// sums are the hashes of a JWS that are asked for again and again.
+type sums struct {
+	payload Hash // of Payload
+	signed  Hash // of Raw[:signed]
+}
+
+func (j *JWS) payloadHash() Hash {
+	if j.sums != nil {
+		return j.sums.payload
+	}
+	return HashOf(j.Payload)
 }
 
 // A Header is what we read of a JWS header. Members not listed are ignored.
@@ -67,9 +83,12 @@ func parseJWS(s string) (JWS, *FormatError) {
 		return JWS{}, malformed("jws", "$", "the JWS has no signature")
 	}
 	j := JWS{Raw: s, signed: len(head) + 1 + len(body)}
-	header, err := decodeBase64(head)
-	if err != nil {
-		return JWS{}, malformed("jws", "$", "the JWS header is not canonical base64url: %s", err)
+	var header []byte
+	var err error
+	if j.Header, ok = headers.get(head); !ok {
+		if header, err = decodeBase64(head); err != nil {
+			return JWS{}, malformed("jws", "$", "the JWS header is not canonical base64url: %s", err)
+		}
 	}
 	if j.Payload, err = decodeBase64(body); err != nil {
 		return JWS{}, malformed("jws", "$", "the JWS payload is not canonical base64url: %s", err)
@@ -77,11 +96,49 @@ func parseJWS(s string) (JWS, *FormatError) {
 	if j.signature, err = decodeBase64(sig); err != nil {
 		return JWS{}, malformed("jws", "$", "the JWS signature is not canonical base64url: %s", err)
 	}
-	var ferr *FormatError
-	if j.Header, ferr = parseHeader(header); ferr != nil {
-		return JWS{}, ferr.under("$.header")
+	if !ok {
+		var ferr *FormatError
+		if j.Header, ferr = parseHeader(header); ferr != nil {
+			return JWS{}, ferr.under("$.header")
+		}
+		headers.put(head, j.Header)
 	}
+	j.sums = &sums{HashOf(j.Payload), HashOf([]byte(s[:j.signed]))}
 	return j, nil
+}
+
+// headers are those seen last: a platform writes the same one under each of its keys, and
+// the certificates in it are long.
+var headers headerCache
+
+type headerCache struct {
+	mu sync.RWMutex
+	m  map[string]Header
+}
+
+// What strangers can make us keep: so many headers of at most so many bytes.
+const (
+	maxHeaders    = 256
+	maxHeaderText = 16 << 10
+)
+
+func (c *headerCache) get(head string) (Header, bool) {
+	c.mu.RLock()
+	defer c.mu.RUnlock()
+	h, ok := c.m[head]
+	return h, ok
+}
+
+func (c *headerCache) put(head string, h Header) {
+	if len(head) > maxHeaderText {
+		return
+	}
+	c.mu.Lock()
+	defer c.mu.Unlock()
+	if c.m == nil || len(c.m) >= maxHeaders {
+		c.m = map[string]Header{}
+	}
+	c.m[strings.Clone(head)] = h
 }
 
 // decodeBase64 reads base64url without padding in its one spelling. The decoder's
@@ -319,6 +376,9 @@ func CheckRevocation(p *identity.Platform, k *identity.Key, at, since time.Time,
 // verifies is the standard library's verdict on the bytes, after the forms that it
 // would let pass.
 func (j JWS) verifies(k *identity.Key) bool {
+	if j.sums != nil && j.Header.Alg.Hash() == crypto.SHA256 {
+		return k.VerifiesDigest(j.Header.Alg, j.sums.signed[:], j.signature)
+	}
 	return k.Verifies(j.Header.Alg, []byte(j.Raw[:j.signed]), j.signature)
 }
 

@@ -103,7 +103,7 @@ func wireHash(j JWS, quirk string) Hash {
 	if quirk == envelopeHashBase64url {
 		return HashOf([]byte(j.Raw[indexDot(j.Raw)+1 : j.signed]))
 	}
-	return HashOf(j.Payload)
+	return j.payloadHash()
 }
 
 func indexDot(s string) int {

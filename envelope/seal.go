@@ -1,6 +1,7 @@
 package envelope
 
 import (
+	"crypto/sha256"
 	"fmt"
 	"strconv"
 	"time"
@@ -100,20 +101,24 @@ func WritesOldField(p *identity.Platform) bool { return p.Quirks.ChainField == o
 
 // RequestSum identifies a request for the rule "same question, same answer": the
 // document, and of each entry the claimed hash, the signature and what stood beside
-// it, byte for byte; the white space and member order of the wrapper play no part.
+// it, byte for byte; the white space and member order of the wrapper play no part. b must
+// be parsed: of a signature its two parts go in, the hash of what it covers and itself.
 func (b *Transferblock) RequestSum() Hash {
-	var buf []byte
-	add := func(p []byte) {
-		buf = strconv.AppendInt(buf, int64(len(p)), 10)
-		buf = append(buf, ':')
-		buf = append(buf, p...)
-	}
-	add(b.Document)
+	h := sha256.New()
+	buf := make([]byte, 0, 1024)
+	size := func(n int) { buf = append(strconv.AppendInt(buf, int64(n), 10), ':') }
+	size(len(b.Document))
+	h.Write(buf)
+	h.Write(b.Document)
 	for i := range b.Entries {
 		e := &b.Entries[i]
-		add(e.Claimed[:])
-		add([]byte(e.JWS.Raw))
-		add(e.Beside)
+		buf = append(buf[:0], e.Claimed[:]...)
+		buf = append(buf, e.JWS.sums.signed[:]...)
+		size(len(e.JWS.signature))
+		buf = append(buf, e.JWS.signature...)
+		size(len(e.Beside))
+		h.Write(buf)
+		h.Write(e.Beside)
 	}
-	return HashOf(buf)
+	return Hash(h.Sum(nil))
 }

@@ -123,7 +123,21 @@ func splitPort(s string) (string, uint16, error) {
 // be drawn as another one.
 var profile = idna.New(idna.MapForLookup(), idna.BidiRule(), idna.CheckJoiners(true), idna.StrictDomainName(true), idna.VerifyDNSLength(true))
 
+// names are texts of host names as they come in every entry, and what they are normalised.
+var names cache[string, string]
+
 func normaliseName(s string) (string, error) {
+	if name, known := names.get(s); known {
+		return name, nil
+	}
+	name, err := normalise(s)
+	if err == nil {
+		names.put(strings.Clone(s), name)
+	}
+	return name, err
+}
+
+func normalise(s string) (string, error) {
 	// idna reads broken UTF-8 as U+FFFD, and lets that pass.
 	if !utf8.ValidString(s) || strings.ContainsRune(s, utf8.RuneError) {
 		return "", errors.New("not a DNS name: invalid UTF-8")

@@ -150,9 +150,24 @@ func (k *Key) Compromised() bool { return k.Reason == ReasonKeyCompromise }
 // material alone, so the same key has the same one under every kid. A Public of
 // another type than those named at [Key] has the zero thumbprint.
 func (k *Key) Thumbprint() [32]byte {
-	sum, _ := thumbprint(k.Public)
+	switch k.Public.(type) {
+	case *rsa.PublicKey, *ecdsa.PublicKey:
+	default:
+		return [32]byte{} // might not be comparable
+	}
+	if sum, known := thumbprints.get(k.Public); known {
+		return sum
+	}
+	sum, ok := thumbprint(k.Public)
+	if ok {
+		thumbprints.put(k.Public, sum)
+	}
 	return sum
 }
+
+// thumbprints are those of the keys in use, by their addresses: a public key is never
+// changed in its place.
+var thumbprints cache[crypto.PublicKey, [32]byte]
 
 // Fingerprint is the thumbprint in the form of [Fingerprint].
 func (k *Key) Fingerprint() string { return Fingerprint(k.Thumbprint()) }

@@ -19,7 +19,14 @@ func (k *Key) Verifies(a Alg, message, signature []byte) bool {
 	}
 	h := a.Hash().New()
 	h.Write(message)
-	digest := h.Sum(nil)
+	return k.VerifiesDigest(a, h.Sum(nil), signature)
+}
+
+// VerifiesDigest is Verifies for a message whose hash, of a's kind, is known.
+func (k *Key) VerifiesDigest(a Alg, digest, signature []byte) bool {
+	if !k.Fits(a) || len(digest) != a.Hash().Size() {
+		return false
+	}
 	switch pub := k.Public.(type) {
 	case *rsa.PublicKey:
 		if strings.HasPrefix(string(a), "PS") {

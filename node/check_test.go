@@ -23,7 +23,7 @@ func checkNode(t testing.TB, p *ebltest.Platform) {
 	t.Helper()
 	c := &checker{t: t, p: p, db: snapshot(t, p), trust: honest(t, p)}
 	defer release(t, c.db)
-	for _, b := range c.rows("SELECT id, document_hash, document, issuing, issuer, possessor, status, returned_by, head, length, control, live, to_order FROM bills ORDER BY id") {
+	for _, b := range c.rows("SELECT id, document_hash, document, issuing, issuer, possessor, status, returned_by, head, length, control, live, to_order FROM bills JOIN documents ON bill = id ORDER BY id") {
 		c.bill(b)
 	}
 	c.receipts()

@@ -12,6 +12,7 @@ import (
 	"sync"
 	"time"
 
+	"eblnode/chain"
 	"eblnode/envelope"
 )
 
@@ -98,19 +99,41 @@ func (t *tx) event(kind EventType, bill int64, transfer string, d EventDetail) {
 	t.events = append(t.events, happening{kind, bill, transfer, d})
 }
 
+// A written is a bill as this transaction wrote it last.
+type written struct {
+	id      int64
+	state   chain.State
+	control Control
+}
+
 // changed notes that the row of a bill was written. Of a bill that changes there is always
 // an event, also where whoever changed it did not think of one.
-func (t *tx) changed(bill int64) {
-	if !slices.Contains(t.bills, bill) {
-		t.bills = append(t.bills, bill)
+func (t *tx) changed(b *bill) {
+	now := written{b.id, b.state, b.control}
+	if i := slices.IndexFunc(t.bills, func(w written) bool { return w.id == b.id }); i >= 0 {
+		t.bills[i] = now
+		return
 	}
+	t.bills = append(t.bills, now)
+}
+
+// billNow is a bill as it stands in this transaction.
+func (t *tx) billNow(id int64) (written, error) {
+	if i := slices.IndexFunc(t.bills, func(w written) bool { return w.id == id }); i >= 0 {
+		return t.bills[i], nil
+	}
+	b, err := loadBillByID(t.ctx, t, id)
+	if err != nil {
+		return written{}, err
+	}
+	return written{b.id, b.state, b.control}, nil
 }
 
 // writeEvents is the last thing that a transaction does before it commits.
 func (t *tx) writeEvents() error {
-	for _, bill := range t.bills {
-		if !slices.ContainsFunc(t.events, func(h happening) bool { return h.bill == bill }) {
-			t.event(BillChanged, bill, "", EventDetail{})
+	for _, b := range t.bills {
+		if !slices.ContainsFunc(t.events, func(h happening) bool { return h.bill == b.id }) {
+			t.event(BillChanged, b.id, "", EventDetail{})
 		}
 	}
 	for _, h := range t.events {
@@ -122,7 +145,7 @@ func (t *tx) writeEvents() error {
 }
 
 func (t *tx) writeEvent(h happening) error {
-	b, err := loadBillByID(t.ctx, t, h.bill)
+	b, err := t.billNow(h.bill)
 	if err != nil {
 		return err
 	}

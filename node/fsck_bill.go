@@ -53,14 +53,14 @@ func (c *billCheck) bad(table, row, cure, format string, args ...any) {
 func (c *billCheck) document() {
 	ref, _, err := envelope.InspectDocument(c.f.document)
 	if err != nil {
-		c.bad("bills", "", cureBackup, "document: %v", err)
+		c.bad("documents", "", cureBackup, "document: %v", err)
 		return
 	}
 	if ref != c.f.reference {
 		c.bad("bills", "", cureState, "carrier_code, reference, sub_reference: the row says %q, the document %q", c.f.reference, ref)
 	}
 	if len(c.f.entries) == 0 && envelope.HashOf(c.f.document) != c.f.hash {
-		c.bad("bills", "", cureBackup, "document: it is not the one of document_hash")
+		c.bad("documents", "", cureBackup, "document: it is not the one of document_hash")
 	}
 }
 

@@ -93,6 +93,8 @@ type Node struct {
 	busy     sync.Map // transfer id → struct{}: attempts under way
 	watchers watchers
 	circuits circuits
+	verified verifiedEntries
+	cores    cores
 	reenters reentries
 	auditDue auditDue
 

@@ -34,8 +34,9 @@ func TestDeadPeerDoesNotHoldUpTheOthers(t *testing.T) {
 	first := a.Move(al, a.Issue(al.ID), envelope.Transfer, dead.User("d").ID)
 	// 1,500 more like it; only the outbox reads these rows.
 	node.Exec(t, a.Node(), `WITH RECURSIVE n(i) AS (VALUES (1) UNION ALL SELECT i + 1 FROM n WHERE i < 1500)
-	  INSERT INTO bills (document_hash, document, carrier_code, reference, sub_reference, to_order, profile, issuing, issuer, possessor, status, returned_by, head, length, control, live, version, created_at, changed_at)
-	  SELECT randomblob(32), document, carrier_code, reference || i, sub_reference, to_order, profile, issuing, issuer, possessor, status, returned_by, head, length, control, live, version, created_at, changed_at FROM bills, n`)
+	  INSERT INTO bills (document_hash, carrier_code, reference, sub_reference, to_order, profile, issuing, issuer, possessor, status, returned_by, head, length, control, live, version, created_at, changed_at)
+	  SELECT randomblob(32), carrier_code, reference || i, sub_reference, to_order, profile, issuing, issuer, possessor, status, returned_by, head, length, control, live, version, created_at, changed_at FROM bills, n`)
+	node.Exec(t, a.Node(), "INSERT INTO documents (bill, document) SELECT id, x'7b7d' FROM bills WHERE id NOT IN (SELECT bill FROM documents)")
 	node.Exec(t, a.Node(), `INSERT INTO transfers (id, bill, user, peer, transferee, instruction, state, idx, steps, envelope_hash, jws, body_sum, created_at, next_at)
 	  SELECT 'clone' || b.id, b.id, user, peer, transferee, instruction, state, idx, steps, envelope_hash, jws, body_sum, x.created_at, next_at - 1000 FROM transfers x, bills b WHERE b.id <> x.bill`)
 	moved := a.Move(al, a.Issue(al.ID), envelope.Transfer, b.User("bob").ID)

@@ -190,6 +190,7 @@ func (n *Node) setOwn(ctx context.Context, actor string, self *identity.Platform
 	}
 	// The trust first: what a new key signs must be one of ours at every moment.
 	n.trust.Store(trust)
+	n.verified.epoch(trust)
 	n.own.Store(next)
 	return nil
 }

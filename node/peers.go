@@ -18,6 +18,7 @@ func (n *Node) loadTrust(ctx context.Context) error {
 	trust, err := n.trustWith(ctx, n.store.read, n.Self())
 	if err == nil {
 		n.trust.Store(trust)
+		n.verified.epoch(trust)
 	}
 	return err
 }

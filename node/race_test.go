@@ -87,7 +87,7 @@ func TestSameBlockManyTimesAtOnce(t *testing.T) {
 		body []byte
 		want []string
 	}{
-		{"accepted", fresh, []string{"+audit", "+bills", "+entries", "+parties", "+receipts"}},
+		{"accepted", fresh, []string{"+audit", "+bills", "+documents", "+entries", "+parties", "+receipts"}},
 		{"BENV", wrong, []string{"+audit", "+rejections"}},
 		{"BSIG", broken, []string{"+audit", "+rejections"}},
 		{"DISE", fork, []string{"+audit", "+branches", "+rejections"}},

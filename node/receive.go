@@ -35,7 +35,7 @@ func (n *Node) PutTransferblock(ctx context.Context, r Request) (Reply, error) {
 	if _, err := n.peer(r.Sender); err != nil {
 		return Reply{}, err
 	}
-	block, err := envelope.Parse(r.Body, n.cfg.Limits) // 4
+	block, err := envelope.ParseKnown(r.Body, n.cfg.Limits, n.verified.entry) // 4
 	if err != nil {
 		n.Stats.Refused.Add(1)
 		n.keepRefused(ctx, r, nil, AsError(err))
@@ -77,9 +77,12 @@ type incoming struct {
 	sender identity.Host
 	block  *envelope.Transferblock
 	sum    envelope.Hash
+	bill   int64 // the one that the newest envelope names, as last looked up; 0: none
+	looked bool
 
 	chain    *chain.Chain              // nil if refused
 	refuse   *Error                    // a refusal from checks 7 to 10 whose envelope may have an answer; or nil
+	stored   map[int]envelope.Known    // what the database has of older entries
 	branches []branch                  // of a fork, stored as proof
 	receipt  string                    // signed before, where the block is entered again from the witness
 	kept     map[string]envelope.Known // by the JWS: what the witness kept, then too
@@ -92,29 +95,41 @@ func (in *incoming) hash() envelope.Hash { return in.block.Last().Hash() }
 // signed about; any other is kept for decide, which first looks whether that envelope has
 // an answer already.
 func (in *incoming) verify(ctx context.Context) error {
-	known, err := in.knownRows(ctx)
-	if err != nil {
-		return busy(err)
+	if !in.looked {
+		var err error
+		if in.bill, err = in.billID(ctx, in.node.store.read); err != nil {
+			return busy(err)
+		}
 	}
+	known := knownRows{in: in, ctx: ctx}
 	opts := chain.Options{
 		Trust:  in.node.Trust(),
 		Sender: in.sender,
 		Now:    in.node.cfg.Now(),
 		Known: func(i int, jws string) envelope.Known {
-			if i < len(known) && known[i].jws == jws {
-				return known[i].knownOf()
+			if k, found := in.node.verified.known(jws); found {
+				return k
+			}
+			if k, found := known.at(i, jws); found {
+				return k
 			}
 			return in.kept[jws]
 		},
 	}
+	free, done := in.node.cores.take()
+	defer done()
+	opts.Workers = free
 	if in.receipt == "" { // else this is a transaction, and the network is never in one
 		opts.Revocation = func(_ int, p *identity.Platform, k *identity.Key) (identity.Evidence, error) {
 			return in.node.revocation(ctx, p, k)
 		}
 	}
 	c, err := chain.Verify(in.block, opts)
+	if known.err != nil {
+		return busy(known.err)
+	}
 	if err == nil {
-		in.chain = c
+		in.chain, in.stored = c, known.used
 		return nil
 	}
 	cerr, ok := errors.AsType[*chain.Error](err)
@@ -136,14 +151,61 @@ func (in *incoming) placed(path string) string {
 	return strings.Replace(path, "$.endorsementChain", "$."+in.block.Field, 1)
 }
 
-// knownRows are the stored entries of the bill that the newest envelope names. The name
-// is not verified yet: it only chooses what to compare with.
-func (in *incoming) knownRows(ctx context.Context) ([]row, error) {
-	b, err := loadBill(ctx, in.node.store.read, in.block.Last().Payload.DocumentHash)
-	if err != nil || b == nil {
-		return nil, err
+// billID is the bill that the newest envelope names; 0 where it is not known. The name is
+// not verified yet: it only chooses what to compare with.
+func (in *incoming) billID(ctx context.Context, q querier) (id int64, err error) {
+	document := in.block.Last().Payload.DocumentHash
+	err = q.QueryRowContext(ctx, "SELECT id FROM bills WHERE document_hash = ?", document[:]).Scan(&id)
+	if errors.Is(err, sql.ErrNoRows) {
+		return 0, nil
 	}
-	return loadEntries(ctx, in.node.store.read, b.id)
+	return id, err
+}
+
+// knownRows are the stored entries of that bill, as they are asked for.
+type knownRows struct {
+	in    *incoming
+	ctx   context.Context
+	asked int
+	rows  []row
+	used  map[int]envelope.Known // those that the block has too
+	err   error
+}
+
+// fewRows is how many entries are read one by one: most are known without asking.
+const fewRows = 3
+
+// at is what the store holds of the entry at that place, if it is this one.
+func (k *knownRows) at(i int, jws string) (known envelope.Known, found bool) {
+	if k.in.bill == 0 || k.err != nil {
+		return known, false
+	}
+	q := k.in.node.store.read
+	var r row
+	switch k.asked++; {
+	case k.asked <= fewRows:
+		if r, found, k.err = loadEntry(k.ctx, q, k.in.bill, i); !found {
+			return known, false
+		}
+	case k.asked == fewRows+1:
+		if k.rows, k.err = loadEntries(k.ctx, q, k.in.bill); k.err != nil {
+			return known, false
+		}
+		fallthrough
+	default:
+		if i >= len(k.rows) {
+			return known, false
+		}
+		r = k.rows[i]
+	}
+	if r.jws != jws {
+		return known, false
+	}
+	if k.used == nil {
+		k.used = map[int]envelope.Known{}
+	}
+	k.used[i] = r.knownOf()
+	return k.used[i], true
 }
 
 // repeat is check 5: the same question from the same peer has the same answer, byte for
@@ -151,7 +213,15 @@ func (in *incoming) knownRows(ctx context.Context) ([]row, error) {
 func (in *incoming) repeat(ctx context.Context, q querier) (*Reply, error) {
 	hash := in.hash()
 	var receipt string
-	err := q.QueryRowContext(ctx, "SELECT receipt FROM receipts WHERE envelope_hash = ? AND peer = ? AND request_sum = ?",
+	var err error
+	if in.bill, err = in.billID(ctx, q); err != nil {
+		return nil, err
+	}
+	in.looked = true
+	if in.bill == 0 { // what was accepted has a bill
+		return in.rejection(ctx, q, "request_sum = ?", in.sum[:])
+	}
+	err = q.QueryRowContext(ctx, "SELECT receipt FROM receipts WHERE envelope_hash = ? AND peer = ? AND request_sum = ?",
 		hash[:], in.sender.String(), in.sum[:]).Scan(&receipt)
 	if err == nil {
 		return &Reply{Receipt: receipt}, nil
@@ -200,12 +270,18 @@ func (in *incoming) decideIn(t *tx) (Reply, func(), error) {
 	}
 	// Check 5 once more: the same question may have been answered since we looked, and
 	// a second signed answer to it would be another one.
-	repeated, err := in.rejection(t.ctx, t, "request_sum = ?", in.sum[:])
+	asked, err := in.rejected(t)
 	if err != nil {
 		return Reply{}, nil, err
 	}
-	if repeated != nil {
-		return *repeated, func() { n.Stats.Repeated.Add(1) }, nil
+	if asked {
+		repeated, err := in.rejection(t.ctx, t, "request_sum = ?", in.sum[:])
+		if err != nil {
+			return Reply{}, nil, err
+		}
+		if repeated != nil {
+			return *repeated, func() { n.Stats.Repeated.Add(1) }, nil
+		}
 	}
 	// The witness may know of an answer to this envelope that this database does not.
 	if err := t.free(in.block.Last().Payload.DocumentHash); err != nil {
@@ -217,8 +293,7 @@ func (in *incoming) decideIn(t *tx) (Reply, func(), error) {
 	// Whatever the rest of the block says now: an envelope rejected with BENV is never
 	// accepted, nor are bytes rejected with BSIG, even if we learnt a key since. The
 	// sender has its bill back.
-	sum := envelope.HashOf([]byte(in.block.Last().JWS.Raw))
-	before, err := in.rejection(t.ctx, t, "(code = 'BENV' OR code = 'BSIG' AND jws_sum = ?)", sum[:])
+	before, err := in.finallyRejected(t, asked)
 	if err != nil {
 		return Reply{}, nil, err
 	}
@@ -232,11 +307,32 @@ func (in *incoming) decideIn(t *tx) (Reply, func(), error) {
 	return in.compare(t)
 }
 
+// finallyRejected is a rejection that holds for whatever comes with this envelope.
+func (in *incoming) finallyRejected(t *tx, asked bool) (*Reply, error) {
+	if !asked {
+		return nil, nil
+	}
+	sum := envelope.HashOf([]byte(in.block.Last().JWS.Raw))
+	return in.rejection(t.ctx, t, "(code = 'BENV' OR code = 'BSIG' AND jws_sum = ?)", sum[:])
+}
+
+// rejected reports whether anything that this peer sent with this envelope was rejected.
+func (in *incoming) rejected(t *tx) (bool, error) {
+	hash := in.hash()
+	var any bool
+	err := t.QueryRowContext(t.ctx, "SELECT EXISTS (SELECT 1 FROM rejections WHERE envelope_hash = ? AND peer = ?)", hash[:], in.sender.String()).Scan(&any)
+	return any, err
+}
+
 // accepted is the stored receipt of the newest envelope, if we accepted it.
 func (in *incoming) accepted(t *tx) (*Reply, error) {
 	hash := in.hash()
+	var err error
+	if in.bill, err = in.billID(t.ctx, t); err != nil || in.bill == 0 {
+		return nil, err // what was accepted has a bill
+	}
 	var receipt, peer string
-	err := t.QueryRowContext(t.ctx, "SELECT receipt, peer FROM receipts WHERE envelope_hash = ?", hash[:]).Scan(&receipt, &peer)
+	err = t.QueryRowContext(t.ctx, "SELECT receipt, peer FROM receipts WHERE envelope_hash = ?", hash[:]).Scan(&receipt, &peer)
 	switch {
 	case errors.Is(err, sql.ErrNoRows):
 		return nil, nil
@@ -250,26 +346,25 @@ func (in *incoming) accepted(t *tx) (*Reply, error) {
 
 // compare is checks 11 and 12: who is to get the bill, and what we know of it.
 func (in *incoming) compare(t *tx) (Reply, func(), error) {
-	b, err := loadBill(t.ctx, t, in.chain.Document)
-	if err != nil {
-		return Reply{}, nil, err
+	var b *bill
+	var err error
+	if in.bill != 0 { // looked up in this transaction
+		if b, err = loadBillByID(t.ctx, t, in.bill); err != nil {
+			return Reply{}, nil, err
+		}
 	}
 	if refusal, err := in.transferee(t, b); err != nil {
 		return Reply{}, nil, err
 	} else if refusal != nil {
 		return in.reject(t, refusal)
 	}
-	var known []envelope.Hash
-	var open *transfer
-	if b != nil {
-		if known, open, err = knownChain(t, b); err != nil {
-			return Reply{}, nil, err
-		}
+	open, rel, at, err := in.relation(t, b)
+	if err != nil {
+		return Reply{}, nil, err
 	}
-	rel, at := chain.Compare(known, in.chain.Hashes())
 	switch rel {
 	case chain.Same, chain.Behind:
-		return in.reject(t, refuse(DISE, TextBehind, "we know a longer chain of this bill: %d entries, yours has %d", len(known), len(in.chain.Entries)))
+		return in.reject(t, refuse(DISE, TextBehind, "we know a longer chain of this bill: %d entries, yours has %d", at, len(in.chain.Entries)))
 	case chain.Forked:
 		return in.fork(t, b, at)
 	}
@@ -302,25 +397,41 @@ func (in *incoming) compare(t *tx) (Reply, func(), error) {
 	return in.accept(t, b, open)
 }
 
-// knownChain is what we know of a bill: its entries, and as our head an outgoing
-// envelope that has no verdict (wire document, section 7).
-func knownChain(t *tx, b *bill) ([]envelope.Hash, *transfer, error) {
+// relation compares the chain offered with what we know of the bill: its entries, and as
+// our head an outgoing envelope that has no verdict (wire document, section 7). at is where
+// they part, or how long ours is where the other is not longer.
+func (in *incoming) relation(t *tx, b *bill) (open *transfer, rel chain.Relation, at int, err error) {
+	if b == nil {
+		rel, at = chain.Compare(nil, in.chain.Hashes())
+		return nil, rel, at, nil
+	}
+	if open, err = openTransfer(t.ctx, t, b.id); err != nil {
+		return nil, 0, 0, err
+	}
+	length, head := b.state.Length, b.state.Head
+	if open != nil {
+		length, head = length+1, open.hash
+	}
+	// Each entry names the hash of the one before, which is verified: where the last entry
+	// that we know is there, in its place, all before it are.
+	if length > 0 && length < len(in.chain.Entries) && in.chain.Entries[length-1].Hash == head {
+		return open, chain.Extends, length, nil
+	}
 	rows, err := loadEntries(t.ctx, t, b.id)
 	if err != nil {
-		return nil, nil, err
+		return nil, 0, 0, err
 	}
 	known := make([]envelope.Hash, 0, len(rows)+1)
 	for _, r := range rows {
 		known = append(known, r.hash)
 	}
-	open, err := openTransfer(t.ctx, t, b.id)
-	if err != nil {
-		return nil, nil, err
-	}
 	if open != nil {
 		known = append(known, open.hash)
 	}
-	return known, open, nil
+	if rel, at = chain.Compare(known, in.chain.Hashes()); rel == chain.Same || rel == chain.Behind {
+		at = len(known)
+	}
+	return open, rel, at, nil
 }
 
 // transferee is check 11. The refusal is nil if the bill may go to the party named.
@@ -480,14 +591,16 @@ func (in *incoming) accept(t *tx, b *bill, open *transfer) (Reply, func(), error
 		hash[:], b.id, b.state.Length-1, in.sender.String(), in.sum[:], receipt, millis(t.now)); err != nil {
 		return Reply{}, nil, err
 	}
-	if err := t.exec("DELETE FROM verdict_polls WHERE bill = ?", b.id); err != nil {
-		return Reply{}, nil, err
+	if !fresh {
+		if err := t.exec("DELETE FROM verdict_polls WHERE bill = ?", b.id); err != nil {
+			return Reply{}, nil, err
+		}
 	}
 	if err := in.decided(t); err != nil {
 		return Reply{}, nil, err
 	}
 	t.event(BillReceived, b.id, "", EventDetail{Peer: in.sender.String()})
-	if err := t.witness(record{kind: recordAccepted, document: b.state.Document, head: hash, peer: in.sender.String(), jws: receipt, data: in.again(from, fresh)}); err != nil {
+	if err := t.witness(record{kind: recordAccepted, document: b.state.Document, head: hash, peer: in.sender.String(), jws: receipt, data: in.again(b.id, from, fresh)}); err != nil {
 		return Reply{}, nil, err
 	}
 	if err := t.audit(in.sender.String(), "transfer.accept", b.state.Document, hash.String()+" for "+b.state.Possessor.Local+" request "+in.sum.String()); err != nil {
@@ -495,6 +608,7 @@ func (in *incoming) accept(t *tx, b *bill, open *transfer) (Reply, func(), error
 	}
 	return Reply{Receipt: receipt}, func() {
 		n.Stats.Accepted.Add(1)
+		n.verified.keep(in, from, t.now)
 		if open != nil {
 			n.Stats.SentAccepted.Add(1)
 			n.watchers.notify(open.id)
@@ -515,6 +629,7 @@ func (in *incoming) sign(t *tx) (string, error) {
 }
 
 func (in *incoming) storeEntries(t *tx, b *bill, from int) error {
+	rows := make([]row, 0, len(in.chain.Entries)-from)
 	for i := from; i < len(in.chain.Entries); i++ {
 		e := in.chain.Entries[i]
 		p, found := in.node.Trust().Find(e.Signer)
@@ -524,15 +639,13 @@ func (in *incoming) storeEntries(t *tx, b *bill, from int) error {
 		if err := t.insertKey(e.Key, p); err != nil {
 			return err
 		}
-		if err := t.insertEntry(b.id, i, row{
+		rows = append(rows, row{
 			hash: e.Hash, claimed: e.Claimed, jws: in.block.Entries[i].JWS.Raw,
-			signer: e.Signer.String(), key: e.Key.Thumbprint(), signedAt: millis(e.SignedAt),
-		}); err != nil {
-			return err
-		}
+			signer: e.Signer.String(), key: t.store.thumbprint(e.Key), signedAt: millis(e.SignedAt),
+		})
 		if err := t.insertEvidence(b.id, in.block.Entries[i].JWS.Raw, e.Evidence); err != nil {
 			return err
 		}
 	}
-	return nil
+	return t.insertEntries(b.id, from, rows)
 }

@@ -3,9 +3,12 @@ package node
 import (
 	"context"
 	"database/sql"
+	"encoding/hex"
 	"encoding/json"
 	"errors"
 	"fmt"
+	"slices"
+	"strconv"
 	"sync"
 	"time"
 
@@ -52,6 +55,45 @@ type acceptedData struct {
 	Document string       `json:"document,omitempty"`
 	From     int          `json:"from"`
 	Entries  []againEntry `json:"entries"`
+
+	bill int64 // in this database
+}
+
+// slim reports whether all of d can be read again from the tables entries and documents.
+func (d *acceptedData) slim() bool {
+	return d.bill != 0 && !slices.ContainsFunc(d.Entries, func(e againEntry) bool { return e.Evidence != nil })
+}
+
+// appendJSON is the JSON of d: encoding/json takes longer for it than all of SQLite.
+func (d acceptedData) appendJSON(b []byte) ([]byte, error) {
+	b = append(b, `{"sum":"`...)
+	b = hex.AppendEncode(b, d.Sum[:])
+	b = append(b, '"')
+	if d.Document != "" {
+		b = append(b, `,"document":`...)
+		b = witness.AppendQuoted(b, d.Document)
+	}
+	b = append(b, `,"from":`...)
+	b = strconv.AppendInt(b, int64(d.From), 10)
+	b = append(b, `,"entries":[`...)
+	for i, e := range d.Entries {
+		if i > 0 {
+			b = append(b, ',')
+		}
+		b = append(b, `{"claimed":"`...)
+		b = hex.AppendEncode(b, e.Claimed[:])
+		b = append(b, `","jws":`...)
+		b = witness.AppendQuoted(b, e.JWS)
+		if e.Evidence != nil {
+			text, err := json.Marshal(e.Evidence)
+			if err != nil {
+				return nil, err
+			}
+			b = append(append(b, `,"evidence":`...), text...)
+		}
+		b = append(b, '}')
+	}
+	return append(b, "]}"...), nil
 }
 
 type againEntry struct {
@@ -82,8 +124,8 @@ func (t *tx) witnessSettled(b *bill, x *transfer, d settledData, jws string) err
 }
 
 // again is what it takes to accept the block once more.
-func (in *incoming) again(from int, fresh bool) acceptedData {
-	d := acceptedData{Sum: in.sum, From: from}
+func (in *incoming) again(bill int64, from int, fresh bool) acceptedData {
+	d := acceptedData{Sum: in.sum, From: from, bill: bill}
 	if fresh {
 		d.Document = string(in.block.Document)
 	}
@@ -422,6 +464,9 @@ func (n *Node) enterAccepted(t *tx, b *bill, w witness.Record) error {
 	var known []row
 	var open *transfer
 	if b != nil {
+		if err := b.loadDocument(t.ctx, t); err != nil {
+			return err
+		}
 		block.Document = b.document
 		if known, err = loadEntries(t.ctx, t, b.id); err != nil {
 			return err

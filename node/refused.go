@@ -58,6 +58,7 @@ func (t *tx) insertRefused(r Request, block *envelope.Transferblock, refusal *Er
 	if err != nil {
 		return err
 	}
+	t.store.noRefused = false
 	sum, hash, document, body := envelope.HashOf(r.Body), envelope.Hash{}, envelope.Hash{}, []byte{}
 	if block != nil {
 		// What cannot be read cannot be rejected, and its bytes are of no use.
@@ -87,6 +88,16 @@ func (t *tx) insertRefused(r Request, block *envelope.Transferblock, refusal *Er
 
 // decided takes a block off the list: its sender has a signed answer.
 func (in *incoming) decided(t *tx) error {
+	if t.store.noRefused {
+		return nil
+	}
+	var any int
+	if err := t.QueryRowContext(t.ctx, "SELECT EXISTS (SELECT 1 FROM refused)").Scan(&any); err != nil {
+		return err
+	}
+	if t.store.noRefused = any == 0; t.store.noRefused {
+		return nil
+	}
 	return t.exec("DELETE FROM refused WHERE peer = ? AND request_sum = ?", in.sender.String(), in.sum[:])
 }
 

@@ -155,7 +155,7 @@ func TestTransfersInCAMode(t *testing.T) {
 	mustAnswer(t, b, a, body, answer{code: node.Unavailable, text: "unavailable", path: "$"})
 	d.stop(nil)
 	mustChange(t, b, func() { mustAccept(t, b, a, body) },
-		"+audit", "+bills", "+entries", "+evidence", "+evidence_keys", "+evidence_parts", "+evidence_parts", "+evidence_parts", "+parties", "+receipts")
+		"+audit", "+bills", "+documents", "+entries", "+evidence", "+evidence_keys", "+evidence_parts", "+evidence_parts", "+evidence_parts", "+parties", "+receipts")
 	ev, err := b.Node().EvidenceOf(t.Context(), document)
 	if err != nil || len(ev) != 1 {
 		t.Fatalf("got %d pieces of evidence and %v, want one", len(ev), err)

@@ -109,7 +109,7 @@ func (n *Node) prepare(t *tx, user *User, document envelope.Hash, o MoveOrder, p
 		id: newID(), bill: b.id, user: user.Local, peer: peer.Domain, transferee: string(o.To), instruction: string(o.Instruction),
 		idx: b.state.Length, steps: len(steps), hash: e.Hash(), jws: e.JWS.Raw,
 	}
-	body, err := n.body(b, rows, e, peer)
+	body, err := n.body(t.ctx, t, b, rows, e, peer)
 	if err != nil {
 		return nil, err
 	}
@@ -133,7 +133,10 @@ func (n *Node) prepare(t *tx, user *User, document envelope.Hash, o MoveOrder, p
 }
 
 // body is the request that carries the bill to peer: stored bytes, put together.
-func (n *Node) body(b *bill, rows []row, last envelope.Entry, peer *identity.Platform) ([]byte, error) {
+func (n *Node) body(ctx context.Context, q querier, b *bill, rows []row, last envelope.Entry, peer *identity.Platform) ([]byte, error) {
+	if err := b.loadDocument(ctx, q); err != nil {
+		return nil, err
+	}
 	block := &envelope.Transferblock{Document: b.document}
 	for _, r := range rows {
 		block.Entries = append(block.Entries, envelope.Entry{Claimed: r.claimed, JWS: envelope.JWS{Raw: r.jws}})
@@ -403,7 +406,7 @@ func (n *Node) startAttempt(ctx context.Context, id string) (x *transfer, body [
 		return nil, nil, err
 	}
 	// Settled by the chain since we looked, it is among the rows, and more after it.
-	if body, err = n.body(b, rows[:min(x.idx, len(rows))], e, p); err != nil {
+	if body, err = n.body(ctx, n.store.read, b, rows[:min(x.idx, len(rows))], e, p); err != nil {
 		return nil, nil, err
 	}
 	// A quirk that was changed meanwhile may change the member's name, nothing else.

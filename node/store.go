@@ -34,6 +34,7 @@ type store struct {
 	now    func() time.Time
 	news   bell // rung after each commit that wrote events
 	grouping
+	memory
 	witnessing
 	faults
 
@@ -219,7 +220,7 @@ type tx struct {
 	now time.Time
 
 	events []happening
-	bills  []int64 // rows written
+	bills  []written
 	store  *store
 	change changes
 	act    *Act // who acts in the name of the user whose order it is; nil: the user itself
@@ -258,16 +259,20 @@ type querier interface {
 // audit appends a row to the log. Each is hashed with the one before it, so that a row
 // that was changed or taken out shows.
 func (t *tx) audit(actor, action string, bill envelope.Hash, detail string) error {
-	var previous []byte
-	err := t.QueryRowContext(t.ctx, "SELECT hash FROM audit ORDER BY id DESC LIMIT 1").Scan(&previous)
-	if err != nil && !errors.Is(err, sql.ErrNoRows) {
-		return err
+	previous := t.store.lastAudit
+	if previous == nil {
+		err := t.QueryRowContext(t.ctx, "SELECT hash FROM audit ORDER BY id DESC LIMIT 1").Scan(&previous)
+		if err != nil && !errors.Is(err, sql.ErrNoRows) {
+			return err
+		}
 	}
 	at := t.now.UnixMilli()
 	detail += t.act.note()
 	sum := auditHash(previous, at, []string{actor, action, bill.String(), detail})
-	return t.exec("INSERT INTO audit (at, actor, action, bill, detail, hash) VALUES (?, ?, ?, ?, ?, ?)",
+	err := t.exec("INSERT INTO audit (at, actor, action, bill, detail, hash) VALUES (?, ?, ?, ?, ?, ?)",
 		at, actor, action, bill[:], detail, sum[:])
+	t.store.lastAudit = sum[:]
+	return err
 }
 
 func auditHash(previous []byte, at int64, fields []string) [32]byte {

@@ -5,6 +5,7 @@ import (
 	"database/sql"
 	"errors"
 	"fmt"
+	"strings"
 
 	"eblnode/chain"
 	"eblnode/envelope"
@@ -28,18 +29,18 @@ type bill struct {
 	id        int64
 	state     chain.State
 	control   Control
-	document  []byte
+	document  []byte // only where it was asked for; see loadDocument
 	reference envelope.Reference
 	version   int64
 }
 
-const billColumns = `id, document_hash, document, carrier_code, reference, sub_reference, to_order, profile,
+const billColumns = `id, document_hash, carrier_code, reference, sub_reference, to_order, profile,
   issuing, issuer, possessor, status, returned_by, head, length, control, version`
 
 func scanBill(row interface{ Scan(...any) error }) (*bill, error) {
 	b := &bill{}
 	var issuing, issuer, possessor, returnedBy string
-	err := row.Scan(&b.id, sqlHash{&b.state.Document}, &b.document, &b.reference.CarrierCode, &b.reference.Number,
+	err := row.Scan(&b.id, sqlHash{&b.state.Document}, &b.reference.CarrierCode, &b.reference.Number,
 		&b.reference.SubReference, &b.state.ToOrder, &b.state.Profile, &issuing, &issuer, &possessor,
 		&b.state.Status, &returnedBy, sqlHash{&b.state.Head}, &b.state.Length, &b.control, &b.version)
 	if err != nil {
@@ -76,6 +77,15 @@ func loadBillByID(ctx context.Context, q querier, id int64) (*bill, error) {
 	return scanBill(q.QueryRowContext(ctx, "SELECT "+billColumns+" FROM bills WHERE id = ?", id))
 }
 
+// loadDocument reads the transport document of the bill into b.
+func (b *bill) loadDocument(ctx context.Context, q querier) error {
+	err := q.QueryRowContext(ctx, "SELECT document FROM documents WHERE bill = ?", b.id).Scan(&b.document)
+	if err != nil {
+		return fmt.Errorf("reading the document of bill %s: %w", b.state.Document, err)
+	}
+	return nil
+}
+
 func text(i identity.Identifier) string {
 	if i.IsZero() {
 		return ""
@@ -89,19 +99,21 @@ func (t *tx) insertBill(b *bill, self identity.Host) error {
 	if err := t.moves(s.Document); err != nil {
 		return err
 	}
-	res, err := t.ExecContext(t.ctx, `INSERT INTO bills (document_hash, document, carrier_code, reference, sub_reference, to_order, profile,
+	res, err := t.ExecContext(t.ctx, `INSERT INTO bills (document_hash, carrier_code, reference, sub_reference, to_order, profile,
 	    issuing, issuer, possessor, status, returned_by, head, length, control, live, version, created_at, changed_at)
-	  VALUES (?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, 1, ?, ?)`,
-		s.Document[:], b.document, b.reference.CarrierCode, b.reference.Number, b.reference.SubReference, s.ToOrder, string(s.Profile),
+	  VALUES (?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, 1, ?, ?)`,
+		s.Document[:], b.reference.CarrierCode, b.reference.Number, b.reference.SubReference, s.ToOrder, string(s.Profile),
 		s.Issuing.String(), text(s.Issuer), text(s.Possessor), string(s.Status), text(s.ReturnedBy), s.Head[:], s.Length,
 		string(b.control), b.live(self), millis(t.now), millis(t.now))
 	if err != nil {
 		return fmt.Errorf("storing a bill: %w", err)
 	}
 	b.version = 1
-	b.id, err = res.LastInsertId()
-	t.changed(b.id)
-	return err
+	if b.id, err = res.LastInsertId(); err != nil {
+		return err
+	}
+	t.changed(b)
+	return t.exec("INSERT INTO documents (bill, document) VALUES (?, ?)", b.id, b.document)
 }
 
 // saveBill moves a known bill on, by compare-and-swap: it fails with errMoved unless
@@ -119,7 +131,7 @@ func (t *tx) saveBill(b *bill, self identity.Host) error {
 		return fmt.Errorf("moving bill %s: %w", s.Document, err)
 	}
 	b.version++
-	t.changed(b.id)
+	t.changed(b)
 	return nil
 }
 
@@ -171,20 +183,66 @@ func loadEntries(ctx context.Context, q querier, bill int64) ([]row, error) {
 	return list, rows.Err()
 }
 
+// loadEntry is one entry of a chain.
+func loadEntry(ctx context.Context, q querier, bill int64, idx int) (r row, found bool, err error) {
+	err = q.QueryRowContext(ctx, "SELECT hash, claimed, jws, signer, key, signed_at, stored_at FROM entries WHERE id = ?", bill*maxEntries+int64(idx)).
+		Scan(sqlHash{&r.hash}, sqlHash{&r.claimed}, &r.jws, &r.signer, sqlHash{&r.key}, &r.signedAt, &r.storedAt)
+	if errors.Is(err, sql.ErrNoRows) {
+		return r, false, nil
+	}
+	return r, err == nil, err
+}
+
 func (t *tx) insertEntry(bill int64, idx int, r row) error {
-	if idx >= maxEntries {
+	return t.insertEntries(bill, idx, []row{r})
+}
+
+// entriesAtOnce is how many rows a statement for many has.
+const entriesAtOnce = 16
+
+const oneEntry = "(?, ?, ?, ?, ?, ?, ?, ?, ?, ?)"
+
+var (
+	insertOneEntry    = "INSERT INTO entries (id, bill, idx, hash, claimed, jws, signer, key, signed_at, stored_at) VALUES " + oneEntry
+	insertManyEntries = insertOneEntry + strings.Repeat(", "+oneEntry, entriesAtOnce-1)
+)
+
+// insertEntries stores entries of a chain, the first of them at idx.
+func (t *tx) insertEntries(bill int64, idx int, rows []row) error {
+	if idx+len(rows) > maxEntries {
 		return fmt.Errorf("a chain of more than %d entries", maxEntries)
 	}
-	return t.exec("INSERT INTO entries (id, bill, idx, hash, claimed, jws, signer, key, signed_at, stored_at) VALUES (?, ?, ?, ?, ?, ?, ?, ?, ?, ?)",
-		bill*maxEntries+int64(idx), bill, idx, r.hash[:], r.claimed[:], r.jws, r.signer, r.key[:], r.signedAt, millis(t.now))
+	for len(rows) > 0 {
+		n, query := 1, insertOneEntry
+		if len(rows) >= entriesAtOnce {
+			n, query = entriesAtOnce, insertManyEntries
+		}
+		args := make([]any, 0, 10*n)
+		for i := range rows[:n] {
+			r := &rows[i]
+			args = append(args, bill*maxEntries+int64(idx+i), bill, idx+i, r.hash[:], r.claimed[:], r.jws, r.signer, r.key[:], r.signedAt, millis(t.now))
+		}
+		if err := t.exec(query, args...); err != nil {
+			return err
+		}
+		rows, idx = rows[n:], idx+n
+	}
+	return nil
 }
 
 // insertKey keeps the key under which a stored signature was verified.
 func (t *tx) insertKey(k *identity.Key, p *identity.Platform) error {
-	sum := k.Thumbprint()
+	sum := t.store.thumbprint(k)
+	if t.store.keys[sum] {
+		return nil
+	}
 	var n int
-	if err := t.QueryRowContext(t.ctx, "SELECT count(*) FROM evidence_keys WHERE thumbprint = ?", sum[:]).Scan(&n); err != nil || n > 0 {
+	if err := t.QueryRowContext(t.ctx, "SELECT count(*) FROM evidence_keys WHERE thumbprint = ?", sum[:]).Scan(&n); err != nil {
 		return err
+	}
+	t.store.keyIsStored(sum) // now, or with what follows
+	if n > 0 {
+		return nil
 	}
 	only := *p
 	only.Keys = []*identity.Key{k}

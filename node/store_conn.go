@@ -3,6 +3,8 @@ package node
 import (
 	"context"
 	"database/sql"
+	"errors"
+	"fmt"
 	"sync"
 )
 
@@ -26,7 +28,16 @@ func openWriter(ctx context.Context, db *sql.DB) (*writeConn, error) {
 	if err != nil {
 		return nil, err
 	}
-	return &writeConn{conn: conn, m: map[string]*sql.Stmt{}}, nil
+	w := &writeConn{conn: conn, m: map[string]*sql.Stmt{}}
+	// A longer log is copied into the database less often, and a page that many
+	// transactions write once for all of them. The cache holds the upper pages of the
+	// indexes of some million bills.
+	for _, pragma := range []string{"PRAGMA wal_autocheckpoint = 4000", "PRAGMA cache_size = -16384"} {
+		if _, err := conn.ExecContext(ctx, pragma); err != nil {
+			return nil, errors.Join(fmt.Errorf("%s: %w", pragma, err), conn.Close())
+		}
+	}
+	return w, nil
 }
 
 // forget lets all statements go, which must be done while the connection lives.

@@ -94,7 +94,7 @@ type billSize struct {
 
 func (s *store) billSizes(ctx context.Context) (list []billSize, err error) {
 	err = s.snapshot(ctx, func(q querier) error {
-		return each(ctx, q, "SELECT id, length(document) FROM bills ORDER BY id", nil, func(scan func(...any) error) error {
+		return each(ctx, q, "SELECT id, coalesce(length(document), 0) FROM bills LEFT JOIN documents ON bill = id ORDER BY id", nil, func(scan func(...any) error) error {
 			var b billSize
 			if err := scan(&b.id, &b.bytes); err != nil {
 				return err
@@ -159,8 +159,8 @@ func (s *store) loadFiles(ctx context.Context, from, to int64) ([]*billFile, err
 	keys := []any{from * maxEntries, (to + 1) * maxEntries}
 	bills := []any{from, to}
 	err := s.snapshot(ctx, func(q querier) error {
-		err := each(ctx, q, `SELECT id, document_hash, document, carrier_code, reference, sub_reference, to_order, live, profile,
-		    issuing, issuer, possessor, status, returned_by, head, length, control FROM bills WHERE id BETWEEN ? AND ? ORDER BY id`, bills,
+		err := each(ctx, q, `SELECT id, document_hash, coalesce(document, x''), carrier_code, reference, sub_reference, to_order, live, profile,
+		    issuing, issuer, possessor, status, returned_by, head, length, control FROM bills LEFT JOIN documents ON bill = id WHERE id BETWEEN ? AND ? ORDER BY id`, bills,
 			func(scan func(...any) error) error {
 				f := &billFile{receipts: map[envelope.Hash]storedReceipt{}}
 				err := scan(&f.id, sqlHash{&f.hash}, &f.document, &f.reference.CarrierCode, &f.reference.Number, &f.reference.SubReference,

@@ -148,6 +148,7 @@ func (s *store) transact(ctx context.Context, group []*job) error {
 	open := true
 	defer func() {
 		if open {
+			s.forget()
 			_, _ = w.ExecContext(ctx, "ROLLBACK")
 		}
 	}()
@@ -208,6 +209,7 @@ func (s *store) runOne(j *job, among bool) (ok bool, err error) {
 		}
 		return true, nil
 	}
+	s.forget()
 	if s.spoils(j.err) {
 		// The disk, or worse: SQLite may have rolled back all of it by itself.
 		return false, j.err
@@ -261,6 +263,7 @@ func (s *store) commit(ctx context.Context) error {
 		}
 	}
 	if err != nil {
+		s.forget()
 		s.doubt = err
 		return err
 	}

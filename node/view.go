@@ -283,6 +283,9 @@ func (n *Node) Block(ctx context.Context, u *User, document envelope.Hash) ([]by
 	if len(rows) == 0 {
 		return nil, refuse(NotFound, "notFound", "this bill has not left the platform yet: it has no chain")
 	}
+	if err := b.loadDocument(ctx, n.store.read); err != nil {
+		return nil, busy(err)
+	}
 	block := &envelope.Transferblock{Document: b.document}
 	for _, r := range rows {
 		block.Entries = append(block.Entries, envelope.Entry{Claimed: r.claimed, JWS: envelope.JWS{Raw: r.jws}})
@@ -295,6 +298,9 @@ func (n *Node) Document(ctx context.Context, u *User, document envelope.Hash) ([
 	b, err := n.visible(ctx, u, document)
 	if err != nil {
 		return nil, err
+	}
+	if err := b.loadDocument(ctx, n.store.read); err != nil {
+		return nil, busy(err)
 	}
 	return b.document, nil
 }

@@ -110,14 +110,22 @@ func (t *tx) witness(r record) error {
 	if t.store.journal.Load() == nil {
 		return frozenRefusal(t.ctx, t)
 	}
-	var generation int64
-	var previous envelope.Hash
-	if err := t.QueryRowContext(t.ctx, "SELECT generation, hash FROM witness").Scan(&generation, sqlHash{&previous}); err != nil {
-		return fmt.Errorf("reading the place in the witness: %w", err)
+	at := t.store.place
+	if at == nil {
+		at = &place{}
+		if err := t.QueryRowContext(t.ctx, "SELECT generation, hash FROM witness").Scan(&at.generation, sqlHash{&at.hash}); err != nil {
+			return fmt.Errorf("reading the place in the witness: %w", err)
+		}
 	}
-	w := witness.Record{Generation: generation + 1, Previous: witness.Hash(previous), At: millis(t.now),
+	w := witness.Record{Generation: at.generation + 1, Previous: witness.Hash(at.hash), At: millis(t.now),
 		Document: witness.Hash(r.document), Head: witness.Hash(r.head), Kind: r.kind, Peer: r.peer, JWS: r.jws}
-	if r.data != nil {
+	if d, ok := r.data.(acceptedData); ok {
+		var err error
+		if w.Data, err = d.appendJSON(t.store.scratch[:0]); err != nil {
+			return fmt.Errorf("recording %s: %w", r.kind, err)
+		}
+		t.store.scratch = w.Data
+	} else if r.data != nil {
 		var err error
 		if w.Data, err = json.Marshal(r.data); err != nil {
 			return fmt.Errorf("recording %s: %w", r.kind, err)
@@ -130,12 +138,19 @@ func (t *tx) witness(r record) error {
 	if len(line.Text) > witness.MaxLine {
 		return fmt.Errorf("recording %s: %d bytes are too many for the witness", r.kind, len(line.Text))
 	}
-	if err := t.exec("INSERT INTO witness_pending (generation, line) VALUES (?, ?)", line.Generation, line.Text); err != nil {
+	pending := line.Text
+	if d, ok := r.data.(acceptedData); ok && d.slim() {
+		if pending, err = json.Marshal(slimAccepted{Hash: line.Hash, Record: w.Bare(), Bill: d.bill, Sum: d.Sum, From: d.From, Count: len(d.Entries), Fresh: d.Document != ""}); err != nil {
+			return fmt.Errorf("recording %s: %w", r.kind, err)
+		}
+	}
+	if err := t.exec("INSERT INTO witness_pending (generation, line) VALUES (?, ?)", line.Generation, pending); err != nil {
 		return err
 	}
 	if err := t.execOne("UPDATE witness SET generation = ?, hash = ?", line.Generation, line.Hash[:]); err != nil {
 		return err
 	}
+	t.store.place = &place{generation: line.Generation, hash: envelope.Hash(line.Hash)}
 	t.change.lines = append(t.change.lines, line)
 	t.change.witnessed = append(t.change.witnessed, r.document)
 	return nil
@@ -225,24 +240,88 @@ func (s *store) catchUp(ctx context.Context, j *witness.Journal) error {
 
 // pendingLines are the records after a generation that the database still holds.
 func pendingLines(ctx context.Context, q querier, after int64) ([]witness.Line, error) {
-	rows, err := q.QueryContext(ctx, "SELECT line FROM witness_pending WHERE generation > ? ORDER BY generation", after)
+	texts, err := pendingTexts(ctx, q, after)
 	if err != nil {
 		return nil, err
 	}
-	defer rows.Close()
 	var lines []witness.Line
-	for rows.Next() {
-		var text []byte
-		if err := rows.Scan(&text); err != nil {
-			return nil, err
+	for _, text := range texts {
+		var l witness.Line
+		if len(text) > 0 && text[0] == '{' {
+			l, err = fatten(ctx, q, text)
+		} else {
+			_, l, err = witness.Decode(text)
 		}
-		_, l, err := witness.Decode(text)
 		if err != nil {
 			return nil, err
 		}
 		lines = append(lines, l)
 	}
-	return lines, rows.Err()
+	return lines, nil
+}
+
+func pendingTexts(ctx context.Context, q querier, after int64) (texts [][]byte, err error) {
+	rows, err := q.QueryContext(ctx, "SELECT line FROM witness_pending WHERE generation > ? ORDER BY generation", after)
+	if err != nil {
+		return nil, err
+	}
+	defer rows.Close()
+	for rows.Next() {
+		var text []byte
+		if err := rows.Scan(&text); err != nil {
+			return nil, err
+		}
+		texts = append(texts, text)
+	}
+	return texts, rows.Err()
+}
+
+// A slimAccepted is what witness_pending holds of a record of a block: all but the document
+// and the entries, which the same transaction has put into their own tables, where nothing
+// changes them. With them twice, the log of the database would be twice as long.
+type slimAccepted struct {
+	Hash   witness.Hash   `json:"hash"` // of the line
+	Record witness.Record `json:"record"`
+	Bill   int64          `json:"bill"`
+	Sum    envelope.Hash  `json:"sum"`
+	From   int            `json:"from"`
+	Count  int            `json:"count"`
+	Fresh  bool           `json:"fresh"`
+}
+
+// fatten makes the line of the journal again. It is the same to the byte, or an error.
+func fatten(ctx context.Context, q querier, text []byte) (witness.Line, error) {
+	var s slimAccepted
+	if err := json.Unmarshal(text, &s); err != nil {
+		return witness.Line{}, fmt.Errorf("reading a record for the witness: %w", err)
+	}
+	d := acceptedData{Sum: s.Sum, From: s.From}
+	if s.Fresh {
+		b := bill{id: s.Bill}
+		if err := b.loadDocument(ctx, q); err != nil {
+			return witness.Line{}, err
+		}
+		d.Document = string(b.document)
+	}
+	for i := range s.Count {
+		r, found, err := loadEntry(ctx, q, s.Bill, s.From+i)
+		if err == nil && !found {
+			err = fmt.Errorf("bill %d has no entry %d", s.Bill, s.From+i)
+		}
+		if err != nil {
+			return witness.Line{}, fmt.Errorf("completing record %d for the witness: %w", s.Record.Generation, err)
+		}
+		d.Entries = append(d.Entries, againEntry{Claimed: r.claimed, JWS: r.jws})
+	}
+	var err error
+	if s.Record.Data, err = d.appendJSON(nil); err != nil {
+		return witness.Line{}, err
+	}
+	l, err := witness.Encode(s.Record)
+	if err == nil && l.Hash != s.Hash {
+		err = fmt.Errorf("completing record %d for the witness: what is stored is not what it was", s.Record.Generation)
+	}
+	return l, err
 }
 
 // place is where the database stands in the witness.
@@ -387,6 +466,7 @@ func (n *Node) quarantineLater(ctx context.Context, p place) (strange string, er
 			if err := t.exec("INSERT INTO quarantine (generation, document_hash, line) VALUES (?, ?, ?)", r.Generation, r.Document[:], l.Text); err != nil {
 				return err
 			}
+			t.store.place = nil
 			return t.execOne("UPDATE witness SET generation = ?, hash = ?", r.Generation, l.Hash[:])
 		})
 		if err != nil {

@@ -8,6 +8,8 @@ import (
 	"errors"
 	"fmt"
 	"io"
+	"strconv"
+	"unicode/utf8"
 )
 
 // A Hash is the SHA-256 of a record's JSON. The zero Hash stands for "none".
@@ -57,6 +59,12 @@ type Record struct {
 	Data json.RawMessage `json:"data,omitempty"`
 }
 
+// Bare is r without its Data.
+func (r Record) Bare() Record {
+	r.Data = nil
+	return r
+}
+
 // A Line is a record as it stands in the journal.
 type Line struct {
 	Generation int64
@@ -77,12 +85,60 @@ type header struct {
 }
 
 // Encode gives the line of r.
+//
+// It is written here and not by encoding/json, which reads the data again to see whether
+// it is JSON: that is for who made it to know. It must be of one line.
 func Encode(r Record) (Line, error) {
-	text, hash, err := encode(r)
-	if err != nil {
-		return Line{}, fmt.Errorf("encoding record %d: %w", r.Generation, err)
+	if bytes.IndexByte(r.Data, '\n') >= 0 {
+		return Line{}, fmt.Errorf("encoding record %d: the data has a line end", r.Generation)
 	}
-	return Line{r.Generation, r.Previous, hash, text}, nil
+	b := make([]byte, hashWidth, hashWidth+512+len(r.JWS)+len(r.Data))
+	b = strconv.AppendInt(append(b, `{"generation":`...), r.Generation, 10)
+	b = hex.AppendEncode(append(b, `,"previous":"`...), r.Previous[:])
+	b = strconv.AppendInt(append(b, `","at":`...), r.At, 10)
+	b = hex.AppendEncode(append(b, `,"document":"`...), r.Document[:])
+	b = hex.AppendEncode(append(b, `","head":"`...), r.Head[:])
+	b = AppendQuoted(append(b, `","kind":`...), r.Kind)
+	if r.Peer != "" {
+		b = AppendQuoted(append(b, `,"peer":`...), r.Peer)
+	}
+	if r.JWS != "" {
+		b = AppendQuoted(append(b, `,"jws":`...), r.JWS)
+	}
+	if len(r.Data) > 0 {
+		b = append(append(b, `,"data":`...), r.Data...)
+	}
+	b = append(b, "}\n"...)
+	return Line{r.Generation, r.Previous, seal(b), b}, nil
+}
+
+// AppendQuoted appends s as a JSON string.
+func AppendQuoted(b []byte, s string) []byte {
+	b = append(b, '"')
+	from := 0
+	for i := 0; i < len(s); i++ {
+		c := s[i]
+		if c >= ' ' && c != '"' && c != '\\' && c < utf8.RuneSelf {
+			continue
+		}
+		if c >= utf8.RuneSelf {
+			if r, size := utf8.DecodeRuneInString(s[i:]); r != utf8.RuneError || size > 1 {
+				i += size - 1
+				continue
+			}
+		}
+		b = append(b, s[from:i]...)
+		from = i + 1
+		switch {
+		case c == '"' || c == '\\':
+			b = append(b, '\\', c)
+		case c < ' ':
+			b = append(b, '\\', 'u', '0', '0', "0123456789abcdef"[c>>4], "0123456789abcdef"[c&15])
+		default:
+			b = append(b, "\ufffd"...)
+		}
+	}
+	return append(append(b, s[from:]...), '"')
 }
 
 // Decode reads a line that Encode made; anything else is an error.
@@ -109,10 +165,15 @@ func encode(v any) ([]byte, Hash, error) {
 		return nil, Hash{}, err
 	}
 	text := b.Bytes()
+	return text, seal(text), nil
+}
+
+// seal puts the hash of a line's JSON before it.
+func seal(text []byte) Hash {
 	sum := Hash(sha256.Sum256(text[hashWidth : len(text)-1]))
 	hex.Encode(text, sum[:])
 	text[hashWidth-1] = ' '
-	return text, sum, nil
+	return sum
 }
 
 // hashWidth is what stands before the JSON of a line.

@@ -170,7 +170,7 @@ func TestEveryHarmIsFound(t *testing.T) {
 			"a: DELETE FROM verdicts"}, "by its signed bytes"},
 		{"receipt signed again", []string{"b: UPDATE receipts SET receipt = '" + again + "' WHERE bill = " + billOf(w.moved)}, "CHANGED"},
 		{"possessor changed", []string{"a: UPDATE bills SET possessor = 'ann@a.example' WHERE document_hash = " + hex(w.local)}, "by its signed bytes"},
-		{"document changed", []string{"b: UPDATE bills SET document = x'7b7d' WHERE document_hash = " + hex(w.moved)}, "another hash"},
+		{"document changed", []string{"b: UPDATE documents SET document = x'7b7d' WHERE bill = " + billOf(w.moved)}, "another hash"},
 		{"envelope damaged", []string{"b: UPDATE entries SET jws = substr(jws, 1, length(jws) - 10) || 'AAAAAAAAAA' WHERE bill = " + billOf(w.moved)}, "does not hold"},
 		{"step taken out", []string{"a: DELETE FROM steps WHERE bill = " + billOf(w.local) + " AND seq = 1"}, "by its signed bytes"},
 		{"transfer open for ever on a held bill", []string{"c: UPDATE bills SET control = 'held'"}, "open transfer: true"},

@@ -15,7 +15,7 @@ func (a *auditor) readBills(db *sql.DB, l *ledger) error {
 		b.hash = hashOf(hash)
 		l.bills[b.hash], l.byID[b.id] = b, b
 		return nil
-	}, "SELECT id, document_hash, document, issuing, issuer, possessor, status, returned_by, head, length, control FROM bills")
+	}, "SELECT id, document_hash, document, issuing, issuer, possessor, status, returned_by, head, length, control FROM bills JOIN documents ON bill = id")
 	if err != nil {
 		return err
 	}

@@ -1,0 +1,511 @@
+package envelope
+
+import (
+	"bytes"
+	"strings"
+	"unicode/utf8"
+
+	"eblnode/identity"
+
+	"github.com/go-json-experiment/json/jsontext"
+)
+
+// This file reads a block that is well formed, quickly: the library says in one pass that
+// the text is strict JSON, and then the parts are found without looking at what it has
+// looked at. At anything unusual, and anything wrong, it gives up, and parseSlowly reads
+// the same text anew. So what is refused, and why, is decided in one place only, and a fuzz
+// target holds the two against each other.
+
+// A scanner stands somewhere in valid JSON.
+type scanner struct {
+	s     []byte
+	i     int
+	depth int // levels still allowed
+	bad   bool
+}
+
+// next skips white space and gives the byte that begins what follows.
+func (c *scanner) next() byte {
+	for {
+		switch b := c.s[c.i]; b {
+		case ' ', '\t', '\r', '\n':
+			c.i++
+		default:
+			return b
+		}
+	}
+}
+
+// text reads a string and gives what stands between the quotes. plain: it has no escape,
+// so that is its value.
+func (c *scanner) text() (raw []byte, plain bool) {
+	start := c.i + 1
+	i := start + bytes.IndexByte(c.s[start:], '"')
+	if bytes.IndexByte(c.s[start:i], '\\') < 0 {
+		c.i = i + 1
+		return c.s[start:i], true
+	}
+	for i = start; c.s[i] != '"'; i++ {
+		if c.s[i] == '\\' {
+			i++
+		}
+	}
+	c.i = i + 1
+	return c.s[start:i], false
+}
+
+// value reads a string's value.
+func (c *scanner) value() string {
+	start := c.i
+	raw, plain := c.text()
+	if plain {
+		return string(raw)
+	}
+	v, err := jsontext.AppendUnquote(nil, c.s[start:c.i])
+	if err != nil {
+		c.bad = true
+	}
+	return string(v)
+}
+
+// members calls f for each member of the object that begins here; f reads the value. A
+// name with an escape ends the scan.
+func (c *scanner) members(f func(name []byte)) {
+	c.i++
+	if c.depth--; c.depth < 0 {
+		c.bad = true
+	}
+	for !c.bad {
+		switch c.next() {
+		case '}':
+			c.i++
+			c.depth++
+			return
+		case ',':
+			c.i++
+			continue
+		}
+		name, plain := c.text()
+		if !plain {
+			c.bad = true
+			return
+		}
+		c.next()
+		c.i++ // the colon
+		c.next()
+		f(name)
+	}
+}
+
+// elements calls f for each element of the array that begins here.
+func (c *scanner) elements(f func()) {
+	c.i++
+	if c.depth--; c.depth < 0 {
+		c.bad = true
+	}
+	for !c.bad {
+		switch c.next() {
+		case ']':
+			c.i++
+			c.depth++
+			return
+		case ',':
+			c.i++
+			continue
+		}
+		f()
+	}
+}
+
+// skip passes over a value and gives it. numbers: each number in it must keep its value.
+func (c *scanner) skip(numbers bool) []byte {
+	start := c.i
+	level := 0
+	for !c.bad {
+		switch b := c.s[c.i]; b {
+		case '"':
+			c.text()
+		case '{', '[':
+			if level++; level > c.depth {
+				c.bad = true
+			}
+			c.i++
+		case '}', ']':
+			level--
+			c.i++
+		case ' ', '\t', '\r', '\n', ',', ':':
+			c.i++
+			continue
+		default:
+			from := c.i
+			for c.i < len(c.s) && !ends[c.s[c.i]] {
+				c.i++
+			}
+			if numbers && (b == '-' || '0' <= b && b <= '9') && !short(c.s[from:c.i]) && !keepsValue(string(c.s[from:c.i])) {
+				c.bad = true
+			}
+		}
+		if level == 0 {
+			return c.s[start:c.i]
+		}
+	}
+	return nil
+}
+
+// ends are the bytes that end a number or a word.
+var ends = [256]bool{' ': true, '\t': true, '\r': true, '\n': true, ',': true, ':': true, '}': true, ']': true}
+
+// short reports whether a number has so few digits, and no exponent, that a double always
+// keeps its value: any decimal of 15 digits comes back from the nearest double.
+func short(n []byte) bool {
+	return len(n) <= 15 && bytes.IndexByte(n, 'e') < 0 && bytes.IndexByte(n, 'E') < 0
+}
+
+// word reads true, false or null.
+func (c *scanner) word() byte {
+	b := c.s[c.i]
+	c.skip(false)
+	return b
+}
+
+// optional reads a string that may be null; found is false then.
+func (c *scanner) optional() (v string, found bool) {
+	switch c.s[c.i] {
+	case '"':
+		return c.value(), true
+	case 'n':
+		c.word()
+	default:
+		c.bad = true
+	}
+	return "", false
+}
+
+// boolean reads true or false; nil is null.
+func (c *scanner) boolean() *bool {
+	var v bool
+	switch c.s[c.i] {
+	case 't':
+		v = true
+	case 'f':
+	case 'n':
+		c.word()
+		return nil
+	default:
+		c.bad = true
+		return nil
+	}
+	c.word()
+	return &v
+}
+
+func newScanner(text []byte, depth int) *scanner {
+	return &scanner{s: text, depth: depth}
+}
+
+// scanBlock is nil where the text is not a block, or not an ordinary one.
+func scanBlock(body []byte, limits Limits, known Parsed) *Transferblock {
+	if !jsontext.Value(body).IsValid() {
+		return nil
+	}
+	c := newScanner(body, limits.Depth)
+	if c.next() != '{' {
+		return nil
+	}
+	b := &Transferblock{}
+	c.members(func(name []byte) {
+		switch string(name) {
+		case "document":
+			b.scanDocument(c)
+		case chainField, oldChainField:
+			if b.Field != "" || c.s[c.i] != '[' {
+				c.bad = true
+				return
+			}
+			b.Field = string(name)
+			b.scanChain(c, limits, known)
+		default:
+			c.skip(false)
+		}
+	})
+	if c.bad || b.Document == nil || len(b.Entries) == 0 {
+		return nil
+	}
+	return b
+}
+
+func (b *Transferblock) scanDocument(c *scanner) {
+	if c.s[c.i] != '{' {
+		c.bad = true
+		return
+	}
+	start := c.i
+	field := func(to *string) {
+		if s, found := c.optional(); found {
+			*to = s
+		}
+	}
+	c.members(func(name []byte) {
+		switch string(name) {
+		case "isToOrder":
+			b.ToOrder = c.boolean()
+		case "carrierCode":
+			field(&b.Reference.CarrierCode)
+		case "transportDocumentReference":
+			field(&b.Reference.Number)
+		case "transportDocumentSubReference":
+			field(&b.Reference.SubReference)
+		default:
+			c.skip(true)
+		}
+	})
+	if !c.bad {
+		b.Document = bytes.Clone(c.s[start:c.i])
+	}
+}
+
+func (b *Transferblock) scanChain(c *scanner, limits Limits, known Parsed) {
+	c.elements(func() {
+		if c.s[c.i] != '{' || len(b.Entries) >= limits.Chain {
+			c.bad = true
+			return
+		}
+		var hash, signature, beside []byte
+		c.members(func(name []byte) {
+			switch string(name) {
+			case "envelopeHash":
+				hash = c.plain()
+			case "signature":
+				signature = c.plain()
+			case "eblEnvelope":
+				switch c.s[c.i] {
+				case '{':
+					beside = bytes.Clone(c.skip(false))
+				case 'n':
+					c.word()
+				default:
+					c.bad = true
+				}
+			default:
+				c.skip(false)
+			}
+		})
+		claimed, err := ParseHash(string(hash))
+		if c.bad || err != nil || signature == nil {
+			c.bad = true
+			return
+		}
+		e := entryOf(signature, limits, known)
+		if e == nil {
+			c.bad = true
+			return
+		}
+		b.Entries = append(b.Entries, *e)
+		last := &b.Entries[len(b.Entries)-1]
+		last.Claimed, last.Beside = claimed, beside
+	})
+}
+
+// plain reads a string without escapes.
+func (c *scanner) plain() []byte {
+	if c.s[c.i] != '"' {
+		c.bad = true
+		return nil
+	}
+	raw, plain := c.text()
+	if !plain {
+		c.bad = true
+	}
+	return raw
+}
+
+func entryOf(signature []byte, limits Limits, known Parsed) *Entry {
+	text := string(signature)
+	if known != nil {
+		if e := known(text); e != nil {
+			return e
+		}
+	}
+	j, err := parseJWS(text)
+	if err != nil {
+		return nil
+	}
+	p, ok := scanPayload(j.Payload, limits)
+	if !ok {
+		return nil
+	}
+	return &Entry{JWS: j, Payload: p}
+}
+
+// scanPayload is parsePayload for what is well formed.
+func scanPayload(data []byte, limits Limits) (Payload, bool) {
+	var p Payload
+	if !jsontext.Value(data).IsValid() {
+		return p, false
+	}
+	c := newScanner(data, limits.Depth)
+	if c.next() != '{' {
+		return p, false
+	}
+	hash := func(to *Hash) {
+		h, err := ParseHash(string(c.plain()))
+		if err != nil {
+			c.bad = true
+		}
+		*to = h
+	}
+	document := false
+	c.members(func(name []byte) {
+		switch string(name) {
+		case "documentHash":
+			document = true
+			hash(&p.DocumentHash)
+		case "previousEnvelopeHash":
+			if c.s[c.i] == 'n' {
+				c.word()
+				return
+			}
+			p.Linked = true
+			hash(&p.Previous)
+		case "transactions":
+			if c.s[c.i] != '[' {
+				c.bad = true
+				return
+			}
+			c.elements(func() {
+				if c.s[c.i] != '{' || len(p.Transactions) >= limits.Transactions {
+					c.bad = true
+					return
+				}
+				tx, ok := c.transaction()
+				if !ok {
+					c.bad = true
+				}
+				p.Transactions = append(p.Transactions, tx)
+			})
+		default:
+			c.skip(false)
+		}
+	})
+	return p, !c.bad && document && len(p.Transactions) > 0
+}
+
+// transaction is parseTransaction for what is well formed.
+func (c *scanner) transaction() (tx Transaction, ok bool) {
+	var instruction, host string
+	var toOrder *bool
+	var named, at, party bool
+	c.members(func(name []byte) {
+		switch string(name) {
+		case "instruction", "action":
+			if named || c.s[c.i] != '"' {
+				c.bad = true
+				return
+			}
+			instruction, named = c.value(), true
+		case "comments":
+			tx.Comments, _ = c.optional()
+		case "timestamp":
+			tx.At, at = timestampOf(string(c.skip(false)))
+		case "isToOrder":
+			toOrder = c.boolean()
+		case "platformHost":
+			host, _ = c.optional()
+		case "transferee":
+			start := c.i
+			tx.Transferee, party = c.party()
+			tx.TransfereeRaw = c.s[start:c.i:c.i]
+		default:
+			c.skip(false)
+		}
+	})
+	if c.bad || !at || !party || toOrder == nil || utf8.RuneCountInString(tx.Comments) > MaxComments {
+		return tx, false
+	}
+	switch tx.Instruction = Instruction(instruction); tx.Instruction {
+	case Issue, Transfer, Surrender, Amend, SwitchToPaper:
+	default:
+		return tx, false
+	}
+	tx.ToOrder = *toOrder
+	var err error
+	tx.PlatformHost, err = identity.ParsePlatformHost(host)
+	return tx, err == nil
+}
+
+// party is parseTransferee for what is well formed.
+func (c *scanner) party() (p identity.Party, ok bool) {
+	var id string
+	switch c.s[c.i] {
+	case '"':
+		id = c.value()
+	case '{':
+		c.members(func(name []byte) {
+			switch string(name) {
+			case "eBLPlatformIdentifier":
+				id, _ = c.optional()
+			case "partyName":
+				p.Name, _ = c.optional()
+			case "taxReference1":
+				p.TaxReference1, _ = c.optional()
+			case "taxReference2":
+				p.TaxReference2, _ = c.optional()
+			case "identifyingCodes":
+				switch c.s[c.i] {
+				case '[':
+					c.elements(func() { c.code(&p) })
+				case 'n':
+					c.word()
+				default:
+					c.bad = true
+				}
+			default:
+				c.skip(false)
+			}
+		})
+	default:
+		c.bad = true
+		return p, false
+	}
+	parsed, err := identity.ParseIdentifier(id)
+	p.ID = parsed
+	return p, err == nil && !c.bad
+}
+
+func (c *scanner) code(p *identity.Party) {
+	if c.s[c.i] != '{' {
+		c.bad = true
+		return
+	}
+	var code identity.IdentifyingCode
+	var agency string
+	c.members(func(name []byte) {
+		switch string(name) {
+		case "codeListProvider":
+			code.Provider, _ = c.optional()
+		case "DCSAResponsibleAgencyCode":
+			agency, _ = c.optional()
+		case "partyCode":
+			code.Code, _ = c.optional()
+		case "codeListName":
+			code.List, _ = c.optional()
+		default:
+			c.skip(false)
+		}
+	})
+	if code.Provider == "" {
+		code.Provider = agency
+	}
+	if code.Provider != "" && code.Code != "" {
+		p.Codes = append(p.Codes, code)
+	}
+}
+
+// Keep returns e with texts of its own, so that keeping it does not keep the request that
+// it came in.
+func (e *Entry) Keep() *Entry {
+	kept := *e
+	kept.JWS.Raw = strings.Clone(e.JWS.Raw)
+	kept.Claimed, kept.Beside = Hash{}, nil
+	return &kept
+}
