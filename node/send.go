@@ -167,7 +167,8 @@ const outboxWidth = 128
 
 // Run works on the outbox until ctx is done: it sends what is due, again and again until
 // a signed verdict comes, and asks for verdicts on returned bills. An error of another kind
-// than ctx's (ErrVanished) means that the process must end.
+// than ctx's (ErrVanished, or a witness that cannot be written) means that the process
+// must end.
 func (n *Node) Run(ctx context.Context) error {
 	ctx, cancel := context.WithCancel(ctx)
 	defer cancel()
@@ -182,6 +183,10 @@ func (n *Node) Run(ctx context.Context) error {
 		case <-n.store.dead:
 			cancel()
 			return errors.Join(n.store.gone, group.Wait())
+		case <-n.store.witnessBroken():
+			// Whoever starts us again lets the witness be completed from the database.
+			cancel()
+			return errors.Join(n.store.journal.Load().Err(), group.Wait())
 		case <-n.wake:
 		case <-timer.C:
 		}

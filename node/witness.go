@@ -221,6 +221,14 @@ func (s *store) settled(ctx context.Context) error {
 	return j.Sync()
 }
 
+// witnessBroken is closed when the journal can no longer be written; nil without one.
+func (s *store) witnessBroken() <-chan struct{} {
+	if j := s.journal.Load(); j != nil {
+		return j.Broken()
+	}
+	return nil
+}
+
 // catchUp gives the journal what the database has and it has not. In turn.
 func (s *store) catchUp(ctx context.Context, j *witness.Journal) error {
 	last, _ := j.Last()

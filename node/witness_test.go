@@ -324,6 +324,27 @@ func TestCrashBetweenCommitAndWitness(t *testing.T) {
 	}
 }
 
+// TestWitnessThatFailsEndsTheNode: nobody may be told anything after it, so the process
+// ends, and whoever starts it again has it mended.
+func TestWitnessThatFailsEndsTheNode(t *testing.T) {
+	w := ebltest.New(t)
+	a, b := w.Platform("a.example", ebltest.Manual()), w.Platform("b.example")
+	ended := make(chan error, 1)
+	go func() { ended <- a.Node().Run(t.Context()) }()
+	node.SetBeforeWitness(t, a.Node(), func() error { return errWitness })
+	body, _ := b.Offer(a.User("al").ID)
+	_, err := a.Put(b, body)
+	mustRefuse(t, err, node.Unavailable, "unavailable")
+	select {
+	case err := <-ended:
+		if !errors.Is(err, witness.ErrFailed) || !errors.Is(err, errWitness) {
+			t.Errorf("the outbox ended with %v, want ErrFailed and its cause", err)
+		}
+	case <-time.After(20 * time.Second):
+		t.Error("the node goes on")
+	}
+}
+
 func fileSize(t testing.TB, p *ebltest.Platform) int64 {
 	t.Helper()
 	info, err := os.Stat(filepath.Join(p.Dir, node.WitnessFile))

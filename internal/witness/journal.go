@@ -69,6 +69,7 @@ type Journal struct {
 	durable  int64      // newest generation on the disk
 	failed   error
 	isClosed bool
+	broken   chan struct{} // closed when failed is set
 }
 
 // Create makes the journal of a node. The first record will be of the generation after
@@ -93,7 +94,7 @@ func Create(path string, id Identity, after int64, previous Hash) (*Journal, err
 		// A header that may be half on the disk would be foreign at the next start.
 		return nil, fmt.Errorf("making the witness: %w", errors.Join(err, f.Close(), os.Remove(path)))
 	}
-	return &Journal{path: path, identity: id, file: f, size: int64(len(text)), last: after, hash: previous, durable: after}, nil
+	return &Journal{path: path, identity: id, file: f, size: int64(len(text)), last: after, hash: previous, durable: after, broken: make(chan struct{})}, nil
 }
 
 // syncDir makes a new name in dir last.
@@ -114,7 +115,7 @@ func Open(path string, visit func(Record, Line) error) (*Journal, error) {
 	if err != nil {
 		return nil, fmt.Errorf("opening the witness: %w", err)
 	}
-	j := &Journal{path: path, file: f}
+	j := &Journal{path: path, file: f, broken: make(chan struct{})}
 	if err := j.read(visit); err != nil {
 		_ = f.Close()
 		return nil, fmt.Errorf("reading the witness %s: %w", path, err)
@@ -245,6 +246,9 @@ func (j *Journal) Err() error {
 	return j.failed
 }
 
+// Broken is closed when Err is no longer nil.
+func (j *Journal) Broken() <-chan struct{} { return j.broken }
+
 // Append takes a record, which must follow the last one. It is on the disk after the next
 // [Journal.Sync] that succeeds.
 func (j *Journal) Append(l Line) error {
@@ -288,6 +292,7 @@ func (j *Journal) Sync() error {
 	defer j.mu.Unlock()
 	if err != nil {
 		j.failed = fmt.Errorf("%w: %w", ErrFailed, err)
+		close(j.broken)
 		return j.failed
 	}
 	j.durable = upTo
