@@ -47,7 +47,9 @@ var allowed = map[string][]string{
 	"eblnode/internal/ebltest": {"eblnode/api", "eblnode/api/oauth", "eblnode/chain", "eblnode/discovery", "eblnode/envelope", "eblnode/identity", "eblnode/internal/catest", "eblnode/node"},
 	// The auditor shares the wire format and the law with the node, and nothing else.
 	"eblnode/internal/torture/audit": {"eblnode/chain", "eblnode/envelope", "eblnode/identity", "modernc.org/sqlite"},
-	"eblnode/internal/torture":       {"eblnode/envelope", "eblnode/identity", "eblnode/internal/dnsserver", "eblnode/internal/torture/audit", "github.com/miekg/dns", "modernc.org/sqlite"},
+	"eblnode/internal/torture": {"eblnode/envelope", "eblnode/identity", "eblnode/internal/dnsserver", "eblnode/internal/torture/audit",
+		"eblnode/internal/torture/mutants", "eblnode/internal/torture/powercut", "github.com/miekg/dns", "modernc.org/sqlite"},
+	"eblnode/internal/torture/powercut": {"github.com/hanwen/go-fuse/v2/…"},
 }
 
 // forTests are imports that any package's tests may have beside its own.

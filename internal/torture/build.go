@@ -22,6 +22,7 @@ type edit struct {
 // text that is not there exactly once is an error: the sources have moved on and the
 // edit would silently do nothing.
 func (o *options) build(ctx context.Context, dir, name, pkg string, edits ...edit) (string, error) {
+	edits = append(edits, o.broken...)
 	root, err := filepath.Abs(o.root)
 	if err != nil {
 		return "", err

@@ -70,6 +70,9 @@ func runCrashpoints(ctx context.Context, o *options) (*summary, error) {
 		if err := c.run(ctx, i, r); err != nil {
 			return nil, fmt.Errorf("run %d, %s × %s, killing %s: %w", i, r.sender.name, r.receiver.name, killNames[r.kill], err)
 		}
+		if o.enough(c.s) {
+			return c.s, nil
+		}
 		if (i+1)%25 == 0 {
 			o.say("%4d of %d runs", i+1, len(list))
 		}

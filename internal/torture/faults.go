@@ -272,10 +272,6 @@ func (r *faultRun) missed(counts map[string]int) {
 // audit runs the auditor over the databases of all nodes, which have stopped, and the
 // node's own fsck.
 func (f *fleet) audit(ctx context.Context, events []event) (*audit.Report, error) {
-	var nodes []audit.Node
-	for _, n := range f.nodes {
-		nodes = append(nodes, audit.Node{Domain: n.domain, Database: n.database()})
-	}
 	var seen audit.Seen
 	for _, e := range events {
 		switch e.Kind {
@@ -290,7 +286,7 @@ func (f *fleet) audit(ctx context.Context, events []event) (*audit.Report, error
 			seen.Receipts = append(seen.Receipts, audit.Receipt{Receiver: e.To, Envelope: e.Envelope, Text: e.Verdict})
 		}
 	}
-	report, err := audit.Run(ctx, nodes, f.trust, seen)
+	report, err := f.auditFiles(ctx, f.nodes, nil, seen)
 	if err != nil {
 		return nil, err
 	}
@@ -301,6 +297,19 @@ func (f *fleet) audit(ctx context.Context, events []event) (*audit.Report, error
 		}
 	}
 	return report, nil
+}
+
+// auditFiles runs the auditor when the files of all nodes are at hand.
+func (f *fleet) auditFiles(ctx context.Context, left []*node, found []audit.Node, seen audit.Seen) (report *audit.Report, err error) {
+	if len(left) == 0 {
+		return audit.Run(ctx, found, f.trust, seen)
+	}
+	err = left[0].files(func(path string) error {
+		var err error
+		report, err = f.auditFiles(ctx, left[1:], append(found, audit.Node{Domain: left[0].domain, Database: path}), seen)
+		return err
+	})
+	return report, err
 }
 
 // take adds an auditor's report to the summary.

@@ -44,6 +44,8 @@ type node struct {
 	env    []string // beside ours, at the next start
 	// retryMax is the longest pause between two attempts.
 	retryMax string
+	// export, if not nil, copies the node's files into a folder; see files.
+	export func(dir string) error
 
 	program string
 	local   atomic.Value // string, host:port of the local listener
@@ -64,6 +66,8 @@ type fleetSpec struct {
 	resuming bool
 	retryMax string
 	env      func(*node) []string
+	// disk, if not nil, is that on which the first node lies.
+	disk func(dir string) error
 }
 
 // newFleet makes the folders with the commands an operator would use, or takes those of
@@ -90,6 +94,9 @@ func newFleet(ctx context.Context, o *options, spec fleetSpec) (*fleet, error) {
 		n := &node{domain: fmt.Sprintf("p%d.example", i), dir: filepath.Join(spec.dir, fmt.Sprintf("p%d", i)), program: spec.program, retryMax: "2s", tokens: map[string]string{}}
 		if spec.retryMax != "" {
 			n.retryMax = spec.retryMax
+		}
+		if i == 0 {
+			n.export = spec.disk
 		}
 		if spec.env != nil {
 			n.env = spec.env(n)

@@ -33,14 +33,25 @@ type mode struct {
 	run   func(ctx context.Context, o *options) (*summary, error)
 	// ci sets what the short form for CI is; nil keeps the mode out of it.
 	ci func(o *options)
+	// gate sets what is enough to catch a mutant; nil where the mode is no gate, or knows
+	// itself.
+	gate func(o *options)
 }
 
 // modes lists them in the order in which -ci runs them.
 var modes = []mode{
-	{"faults", "nodes under kill -9, SIGSTOP and a network that breaks", runFaults, func(o *options) { o.transfers, o.kills = 300, 12 }},
-	{"race", "64 callers for each bill, 64 different targets: one winner", runRace, func(o *options) { o.bills = 60 }},
-	{"restore", "a backup restored, and every way to spend a bill twice with it", runRestore, func(*options) {}},
-	{"crashpoints", "every pair of crash points of sender and receiver, one killed, the other, both", runCrashpoints, func(o *options) { o.pairs = 27 }},
+	{"faults", "nodes under kill -9, SIGSTOP and a network that breaks", runFaults,
+		func(o *options) { o.transfers, o.kills = 300, 12 }, func(o *options) { o.transfers, o.kills, o.skew = 100, 4, 0 }},
+	{"race", "64 callers for each bill, 64 different targets: one winner", runRace,
+		func(o *options) { o.bills = 60 }, func(o *options) { o.bills = 30 }},
+	{"powercut", "power cuts that take what no fsync covered", runPowercut, func(o *options) { o.cuts = 5 }, nil},
+	{"syscalls", "EIO, ENOSPC and SIGKILL at the n-th write or fsync", runSyscalls,
+		func(o *options) { o.every, o.only = 25, quickFaults }, func(o *options) { o.every, o.only = 25, "^disk: .* of accept" }},
+	{"mutants", "nodes broken on purpose, which the tests or the other modes must notice", runMutants,
+		func(o *options) { o.only = quickMutants }, nil},
+	{"restore", "a backup restored, and every way to spend a bill twice with it", runRestore, func(*options) {}, func(*options) {}},
+	{"crashpoints", "every pair of crash points of sender and receiver, one killed, the other, both", runCrashpoints,
+		func(o *options) { o.pairs = 27 }, func(o *options) { o.pairs = 60 }},
 }
 
 // options are the flags.
@@ -53,6 +64,8 @@ type options struct {
 	bills     int
 	callers   int
 	cuts      int
+	every     int
+	only      string
 	pairs     int
 	skew      time.Duration
 	state     string
@@ -60,6 +73,7 @@ type options struct {
 	ci        bool
 	json      bool
 	verbose   bool
+	broken    []edit // a mutant's, laid over every build
 
 	mu  *sync.Mutex
 	out io.Writer
@@ -79,6 +93,9 @@ type summary struct {
 func (s *summary) wrong(format string, args ...any) {
 	s.Findings = append(s.Findings, fmt.Sprintf(format, args...))
 }
+
+// enough reports that a mutant was caught: what else there is would only take time.
+func (o *options) enough(s *summary) bool { return len(o.broken) > 0 && len(s.Findings) > 0 }
 
 // say shows progress.
 func (o *options) say(format string, args ...any) {
@@ -178,6 +195,8 @@ func parse(args []string, progress io.Writer) (*options, error) {
 	f.IntVar(&o.bills, "bills", 1000, "race: number of bills")
 	f.IntVar(&o.callers, "callers", 64, "race: callers for each bill")
 	f.IntVar(&o.cuts, "cuts", 20, "powercut: number of power cuts")
+	f.IntVar(&o.every, "every", 1, "syscalls: of the writes only every so many")
+	f.StringVar(&o.only, "only", "", "mutants: a regular expression of their names; syscalls: of the faults")
 	f.IntVar(&o.pairs, "pairs", 0, "crashpoints: so many runs, drawn; 0 for all")
 	f.DurationVar(&o.skew, "skew", 2*time.Minute, "faults: clocks of the nodes differ from ours by up to this; 0 runs the program as it is shipped")
 	f.StringVar(&o.state, "state", "", "faults: folder for the nodes and the history; the same one again goes on where the last run stopped")
@@ -218,3 +237,6 @@ func choose(o *options) ([]mode, error) {
 	}
 	return list, nil
 }
+
+// quickFaults are those of the short form of the mode syscalls.
+const quickFaults = "^strace: (EIO|SIGKILL) at the n-th fsync|^disk: (ENOSPC at the n-th write|EIO at the n-th fsync|SIGKILL)"

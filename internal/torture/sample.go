@@ -3,30 +3,57 @@ package main
 import (
 	"context"
 	"database/sql"
+	"errors"
+	"io/fs"
 	"net/url"
+	"os"
 	"path/filepath"
 
 	_ "modernc.org/sqlite" // the database driver
 )
 
-// database is the node's database file.
-func (n *node) database() string { return filepath.Join(n.dir, "node.db") }
-
 // read opens the node's database for reading, for one look. A connection that stayed
 // would spare the node, when it comes back, the recovery that is to be tested.
 func (n *node) read(look func(*sql.DB) error) error {
-	path, err := filepath.Abs(n.database())
+	return n.files(func(path string) error {
+		mode := "ro"
+		if n.export != nil {
+			mode = "rw" // a copy, whose index has to be made anew
+		}
+		dsn := (&url.URL{Scheme: "file", OmitHost: true, Path: path, RawQuery: "mode=" + mode + "&_busy_timeout=300"}).String()
+		db, err := sql.Open("sqlite", dsn)
+		if err != nil {
+			return err
+		}
+		defer db.Close()
+		db.SetMaxOpenConns(1)
+		return look(db)
+	})
+}
+
+// files calls look with the path of the node's database: of a copy where this process
+// itself is the disk. To look at that through the kernel is a deadlock, as soon as a page
+// of mapped memory has to be read while the collector wants all threads to stand still.
+func (n *node) files(look func(path string) error) error {
+	dir := n.dir
+	if n.export != nil {
+		var err error
+		if dir, err = os.MkdirTemp("", "torture"); err != nil {
+			return err
+		}
+		defer func() { _ = os.RemoveAll(dir) }()
+		if err := n.export(dir); err != nil {
+			return err
+		}
+		if err := os.Remove(filepath.Join(dir, "node.db-shm")); err != nil && !errors.Is(err, fs.ErrNotExist) {
+			return err
+		}
+	}
+	path, err := filepath.Abs(filepath.Join(dir, "node.db"))
 	if err != nil {
 		return err
 	}
-	dsn := (&url.URL{Scheme: "file", OmitHost: true, Path: path, RawQuery: "mode=ro&_busy_timeout=300"}).String()
-	db, err := sql.Open("sqlite", dsn)
-	if err != nil {
-		return err
-	}
-	defer db.Close()
-	db.SetMaxOpenConns(1)
-	return look(db)
+	return look(path)
 }
 
 // An open transfer, as its sender's database has it.

@@ -28,7 +28,7 @@ type Mutant struct {
 	Name  string // of its file, without the ending
 	Why   string // what is broken, and what that would cost, in one sentence
 	Edits []Edit
-	Gate  Gate
+	Gates []Gate // each must notice it
 }
 
 // An Edit replaces one text, which must be there exactly once.
@@ -91,7 +91,7 @@ func Find(name string) (Mutant, error) {
 // mark begins the lines that divide a file of data into sections.
 const mark = "== "
 
-// parse reads a mutant: the sections why, gate, and for each edit file, old and new.
+// parse reads a mutant: the sections why, one or more gates, and for each edit file, old and new.
 func parse(text string) (Mutant, error) {
 	var m Mutant
 	for section := range strings.SplitSeq("\n"+strings.TrimSuffix(text, "\n"), "\n"+mark) {
@@ -105,9 +105,11 @@ func parse(text string) (Mutant, error) {
 		case key == "why":
 			m.Why = strings.Join(strings.Fields(body), " ")
 		case key == "gate":
-			if err := m.Gate.parse(value); err != nil {
+			g, err := parseGate(value)
+			if err != nil {
 				return m, err
 			}
+			m.Gates = append(m.Gates, g)
 		case key == "file":
 			m.Edits = append(m.Edits, Edit{File: value})
 		case key == "old" && last >= 0:
@@ -118,7 +120,7 @@ func parse(text string) (Mutant, error) {
 			return m, fmt.Errorf("the section %q is not known or out of place", head)
 		}
 	}
-	if m.Why == "" || m.Gate == (Gate{}) || len(m.Edits) == 0 {
+	if m.Why == "" || len(m.Gates) == 0 || len(m.Edits) == 0 {
 		return m, fmt.Errorf("a mutant has the sections why, gate, file, old and new")
 	}
 	for _, e := range m.Edits {
@@ -129,17 +131,15 @@ func parse(text string) (Mutant, error) {
 	return m, nil
 }
 
-func (g *Gate) parse(value string) error {
+func parseGate(value string) (Gate, error) {
 	words := strings.Fields(value)
 	switch {
 	case len(words) == 2 && words[0] == "mode":
-		g.Mode = words[1]
+		return Gate{Mode: words[1]}, nil
 	case len(words) == 3 && words[0] == "test":
-		g.Package, g.Tests = words[1], words[2]
-	default:
-		return fmt.Errorf("the gate %q is neither %q nor %q", value, "mode NAME", "test PACKAGE TESTS")
+		return Gate{Package: words[1], Tests: words[2]}, nil
 	}
-	return nil
+	return Gate{}, fmt.Errorf("the gate %q is neither %q nor %q", value, "mode NAME", "test PACKAGE TESTS")
 }
 
 // Apply gives the mutated files of the module at root, by their path from there. It fails

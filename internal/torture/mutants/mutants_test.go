@@ -8,7 +8,7 @@ import (
 
 // TestEveryMutantApplies: a rule that a mutant breaks is still where it was.
 func TestEveryMutantApplies(t *testing.T) {
-	root, err := Root(t.Context())
+	root, err := Root(t.Context(), ".")
 	if err != nil {
 		t.Fatal(err)
 	}
@@ -27,10 +27,9 @@ func TestEveryMutantApplies(t *testing.T) {
 }
 
 // TestMutantsThatAreNotCaught: one that no longer applies is broken, one that nothing
-// notices survives; neither
-// may pass for caught.
+// notices survives; neither may pass for caught.
 func TestMutantsThatAreNotCaught(t *testing.T) {
-	root, err := Root(t.Context())
+	root, err := Root(t.Context(), ".")
 	if err != nil {
 		t.Fatal(err)
 	}
@@ -50,7 +49,7 @@ func TestMutantsThatAreNotCaught(t *testing.T) {
 			}
 			m.Name = strings.ReplaceAll(name, " ", "-")
 			r := runner{Options: Options{Root: root}, dir: t.TempDir()}
-			if got, detail := r.run(t.Context(), m); got != c.want {
+			if got, detail := r.run(t.Context(), trial{m, m.Gates[0]}); got != c.want {
 				t.Errorf("got %s (%s), want %s", got, detail, c.want)
 			}
 		})
@@ -58,7 +57,7 @@ func TestMutantsThatAreNotCaught(t *testing.T) {
 }
 
 func TestOneMutantIsCaught(t *testing.T) {
-	root, err := Root(t.Context())
+	root, err := Root(t.Context(), ".")
 	if err != nil {
 		t.Fatal(err)
 	}
@@ -80,6 +79,7 @@ func TestParseRefusals(t *testing.T) {
 		"no file":     strings.Replace(good, "== file a.go\n", "", 1),
 		"no old text": strings.Replace(good, "\na\n", "\n", 1),
 		"no change":   strings.Replace(good, "\nb\n", "\na\n", 1),
+		"bad gate":    good + "== gate mode\n",
 		"other words": good + "== hello\n",
 	} {
 		if _, err := parse(text); err == nil {

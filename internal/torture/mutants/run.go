@@ -23,11 +23,13 @@ type Options struct {
 	Root string
 	// Only chooses mutants by name; nil is all.
 	Only *regexp.Regexp
-	// Modes run the gates that are modes of this program, by name. Each gets the name of
-	// an overlay file to build the node with, "" for the node as it is, and a short form
-	// is enough. It reports what it caught, "" for nothing; the error is that it could
-	// not tell. A gate that is not here is skipped, and the summary says so.
-	Modes map[string]func(ctx context.Context, overlay string) (caught string, err error)
+	// Quick leaves out the gates that are modes, where a mutant has another one too.
+	Quick bool
+	// Modes run the gates that are modes of this program, by name, on a node built as the
+	// mutant; a short form is enough. Each reports what it caught, "" for nothing; the
+	// error is that it could not tell, [ErrSkip] that it cannot run on this machine. A
+	// gate that is not here is skipped, and the summary says so.
+	Modes map[string]func(ctx context.Context, m Mutant) (caught string, err error)
 	// Parallel is how many gates that are tests run at once; 0 is 1.
 	Parallel int
 	// Log gets a line for each mutant. Nil: nothing.
@@ -72,9 +74,11 @@ func (s Summary) OK() bool { return len(s.Failures) == 0 && s.Caught > 0 }
 // ErrSkip says that a gate cannot be run on this machine.
 var ErrSkip = errors.New("skipped")
 
-// Root is the root of the module that the working directory is in.
-func Root(ctx context.Context) (string, error) {
-	out, err := exec.CommandContext(ctx, "go", "env", "GOMOD").Output()
+// Root is the root of the module that the folder dir is in.
+func Root(ctx context.Context, dir string) (string, error) {
+	cmd := exec.CommandContext(ctx, "go", "env", "GOMOD")
+	cmd.Dir = dir
+	out, err := cmd.Output()
 	if err != nil {
 		return "", fmt.Errorf("looking for the module: %w", err)
 	}
@@ -140,11 +144,14 @@ func (r *runner) healthy(ctx context.Context, all []Mutant) (complaints []string
 	tests := map[string][]string{}
 	var packages []string
 	for _, m := range all {
-		if p := m.Gate.Package; p != "" {
-			if tests[p] == nil {
-				packages = append(packages, p)
+		for _, g := range m.Gates {
+			if g.Package == "" {
+				continue
 			}
-			tests[p] = append(tests[p], m.Gate.Tests)
+			if tests[g.Package] == nil {
+				packages = append(packages, g.Package)
+			}
+			tests[g.Package] = append(tests[g.Package], g.Tests)
 		}
 	}
 	for _, p := range packages {
@@ -160,25 +167,43 @@ func (r *runner) healthy(ctx context.Context, all []Mutant) (complaints []string
 	return complaints
 }
 
-// each runs all mutants, those whose gate is a mode one after the other: such a gate
-// starts nodes and may have a machine to itself.
+// A trial is one mutant at one gate.
+type trial struct {
+	Mutant
+	gate Gate
+}
+
+// each runs all mutants at all their gates, the gates that are modes one after the other:
+// such a gate starts nodes and may have a machine to itself.
 func (r *runner) each(ctx context.Context, all []Mutant) []Result {
-	results := make([]Result, len(all))
+	var tests, modes []trial
+	for _, m := range all {
+		before := len(tests)
+		for _, g := range m.Gates {
+			if g.Mode == "" {
+				tests = append(tests, trial{m, g})
+			}
+		}
+		for _, g := range m.Gates {
+			if g.Mode != "" && (!r.Quick || len(tests) == before) {
+				modes = append(modes, trial{m, g})
+			}
+		}
+	}
+	list := append(tests, modes...)
+	results := make([]Result, len(list))
 	var wg sync.WaitGroup
 	slots := make(chan struct{}, max(1, r.Parallel))
 	var done atomic.Int32
 	one := func(i int) {
 		start := time.Now()
-		m, res := all[i], &results[i]
-		*res = Result{Name: m.Name, Why: m.Why, Gate: m.Gate.String()}
-		res.Outcome, res.Detail = r.run(ctx, m)
+		x, res := list[i], &results[i]
+		*res = Result{Name: x.Name, Why: x.Why, Gate: x.gate.String()}
+		res.Outcome, res.Detail = r.run(ctx, x)
 		res.Seconds = time.Since(start).Seconds()
-		_, _ = fmt.Fprintf(r.Log, "%2d/%d %-9s %-28s %5.1f s  %s\n", done.Add(1), len(all), res.Outcome, m.Name, res.Seconds, res.Detail)
+		_, _ = fmt.Fprintf(r.Log, "%2d/%d %-9s %-28s %5.1f s  %s\n", done.Add(1), len(list), res.Outcome, x.Name, res.Seconds, res.Detail)
 	}
-	for i := range all {
-		if all[i].Gate.Mode != "" {
-			continue
-		}
+	for i := range tests {
 		slots <- struct{}{}
 		wg.Go(func() {
 			defer func() { <-slots }()
@@ -186,36 +211,34 @@ func (r *runner) each(ctx context.Context, all []Mutant) []Result {
 		})
 	}
 	wg.Wait()
-	for i := range all {
-		if all[i].Gate.Mode != "" {
-			one(i)
-		}
+	for i := range modes {
+		one(len(tests) + i)
 	}
 	return results
 }
 
-func (r *runner) run(ctx context.Context, m Mutant) (Outcome, string) {
-	overlay, err := m.Overlay(r.Root, r.dir)
+func (r *runner) run(ctx context.Context, x trial) (Outcome, string) {
+	overlay, err := x.Overlay(r.Root, r.dir)
 	if err != nil {
 		return Broken, err.Error()
 	}
-	if m.Gate.Mode != "" {
-		return r.mode(ctx, m.Gate.Mode, overlay)
+	if x.gate.Mode != "" {
+		return r.mode(ctx, x)
 	}
-	binary, err := r.compile(ctx, m.Gate.Package, overlay, m.Name)
+	binary, err := r.compile(ctx, x.gate.Package, overlay, x.Name)
 	if err != nil {
 		return Broken, "it does not compile: " + err.Error()
 	}
 	defer func() { _ = os.Remove(binary) }()
-	return r.test(ctx, binary, m.Gate.Package, m.Gate.Tests)
+	return r.test(ctx, binary, x.gate.Package, x.gate.Tests)
 }
 
-func (r *runner) mode(ctx context.Context, name, overlay string) (Outcome, string) {
-	gate := r.Modes[name]
+func (r *runner) mode(ctx context.Context, x trial) (Outcome, string) {
+	gate := r.Modes[x.gate.Mode]
 	if gate == nil {
-		return Skipped, "the mode " + name + " is not part of this run"
+		return Skipped, "the mode " + x.gate.Mode + " is not part of this run"
 	}
-	caught, err := gate(ctx, overlay)
+	caught, err := gate(ctx, x.Mutant)
 	switch {
 	case errors.Is(err, ErrSkip):
 		return Skipped, err.Error()

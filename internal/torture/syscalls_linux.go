@@ -1,0 +1,279 @@
+package main
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"net/http"
+	"os"
+	"path/filepath"
+	"regexp"
+	"time"
+
+	"eblnode/internal/torture/powercut"
+)
+
+// runSyscalls lets the n-th write or fsync fail, or be the last thing a node does, while
+// it accepts a bill and while it sends one; for n = 1, 2, … until a run ends without the
+// fault. After each the bill must be in one place, the one that its users were told of.
+//
+// Where there is strace, the faults are put into the calls of the running process. They
+// are counted by thread there, so where there is FUSE it is done once more by the disk
+// itself, which counts all calls; and what ends the process cuts the power too.
+func runSyscalls(ctx context.Context, o *options) (*summary, error) {
+	s := &summary{Figures: map[string]any{}}
+	only, err := regexp.Compile(o.only)
+	if err != nil {
+		return nil, fmt.Errorf("-only: %w", err)
+	}
+	var missing []string
+	for _, by := range []struct {
+		name   string
+		usable func() error
+		inject func(*syscallRun) injector
+	}{
+		{"strace", straceUsable, func(r *syscallRun) injector { return &stracer{node: r.f.nodes[0], dir: r.dir} }},
+		{"disk", powercut.Usable, func(r *syscallRun) injector { return r.disk }},
+	} {
+		if err := by.usable(); err != nil {
+			missing = append(missing, by.name+": "+err.Error())
+			continue
+		}
+		r := &syscallRun{o: o, s: s, name: by.name, only: only, figures: map[string]int{}}
+		if err := r.run(ctx, by.inject); err != nil {
+			return nil, fmt.Errorf("faults by %s: %w", by.name, err)
+		}
+		s.Figures[by.name] = r.figures
+	}
+	if len(missing) == 2 {
+		return &summary{Skipped: fmt.Sprint(missing)}, nil
+	}
+	s.Figures["skipped"] = missing
+	return s, nil
+}
+
+// A callFault is what happens to one call.
+type callFault struct {
+	call powercut.Op // write or fsync
+	how  string      // EIO, ENOSPC or SIGKILL
+}
+
+// An injector makes one call of a node fail.
+type injector interface {
+	// arm lets the n-th call from now on fail.
+	arm(ctx context.Context, f callFault, n int) error
+	// disarm ends that and says whether it has happened.
+	disarm() (fired bool, err error)
+}
+
+// A syscallRun is one fleet of two nodes; the first has the faults.
+type syscallRun struct {
+	o       *options
+	s       *summary
+	name    string
+	only    *regexp.Regexp
+	dir     string
+	f       *fleet
+	h       *history
+	l       *load
+	disk    *faultyDisk // nil with strace
+	figures map[string]int
+}
+
+func (r *syscallRun) run(ctx context.Context, newInjector func(*syscallRun) injector) (err error) {
+	if r.dir, err = os.MkdirTemp("", "syscalls"); err != nil {
+		return err
+	}
+	defer func() {
+		if err == nil && len(r.s.Findings) == 0 {
+			err = os.RemoveAll(r.dir)
+		} else {
+			r.o.say("the folder %s is kept", r.dir)
+		}
+	}()
+	if r.name == "disk" {
+		if r.disk, err = newFaultyDisk(filepath.Join(r.dir, "p0")); err != nil {
+			return err
+		}
+		defer func() { err = errors.Join(err, r.disk.Unmount()) }()
+	}
+	one := *r.o
+	one.nodes, one.kills, one.skew, one.state = 2, 0, 0, ""
+	program, err := one.build(ctx, r.dir, "eblnode", "./cmd/eblnode")
+	if err != nil {
+		return err
+	}
+	spec := fleetSpec{nodes: 2, users: 1, proxies: true, program: program, dir: r.dir, retryMax: "200ms"}
+	if r.disk != nil {
+		spec.disk = r.disk.Export
+	}
+	if r.f, err = newFleet(ctx, &one, spec); err != nil {
+		return err
+	}
+	defer func() { err = errors.Join(err, r.f.close()) }()
+	if r.h, err = openHistory(filepath.Join(r.dir, "history.jsonl")); err != nil {
+		return err
+	}
+	defer func() { err = errors.Join(err, r.h.close()) }()
+	fr := &faultRun{o: &one, f: r.f, h: r.h, s: &summary{Figures: map[string]any{}}, counts: newCounter()}
+	fr.l = &load{o: &one, f: r.f, h: r.h, counts: fr.counts}
+	r.l = fr.l
+	if r.disk != nil {
+		r.disk.node = r.f.nodes[0]
+		r.disk.Settle()
+	}
+	if err := r.all(ctx, newInjector(r)); err != nil || r.o.enough(r.s) {
+		return err
+	}
+	if err := fr.heal(ctx); err != nil {
+		return err
+	}
+	if err := fr.audit(ctx); err != nil {
+		return err
+	}
+	for _, w := range fr.s.Findings {
+		r.s.wrong("%s: %s", r.name, w)
+	}
+	return nil
+}
+
+// mostCalls is far more than one transfer takes; a fault that still fires then is one of
+// another making.
+const mostCalls = 200
+
+// all runs every fault at every call.
+func (r *syscallRun) all(ctx context.Context, in injector) error {
+	to, from := r.f.nodes[0], r.f.nodes[1]
+	for _, op := range []struct {
+		name     string
+		from, to *node
+	}{{"accept", from, to}, {"send", to, from}} {
+		for _, f := range []callFault{{powercut.Write, "EIO"}, {powercut.Write, "ENOSPC"}, {powercut.Write, "SIGKILL"},
+			{powercut.Sync, "EIO"}, {powercut.Sync, "ENOSPC"}, {powercut.Sync, "SIGKILL"}} {
+			what := fmt.Sprintf("%s at the n-th %s of %s", f.how, f.call, op.name)
+			if !r.only.MatchString(r.name + ": " + what) {
+				continue
+			}
+			n, step := 1, max(1, r.o.every)
+			if f.call == powercut.Sync {
+				step = 1 // there are few
+			}
+			for ; ; n += step {
+				fired, err := r.one(ctx, in, f, n, op.from, op.to)
+				if err != nil {
+					return fmt.Errorf("%s, n = %d: %w", what, n, err)
+				}
+				if r.o.enough(r.s) {
+					return nil
+				}
+				if !fired {
+					break
+				}
+				if n > mostCalls {
+					r.s.wrong("%s: %s still fires at n = %d", r.name, what, n)
+					break
+				}
+				r.figures[what]++
+			}
+			r.o.say("%s: %s: fired %d times", r.name, what, r.figures[what])
+			if r.figures[what] == 0 {
+				r.s.wrong("%s: %s never fired, so it was not tried", r.name, what)
+			}
+		}
+	}
+	return nil
+}
+
+// one is one transfer of a new bill under one fault.
+func (r *syscallRun) one(ctx context.Context, in injector, f callFault, n int, from, to *node) (fired bool, err error) {
+	if err := in.arm(ctx, f, n); err != nil {
+		return false, err
+	}
+	text, hash := r.l.document(from)
+	receiver := to.users[0]
+	body := map[string]any{"document": rawDocument(text), "to": receiver + "@" + to.domain}
+	var out operation
+	// A fault keeps the order waiting at most as long as a peer's next attempt takes.
+	answer := from.as(ctx, "issuer", http.MethodPost, "/api/v1/ebls?wait=1", body, &out)
+	fired, err = in.disarm()
+	if err != nil {
+		return fired, err
+	}
+	if err := r.revive(ctx); err != nil {
+		return fired, err
+	}
+	where := fmt.Sprintf("%s: %s at %s %d, bill %s", r.name, f.how, f.call, n, hash)
+	if answer == nil {
+		if err := r.told(from, hash, out.Transfer); err != nil {
+			return fired, err
+		}
+	}
+	return fired, r.settles(ctx, where, hash, answer, from, to)
+}
+
+// revive starts the node again if its process has ended: by the fault, or by itself, as
+// after one of the witness. What was not durable is lost then.
+func (r *syscallRun) revive(ctx context.Context) error {
+	hurt := r.f.nodes[0]
+	if hurt.alive() {
+		return nil
+	}
+	r.figures["processes that ended"]++
+	if r.disk != nil {
+		if err := r.disk.cut(); err != nil {
+			return err
+		}
+	}
+	return r.f.serve(ctx, hurt)
+}
+
+// told remembers what the caller of a successful order knows.
+func (r *syscallRun) told(from *node, hash string, x *transferView) error {
+	if err := r.h.add(event{Kind: "issued", Document: hash, From: from.domain, How: "answer"}); err != nil {
+		return err
+	}
+	if x == nil || x.State != "accepted" {
+		return nil
+	}
+	return r.l.accepted(&cargo{document: hash}, from, x, "answer")
+}
+
+// settles waits until the bill is in one place: with the receiver, or nowhere if the
+// order was refused and nothing of it was kept.
+func (r *syscallRun) settles(ctx context.Context, where, hash string, answer error, from, to *node) error {
+	var b, there *billView
+	for until := time.Now().Add(settleTime); time.Now().Before(until); {
+		if err := r.revive(ctx); err != nil {
+			return err
+		}
+		var err, err2 error
+		b, err = from.bill(ctx, hash)
+		there, err2 = to.bill(ctx, hash)
+		if err := ctx.Err(); err != nil {
+			return err
+		}
+		switch {
+		case err != nil || err2 != nil: // one is starting, or says that it cannot read now
+		case b == nil && there == nil && answer != nil:
+			return nil
+		case b != nil && there != nil && b.Control == "away" && there.Control == "held":
+			return nil
+		case b != nil && b.Control == "held" && there != nil && there.Control == "held":
+			r.s.wrong("%s is held on both nodes: DOUBLED", where)
+			return nil
+		}
+		sleep(ctx, 20*time.Millisecond)
+	}
+	r.s.wrong("%s did not settle in %s: its sender says %+v, its receiver %+v; the order was answered with %v", where, settleTime, b, there, answer)
+	return nil
+}
+
+// bill reads a bill as the auditor sees it; nil where the node does not know it.
+func (n *node) bill(ctx context.Context, document string) (*billView, error) {
+	b := &billView{}
+	err := n.as(ctx, "auditor", http.MethodGet, "/api/v1/ebls/"+document, nil, b)
+	if r, ok := errors.AsType[*refusal](err); ok && r.status == http.StatusNotFound {
+		return nil, nil
+	}
+	return b, err
+}
