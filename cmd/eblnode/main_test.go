@@ -88,6 +88,10 @@ func runScripts(t *testing.T, p testscript.Params) {
 		"setline": setLine,
 		"mode":    checkMode,
 		"code":    checkCode,
+		"manual":  runManual,
+		"stop":    stopManual,
+
+		"receiver": startReceiver,
 	}
 	p.Deadline = time.Now().Add(90 * time.Second)
 	p.RequireExplicitExec = true
