@@ -3,7 +3,6 @@ package main
 import (
 	"database/sql"
 	"errors"
-	"fmt"
 	"go/ast"
 	"go/parser"
 	"go/token"
@@ -382,5 +381,5 @@ func lastWords(t *testing.T, dir string, f fatality) string {
 	if ended := errors.As(err, &exit); ended == f.runs {
 		t.Errorf("serve: %v, and it must %s", err, map[bool]string{true: "start", false: "not start"}[f.runs])
 	}
-	return fmt.Sprintf("%s", out)
+	return string(out)
 }

@@ -91,7 +91,7 @@ func writeOverlay(root, dir string, edits []edit) (string, error) {
 // clockEdits make a node's clock one that differs by the duration in TORTURE_CLOCK. The
 // shipped program has no such thing; node.Config.Now has always been there, for tests.
 var clockEdits = []edit{
-	{file: "cmd/eblnode/serve.go", old: "Self: self, Signer: k.signer, Dir: a.data,", new: "Now: tortureNow, Self: self, Signer: k.signer, Dir: a.data,"},
+	{file: "cmd/eblnode/serve.go", old: "node.Open(ctx, node.Config{", new: "node.Open(ctx, node.Config{Now: tortureNow,"},
 	{file: "cmd/eblnode/torture_clock.go", add: true, new: `package main
 
 import (

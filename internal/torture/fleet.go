@@ -31,6 +31,7 @@ type fleet struct {
 	dns     *dnsserver.Server
 	nodes   []*node
 	trust   *identity.Trust
+	ahead   time.Duration // by which a node's clock was ahead at times
 }
 
 // A node is one platform: a folder, and while it runs a process of the real program.
@@ -42,6 +43,8 @@ type node struct {
 	users  []string
 	tokens map[string]string
 	env    []string // beside ours, at the next start
+	far    bool     // its clock is hours off, by off
+	off    time.Duration
 	// retryMax is the longest pause between two attempts.
 	retryMax string
 	// export, if not nil, copies the node's files into a folder; see files.

@@ -68,6 +68,7 @@ type options struct {
 	only      string
 	pairs     int
 	skew      time.Duration
+	far       time.Duration
 	state     string
 	root      string // the module's folder, from which programs are built
 	ci        bool
@@ -199,6 +200,7 @@ func parse(args []string, progress io.Writer) (*options, error) {
 	f.StringVar(&o.only, "only", "", "mutants: a regular expression of their names; syscalls: of the faults")
 	f.IntVar(&o.pairs, "pairs", 0, "crashpoints: so many runs, drawn; 0 for all")
 	f.DurationVar(&o.skew, "skew", 2*time.Minute, "faults: clocks of the nodes differ from ours by up to this; 0 runs the program as it is shipped")
+	f.DurationVar(&o.far, "far", 2*time.Hour, "faults: at times the clock of one node is off by this, either way, or by 50 minutes; 0 for never")
 	f.StringVar(&o.state, "state", "", "faults: folder for the nodes and the history; the same one again goes on where the last run stopped")
 	f.StringVar(&o.root, "root", ".", "folder of the module")
 	f.BoolVar(&o.ci, "ci", false, "a short form of every mode")

@@ -27,6 +27,10 @@ type nemesis struct {
 	fewest   int // transfers in flight at any kill or stop
 	dns      atomic.Int32
 	dnsFails atomic.Int64
+
+	phases int   // with a clock that is hours off, begun so far
+	far    *node // has such a clock; nil while all are about right
+	until  int   // kills at which it is put right
 }
 
 // least is how many transfers must be in flight when a node is killed or stopped.
@@ -87,6 +91,9 @@ func (m *nemesis) strike(ctx context.Context, finished <-chan struct{}) error {
 		m.counts.addN("network: connections cut at once", n.proxy.cutAll())
 	}
 	victims := m.victims()
+	if m.far != nil && m.kills >= m.until {
+		victims = []*node{m.far}
+	}
 	hit, err := m.freeze(ctx, finished, victims, "killed", func(n *node) { n.kill() })
 	if err != nil || !hit {
 		return err
@@ -127,8 +134,7 @@ func (m *nemesis) victims() []*node {
 func (m *nemesis) restart(ctx context.Context, victims []*node) error {
 	for _, n := range victims {
 		if m.o.skew > 0 {
-			n.env = []string{"TORTURE_CLOCK=" + (time.Duration(m.rng.Int64N(int64(2*m.o.skew))) - m.o.skew).String()}
-			m.counts.add("clock: starts with another time")
+			n.env = []string{"TORTURE_CLOCK=" + m.clock(n).String()}
 		}
 	}
 	var wg sync.WaitGroup
@@ -143,6 +149,31 @@ func (m *nemesis) restart(ctx context.Context, victims []*node) error {
 		}
 	}
 	return nil
+}
+
+// farPhases is how often in a run the clock of one node is hours off.
+func (o *options) farPhases() int { return min(max(1, o.kills/10), 24) }
+
+// clock is by how much the clock of a node is off that is started now. It is a little for
+// all of them, and for one at a time, in phases of a few kills, hours. What a node ahead
+// seals, its peers reject lawfully, and the bill is back; what reaches a node 50 minutes
+// behind, it rejects in its turn; one 2 hours behind takes all certificates for not yet
+// valid, and neither sends nor signs anything. In each, control is in one place.
+func (m *nemesis) clock(n *node) time.Duration {
+	if m.far == n && m.kills >= m.until {
+		m.far, n.far = nil, false
+	}
+	if m.far == nil && m.o.far > 0 && m.phases < m.o.farPhases() && m.kills >= (m.phases+1)*m.o.kills/(m.o.farPhases()+1) && m.kills+3 < m.o.kills {
+		m.far, n.far, m.until = n, true, m.kills+2
+		n.off = []time.Duration{m.o.far, -50 * time.Minute, -m.o.far}[m.phases%3]
+		m.phases++
+	}
+	if m.far == n {
+		m.counts.add("clock: starts off by " + n.off.String())
+		return n.off
+	}
+	m.counts.add("clock: starts with another time")
+	return time.Duration(m.rng.Int64N(int64(2*m.o.skew))) - m.o.skew
 }
 
 // freeze stops all nodes for a moment, so that it is known exactly how far each transfer

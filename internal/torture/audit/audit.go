@@ -30,6 +30,9 @@ type Node struct {
 
 // Seen is what callers were told, or saw, while the nodes ran.
 type Seen struct {
+	// Ahead is by how much a node's clock was ahead of ours at times: so far in the future
+	// may lie what it signed, and what it took from others.
+	Ahead     time.Duration
 	Issued    []string // document hashes
 	Transfers []Transfer
 	Receipts  []Receipt
@@ -101,7 +104,7 @@ type auditor struct {
 // trust holds all platforms. Nodes may run meanwhile, but then a bill that moves between
 // two reads can look lost.
 func Run(ctx context.Context, nodes []Node, trust *identity.Trust, seen Seen) (*Report, error) {
-	a := &auditor{ctx: ctx, trust: trust, now: time.Now().Add(envelope.ClockSkew), report: &Report{}, verified: map[[32]byte][32]byte{}}
+	a := &auditor{ctx: ctx, trust: trust, now: time.Now().Add(envelope.ClockSkew + seen.Ahead), report: &Report{}, verified: map[[32]byte][32]byte{}}
 	for _, n := range nodes {
 		l, err := a.read(n)
 		if err != nil {
