@@ -77,9 +77,8 @@ class Judge {
   }
 
   links(e, i) {
-    const { b, trust } = this;
-    const text = signerOf(e, trust).quirks.envelopeHash === 'base64url' ? e.jws.payloadText : e.jws.payload;
-    if (e.claimed !== sha256(text)) invalid('badHash/claimed', { entry: i });
+    const { b } = this;
+    if (e.claimed !== this.wireHash(e)) invalid('badHash/claimed', { entry: i });
     if (e.beside !== undefined && !equal(e.beside, e.payload)) invalid('badHash/beside', { entry: i });
     if (i === 0 && e.previous !== undefined) invalid('badLink/first', { entry: i });
     if (i > 0 && e.previous !== b.entries[i - 1].claimed) invalid('badLink/previous', { entry: i });
@@ -102,24 +101,30 @@ class Judge {
     }
   }
 
-  /** provenBefore: somebody else's word, dated before the theft, that entry i existed (section 4). */
+  /**
+   * provenBefore: somebody else's word, dated before the theft, that entry i existed (section 4): of entry i,
+   * or of a later one as far as the links hold.
+   */
   provenBefore(i, key) {
     const { b, trust } = this;
     const own = signerOf(b.entries[i], trust);
     const other = (jws, p, time) => {
-      if (!p || p === own || time === undefined || time >= ns(key.revoked)) return false;
+      if (!p || p === own || time === undefined || time >= ns(key.revoked) || time > this.now) return false;
       const s = whoSigned(jws, p, time);
       return s.key !== undefined && s.reason === undefined;
     };
-    const receipt = (jws) => {
-      const j = b.entries.findIndex((e) => e.claimed === jws.payload.toString());
-      if (j < i) return false;
-      const iat = iatOf(jws, this.now);
-      return iat !== undefined && iat >= signedAt(b.entries[j]) - minutes5 && other(jws, this.addressee(b.entries[j]), iat);
-    };
-    return b.receipts.some(receipt)
-      || b.entries.some((e, j) => j > i && other(e.jws, signerOf(e, trust), signedAt(e)))
-      || (b.verdict !== undefined && other(b.verdict.jws, signerOf(b.entries[0], trust), b.verdict.at));
+    for (let j = i; j < b.entries.length; j++) {
+      const e = b.entries[j];
+      if (j > i && e.previous !== b.entries[j - 1].claimed) return false;
+      if (j > i && other(e.jws, signerOf(e, trust), signedAt(e))) return true;
+      if (!signerOf(e, trust) || e.claimed !== this.wireHash(e)) return false;
+      const receipts = b.receipts.filter((jws) => jws.payload.toString() === e.claimed && iatOf(jws, this.now) >= signedAt(e) - minutes5);
+      if (receipts.some((jws) => other(jws, this.addressee(e), iatOf(jws, this.now)))) return true;
+    }
+    const v = b.verdict;
+    const last = b.entries.at(-1);
+    const newest = [...b.entries.map(signedAt), ...b.steps.map((x) => x.transaction.time)].reduce((x, y) => (x > y ? x : y));
+    return v !== undefined && v.envelopeHash === sha256(last.jws.payload) && v.at >= newest - minutes5 && other(v.jws, signerOf(b.entries[0], trust), v.at);
   }
 
   steps() {
@@ -241,7 +246,7 @@ class Judge {
     b.branches.forEach((br, n) => this.compare(br, judged[n], { branch: n }));
   }
 
-  // wireHash is the hash by which the next entry names this one.
+  // wireHash is the envelopeHash that this entry must have.
   wireHash(e) {
     return sha256(signerOf(e, this.trust)?.quirks.envelopeHash === 'base64url' ? e.jws.payloadText : e.jws.payload);
   }

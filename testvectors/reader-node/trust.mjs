@@ -12,6 +12,7 @@ export function loadTrust(text) {
 }
 
 function platform(e) {
+  if (e.mode !== undefined && e.mode !== 'pinned') throw new Error(`${e.domain}: this reader knows pinned keys only, not mode ${e.mode}`);
   return {
     domain: parseHost(e.domain),
     hosts: [e.domain, ...(e.hosts ?? [])].map(parseHost),
