@@ -58,9 +58,9 @@ export const signedAt = (entry) => entry.transactions.at(-1).time;
 /**
  * whoSigned gives the key of the platform that made the signature. Where that does not count at that
  * time (ns since 1970), there are a reason and a part too. Signature, window, theft, other revocation:
- * in this order.
+ * in this order. others are certificates that may stand in a path, and are believed no more than those of x5c.
  */
-export function whoSigned(jws, platform, when) {
+export function whoSigned(jws, platform, when, others = []) {
   let named = jws.header.kid !== undefined;
   let keys = candidates(platform, jws.header);
   if (platform.ca && jws.header.x5c?.length && (!named || keys.length === 0)) {
@@ -75,7 +75,7 @@ export function whoSigned(jws, platform, when) {
   if (!key) return named ? { reason: 'badSignature', part: 'value' } : { reason: 'unknownKey', part: 'noKid' };
   if (platform.ca) {
     const more = jws.header.x5c ? keyOfX5C(platform, jws.header.x5c)?.certificates ?? [] : [];
-    const part = key.certificates.length ? judgePath([...key.certificates, ...more], platform.anchors, hostText(platform.domain), Number(when / 1000000n)) : 'certificate';
+    const part = key.certificates.length ? judgePath([...key.certificates, ...more, ...others], platform.anchors, hostText(platform.domain), Number(when / 1000000n)) : 'certificate';
     if (part === 'anchor') return { key, reason: 'unknownKey', part };
     if (part) return { key, reason: 'badSignature', part };
   }
