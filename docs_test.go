@@ -17,7 +17,7 @@ var (
 	errorRow       = regexp.MustCompile(`(?m)^\| (7\d\d\d|8\d\d\d) \| (.*?) \|`)
 	anErrorCode    = regexp.MustCompile(`\b[45]\d\d\b.*\b[78]\d\d\d\b`)
 	comparesTables = regexp.MustCompile(`\b(dump|mustChange|mustAnswer|checkDump)\(`)
-	vectorRef      = regexp.MustCompile(`^(json|canonical|signed|envelope|chain|receipt|exchange)/[a-z0-9-]+$`)
+	vectorRef      = regexp.MustCompile(`^(json|canonical|signed|envelope|chain|receipt|exchange|ca)/[a-z0-9-]+$`)
 )
 
 // TestEveryCheckIsShown walks the tables of checks in docs/PROTOCOL.md: each row must

@@ -55,7 +55,7 @@ func blockOf(t testing.TB, v *testvectors.Vector) (*envelope.Transferblock, erro
 func vectors(t testing.TB) []*testvectors.Vector {
 	t.Helper()
 	var all []*testvectors.Vector
-	for _, f := range []string{"signed", "envelope", "chain"} {
+	for _, f := range []string{"signed", "envelope", "chain", "ca"} {
 		vs, err := testvectors.Load(f)
 		if err != nil {
 			t.Fatal(err)

@@ -77,7 +77,7 @@ func checkMalformed(t *testing.T, v *testvectors.Vector, err error) {
 
 // TestVectorsBlock: what is malformed fails Parse, and nothing else does.
 func TestVectorsBlock(t *testing.T) {
-	for _, v := range load(t, "signed", "envelope", "chain") {
+	for _, v := range load(t, "signed", "envelope", "chain", "ca") {
 		t.Run(v.Name, func(t *testing.T) {
 			b, err := envelope.Parse(input(t, v), envelope.Limits{})
 			if v.Expect == "malformed" {

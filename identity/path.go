@@ -99,7 +99,7 @@ var foundPaths memo[foundPath]
 
 // signingPath does not search again for a path that it has found once.
 func (p *Platform) signingPath(chain []*x509.Certificate, at time.Time, more []*x509.Certificate) ([]*x509.Certificate, error) {
-	name := pathName(p, chain)
+	name := pathName(p, chain, more)
 	if f, ok := foundPaths.get(name); ok && !at.Before(f.from) && !at.After(f.to) {
 		return f.path, nil
 	}
@@ -123,12 +123,13 @@ func (p *Platform) signingPath(chain []*x509.Certificate, at time.Time, more []*
 	return path, nil
 }
 
-// pathName covers all that the verdict depends on but the time. more is left out: where it
-// was needed once, the path stays a path.
-func pathName(p *Platform, chain []*x509.Certificate) [32]byte {
+// pathName covers all that the verdict depends on but the time. more too: else a path that
+// one file brought would be found for another file that lacks it, and what a verifier says
+// of a file would depend on the files before it.
+func pathName(p *Platform, chain, more []*x509.Certificate) [32]byte {
 	h := sha256.New()
-	fmt.Fprintf(h, "%s %d\n", p.Domain.Name, len(chain))
-	for _, c := range slices.Concat(chain, p.Anchors) {
+	fmt.Fprintf(h, "%s %d %d\n", p.Domain.Name, len(chain), len(p.Anchors))
+	for _, c := range slices.Concat(chain, p.Anchors, more) {
 		sum := sha256.Sum256(c.Raw)
 		h.Write(sum[:])
 	}

@@ -434,3 +434,22 @@ func selfMade(t *testing.T) *x509.Certificate {
 	}
 	return c
 }
+
+// TestPathOfOneFileIsNotThatOfAnother: what is remembered of a path that other
+// certificates made does not serve where they are missing.
+func TestPathOfOneFileIsNotThatOfAnother(t *testing.T) {
+	now := time.Now()
+	root := catest.New(t, "Root")
+	sub := root.Sub(t, "Sub")
+	p := caPlatform(t, nil, root.Cert)
+	k, err := p.KeyFromX5C("k", x5c(sub.Issue(t, catest.NewKey(t), bank)))
+	if err != nil {
+		t.Fatal(err)
+	}
+	for i, more := range [][]*x509.Certificate{nil, {sub.Cert}, nil, {catest.New(t, "Sub").Cert}, {sub.Cert}} {
+		_, err := p.Certify(k, now, more)
+		if with := i == 1 || i == 4; with && err != nil || !with && !errors.Is(err, identity.ErrNoAnchor) {
+			t.Errorf("look %d, with %d more certificates: got %v", i, len(more), err)
+		}
+	}
+}

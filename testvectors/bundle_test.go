@@ -102,8 +102,10 @@ func TestBundlesCoverTheRules(t *testing.T) {
 		}
 		delete(unknown, code)
 	}
-	delete(unknown, "forked/continued")
 	for code := range unknown {
+		if code == "forked/continued" || code == "unknownKey/anchor" || strings.HasSuffix(code, "/certificate") {
+			continue // of section H, which has them in its text
+		}
 		t.Errorf("bundles break %s, which docs/BUNDLE.md has not", code)
 	}
 }

@@ -97,14 +97,14 @@ func verdict(text []byte, o chain.Options) (b *envelope.Transferblock, c *chain.
 	return b, c, reason
 }
 
-// meansTheSame: the same document by its canonical form, and the same entries byte for
-// byte. Such texts differ in white space, escapes, order of members or unknown members,
+// meansTheSame: the same document by its canonical form, the same entries byte for byte,
+// and beside them what was signed, or nothing. Such texts differ in white space, escapes, order of members or unknown members,
 // none of which anybody signed.
 func meansTheSame(a, b *envelope.Transferblock) bool {
 	da, errA := envelope.Canonicalize(a.Document)
 	db, errB := envelope.Canonicalize(b.Document)
 	return errA == nil && errB == nil && bytes.Equal(da, db) && slices.EqualFunc(a.Entries, b.Entries, func(x, y envelope.Entry) bool {
-		return x.JWS.Raw == y.JWS.Raw && x.Claimed == y.Claimed
+		return x.JWS.Raw == y.JWS.Raw && x.Claimed == y.Claimed && x.BesideAgrees() == y.BesideAgrees()
 	})
 }
 

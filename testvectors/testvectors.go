@@ -24,7 +24,7 @@ import (
 var Files embed.FS
 
 // Families are the folders that hold vectors.
-var Families = []string{"json", "canonical", "signed", "envelope", "chain", "receipt"}
+var Families = []string{"json", "canonical", "signed", "envelope", "chain", "ca", "receipt"}
 
 // A Vector is one file. Members that a reader does not know are to be ignored.
 type Vector struct {

@@ -179,3 +179,44 @@ func TestGenerateChangesNothing(t *testing.T) {
 		t.Errorf("files: got %d (%v), want the %d that the generator makes", len(have), err, made)
 	}
 }
+
+// oneSided are the checks that have vectors of one kind only, and why.
+var oneSided = map[string]string{
+	"K6": "that a signature was known before is shown by a bundle (node-valid-at-signing-time-3)",
+	"P6": "is about blocks with two faults",
+	"T4": "is that nothing is refused",
+	"A1": "what is no receipt is A2 to A4", "A2": "a receipt is A1", "A3": "a receipt is A1",
+	"N1": "what is no rejection is N2 to N4", "N2": "a rejection is N1", "N4": "a rejection is N1",
+	"V1": "what is no verdict is V2 and V3", "V2": "a verdict is V1", "V3": "a verdict is V1",
+}
+
+// TestEveryRuleHasBothSides: each check of JSON, body, JWS, key, payload, signer, hash, law
+// and time has a vector that is accepted and one that is refused.
+func TestEveryRuleHasBothSides(t *testing.T) {
+	accepted, refused := map[string]int{}, map[string]int{}
+	for _, v := range all(t) {
+		if v.Expect == "accept" {
+			accepted[v.Spec]++
+		} else {
+			refused[v.Spec]++
+		}
+	}
+	page, err := os.ReadFile("../docs/PROTOCOL.md")
+	if err != nil {
+		t.Fatal(err)
+	}
+	rows := 0
+	for _, m := range regexp.MustCompile(`(?m)^\| ([JBWKSPHLTANV][0-9]+) \|`).FindAllStringSubmatch(string(page), -1) {
+		id := m[1]
+		if id == "K8" || id == "K9" {
+			continue // OCSP: Go tests
+		}
+		rows++
+		if _, one := oneSided[id]; (accepted[id] == 0 || refused[id] == 0) != one {
+			t.Errorf("%s: %d accepted, %d refused", id, accepted[id], refused[id])
+		}
+	}
+	if rows < 70 {
+		t.Errorf("got %d rows, want 70 at least: is the table's form still what this test reads?", rows)
+	}
+}

@@ -147,14 +147,14 @@ func onPurpose(err error) bool {
 	return false
 }
 
-// TestSignatures runs the vectors of bare signatures against the one function that looks
-// at signatures, in every algorithm that we take.
-func TestSignatures(t *testing.T) {
-	type c struct {
-		file string
-		alg  identity.Alg
-	}
-	cases := []c{
+type signatureFile struct {
+	file string
+	alg  identity.Alg
+}
+
+// signatureFiles are the files of bare signatures, with the algorithm that each is of.
+func signatureFiles() []signatureFile {
+	cases := []signatureFile{
 		{"ecdsa_secp256r1_sha256_p1363_test.json", "ES256"}, {"ecdsa_secp384r1_sha384_p1363_test.json", "ES384"}, {"ecdsa_secp521r1_sha512_p1363_test.json", "ES512"},
 		{"rsa_pss_2048_sha256_mgf1_32_test.json", "PS256"}, {"rsa_pss_3072_sha256_mgf1_32_test.json", "PS256"}, {"rsa_pss_4096_sha256_mgf1_32_test.json", "PS256"},
 		{"rsa_pss_2048_sha384_mgf1_48_test.json", "PS384"}, {"rsa_pss_4096_sha384_mgf1_48_test.json", "PS384"}, {"rsa_pss_4096_sha512_mgf1_64_test.json", "PS512"},
@@ -164,10 +164,16 @@ func TestSignatures(t *testing.T) {
 			if size == "3072" && hash == "384" {
 				continue // there is no such file
 			}
-			cases = append(cases, c{"rsa_signature_" + size + "_sha" + hash + "_test.json", alg})
+			cases = append(cases, signatureFile{"rsa_signature_" + size + "_sha" + hash + "_test.json", alg})
 		}
 	}
-	for _, c := range cases {
+	return cases
+}
+
+// TestSignatures runs the vectors of bare signatures against the one function that looks
+// at signatures, in every algorithm that we take.
+func TestSignatures(t *testing.T) {
+	for _, c := range signatureFiles() {
 		t.Run(c.file, func(t *testing.T) {
 			valid := run(t, c.file, c.alg, "valid")
 			if valid < 3 {

@@ -14,6 +14,12 @@ export function key(name) {
   return keys.get(name);
 }
 
+/** x5c are the certificates that a vector of the family ca brings. */
+export function x5c(name) {
+  const v = JSON.parse(readFileSync(`${data}ca/${name}.json`, 'utf8'));
+  return JSON.parse(Buffer.from(v.input.endorsementChain[0].signature.split('.')[0], 'base64url')).x5c;
+}
+
 const b64 = (text) => Buffer.from(text).toString('base64url');
 
 /** jws signs payload (a string) with that test key; edit changes the header. */

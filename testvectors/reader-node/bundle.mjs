@@ -110,11 +110,11 @@ function readSeen(o, b) {
   for (const name of ['certificates', 'ocsp']) b[name] = list(o, name, limits.blobs, (v) => readBlob(asString(v)));
   b.checks = list(o, 'checks', limits.checks, (v) => {
     onlyMembers(asObject(v), ['jws', 'at', 'platform', 'key', 'certificates', 'ocsp'], undefined);
-    for (const name of ['jws', 'key']) asHash(need(v, name, 'string'), name);
-    when(v.get('at'));
+    const c = { at: when(v.get('at')) };
+    for (const name of ['jws', 'key']) c[name] = asHash(need(v, name, 'string'), name);
     parseHost(need(v, 'platform', 'string'));
-    for (const name of ['certificates', 'ocsp']) for (const h of maybe(v, name, 'array') ?? []) asHash(asString(h), name);
-    return v;
+    for (const name of ['certificates', 'ocsp']) c[name] = (maybe(v, name, 'array') ?? []).map((h) => asHash(asString(h), name));
+    return c;
   });
   b.trust = list(o, 'trust', limits.trust, asObject);
 }

@@ -1,5 +1,6 @@
 // The bundles of this tool: cases of docs/BUNDLE.md, rule by rule, with the verdict that they must get.
-import { atHome, Evidence, long, returned, tx, wrong } from './build.mjs';
+import { atHome, Evidence, iso, long, returned, tx, wrong, x5c } from './build.mjs';
+import { sha256 } from './jws.mjs';
 
 /** Case: code is the first broken rule, or one of the two good verdicts; make gives the bundle. */
 export const cases = [];
@@ -17,6 +18,12 @@ const issue = (edit) => tx('ISSU', 'carrier', 'shipper', 0, edit);
 const one = (edit, options) => new Evidence().seal('carrier', [issue(edit)], options);
 const toBen = () => new Evidence().seal('carrier', [issue(), tx('TRNS', 'carrier', 'ben', 1)]);
 const h = (digit) => digit.repeat(64);
+
+// looked adds what the maker looked at for entry 0: certificates of the path.
+const looked = (e, certificates) => e.set((f) => {
+  f.certificates.push(...certificates);
+  f.checks.push({ jws: sha256(f.chain[0].signature), at: iso(3), platform: 'carrier.example', key: h('0'), certificates: certificates.map((text) => sha256(Buffer.from(text, 'base64'))) });
+});
 
 function good() {
   c('VALID', 'three platforms, three receipts, a step since', () => long());
@@ -214,4 +221,29 @@ function branches() {
   }, b);
 }
 
-for (const family of [good, shape, signatures, links, law, steps, answers, verdicts, branches]) family();
+// authorities: the carrier's key comes with the message, and counts if it leads to an anchor.
+function authorities() {
+  const at = (entry) => ({ trust: 'ca', place: { entry } });
+  const by = (certificates) => ({ by: 'ca-leaf', header: { kid: 'ca-leaf', x5c: certificates } });
+  const issued = (certificates) => new Evidence().seal('carrier', [issue(), tx('TRNS', 'carrier', 'ben', 1)], by(certificates));
+  const [leaf, between] = x5c('one-between');
+  c('VALID', 'a key that an authority vouches for', () => issued([leaf, between]).receipt(0, 'bank', 2), { trust: 'ca' });
+  c('VALID', 'the authority between stands in the file, and not in the header', () => looked(issued([leaf]), [between]), { trust: 'ca' });
+  c('unknownKey/anchor', 'the authority between stands in the file, and no check says that it belongs to this signature', () => issued([leaf]).set((f) => f.certificates.push(between)), at(0));
+  c('VALID AT SIGNING TIME', 'ten years later: the certificate has ended', () => issued([leaf, between]), { trust: 'ca', at: '2036-06-01T12:00:00Z' });
+  c('unknownKey/anchor', 'the authority between is nowhere', () => issued([leaf]), at(0));
+  c('unknownKey/anchor', 'somebody else’s authority', () => issued(x5c('refuse-strangers')).seal('bank', [tx('TRNS', 'bank', 'agent', 5)]), at(0));
+  c('badSignature/certificate', 'a certificate for TLS servers', () => issued(x5c('refuse-usage-server')), at(0));
+  c('badSignature/certificate', 'the certificate of another platform', () => issued(x5c('refuse-other-name')), at(0));
+  c('badChainSignature/certificate', 'ended before the bill was issued', () => issued(x5c('refuse-expired')).seal('bank', [tx('TRNS', 'bank', 'agent', 5)]), at(0));
+  c('badStep/certificate', 'of a step', () => new Evidence().step('carrier', issue(), by(x5c('refuse-key-usage'))), { trust: 'ca', place: { step: 0 } });
+  c('badVerdict/certificate', 'of a verdict', () => issued([leaf, between]).seal('bank', [tx('SURR', 'bank', 'shipper', 10)]).verdict('surrendered', 20, by(x5c('refuse-732-days'))), { trust: 'ca', place: {} });
+  c('badRejection/certificate', 'of a rejection', () => {
+    const e = issued([leaf, between]).seal('bank', [tx('TRNS', 'bank', 'shipper', 10)]);
+    return e.rejection(e.file.chain[1].signature, 'bank', 'carrier', 11, 'BENV', by(x5c('refuse-expired')));
+  }, { trust: 'ca', place: { rejection: 0 } });
+  c('badBranch/certificate', 'of a branch', () => issued([leaf, between]).branch(0, [['carrier', [tx('ISSU', 'carrier', 'agent', 3)], by(x5c('refuse-name-excluded'))]]), { trust: 'ca', place: { branch: 0 } });
+  c('badReceipt/certificate', 'of a receipt', () => issued([leaf, between]).seal('bank', [tx('TRNS', 'bank', 'shipper', 10)]).receipt(1, 'carrier', 11, by(x5c('refuse-critical'))), { trust: 'ca', place: { receipt: 0 } });
+}
+
+for (const family of [good, authorities, shape, signatures, links, law, steps, answers, verdicts, branches]) family();

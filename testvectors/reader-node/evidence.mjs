@@ -2,6 +2,7 @@
 // and the first that breaks, or that cannot be judged, is the answer.
 import { iatOf } from './answers.mjs';
 import { makersPayload, readBundle } from './bundle.mjs';
+import { Certificate } from './certificates.mjs';
 import { canonical, equal, Malformed } from './json.mjs';
 import { parseJWS, sha256 } from './jws.mjs';
 import { hostText, sameHost } from './trust.mjs';
@@ -37,15 +38,32 @@ export function judgeBundle(bytes, trust, now) {
   }
 }
 
+// certificate: what is no certificate leads nowhere.
+function certificate(raw) {
+  try {
+    return [new Certificate(raw)];
+  } catch {
+    return [];
+  }
+}
+
 class Judge {
   constructor(b, trust, now) {
     Object.assign(this, { b, trust, now, keys: [], rejected: [], judgedReceipts: new Set() });
+    this.blobs = new Map(b.certificates.map((raw) => [sha256(raw), raw]));
     this.life = new Life(trust, now, b.document?.toOrder);
+  }
+
+  /** certificatesOf are those of the file that the newest check of this very JWS names: they may stand in its path (H). */
+  certificatesOf(jws) {
+    const hash = sha256(jws.text);
+    const newest = this.b.checks.filter((c) => c.jws === hash).reduce((x, y) => (x && x.at >= y.at ? x : y), undefined);
+    return (newest?.certificates ?? []).flatMap((h) => (this.blobs.has(h) ? certificate(this.blobs.get(h)) : []));
   }
 
   /** signature judges one that must be known: of an entry, a step or the verdict. */
   signature(jws, platform, time, bad, place, proven) {
-    const s = whoSigned(jws, platform, time);
+    const s = whoSigned(jws, platform, time, this.certificatesOf(jws));
     if (s.reason === 'unknownKey') cannotTell(`unknownKey/${s.part}`, place);
     if (s.reason === 'badSignature') invalid(`${bad}/${s.part}`, place);
     if (s.reason === 'keyCompromised' && !proven?.(s.key)) cannotTell('keyCompromised', place);
@@ -77,9 +95,8 @@ class Judge {
   }
 
   links(e, i) {
-    const { b, trust } = this;
-    const text = signerOf(e, trust).quirks.envelopeHash === 'base64url' ? e.jws.payloadText : e.jws.payload;
-    if (e.claimed !== sha256(text)) invalid('badHash/claimed', { entry: i });
+    const { b } = this;
+    if (e.claimed !== this.wireHash(e)) invalid('badHash/claimed', { entry: i });
     if (e.beside !== undefined && !equal(e.beside, e.payload)) invalid('badHash/beside', { entry: i });
     if (i === 0 && e.previous !== undefined) invalid('badLink/first', { entry: i });
     if (i > 0 && e.previous !== b.entries[i - 1].claimed) invalid('badLink/previous', { entry: i });
@@ -102,24 +119,30 @@ class Judge {
     }
   }
 
-  /** provenBefore: somebody else's word, dated before the theft, that entry i existed (section 4). */
+  /**
+   * provenBefore: somebody else's word, dated before the theft, that entry i existed (section 4): of entry i,
+   * or of a later one as far as the links hold.
+   */
   provenBefore(i, key) {
     const { b, trust } = this;
     const own = signerOf(b.entries[i], trust);
     const other = (jws, p, time) => {
-      if (!p || p === own || time === undefined || time >= ns(key.revoked)) return false;
-      const s = whoSigned(jws, p, time);
+      if (!p || p === own || time === undefined || time >= ns(key.revoked) || time > this.now) return false;
+      const s = whoSigned(jws, p, time, this.certificatesOf(jws));
       return s.key !== undefined && s.reason === undefined;
     };
-    const receipt = (jws) => {
-      const j = b.entries.findIndex((e) => e.claimed === jws.payload.toString());
-      if (j < i) return false;
-      const iat = iatOf(jws, this.now);
-      return iat !== undefined && iat >= signedAt(b.entries[j]) - minutes5 && other(jws, this.addressee(b.entries[j]), iat);
-    };
-    return b.receipts.some(receipt)
-      || b.entries.some((e, j) => j > i && other(e.jws, signerOf(e, trust), signedAt(e)))
-      || (b.verdict !== undefined && other(b.verdict.jws, signerOf(b.entries[0], trust), b.verdict.at));
+    for (let j = i; j < b.entries.length; j++) {
+      const e = b.entries[j];
+      if (j > i && e.previous !== b.entries[j - 1].claimed) return false;
+      if (j > i && other(e.jws, signerOf(e, trust), signedAt(e))) return true;
+      if (!signerOf(e, trust) || e.claimed !== this.wireHash(e)) return false;
+      const receipts = b.receipts.filter((jws) => this.entryOf(jws) === j && iatOf(jws, this.now) >= signedAt(e) - minutes5);
+      if (receipts.some((jws) => other(jws, this.addressee(e), iatOf(jws, this.now)))) return true;
+    }
+    const v = b.verdict;
+    const last = b.entries.at(-1);
+    const newest = [...b.entries.map(signedAt), ...b.steps.map((x) => x.transaction.time)].reduce((x, y) => (x > y ? x : y));
+    return v !== undefined && v.envelopeHash === sha256(last.jws.payload) && v.at >= newest - minutes5 && other(v.jws, signerOf(b.entries[0], trust), v.at);
   }
 
   steps() {
@@ -142,6 +165,12 @@ class Judge {
     });
   }
 
+  // entryOf is the entry that a receipt is of: the last one that claims its hash, or -1.
+  entryOf(receipt) {
+    const claimed = receipt.payload.toString();
+    return this.b.entries.findLastIndex((e) => e.claimed === claimed);
+  }
+
   // addressee is the platform of an entry's last transferee, if the reader trusts one.
   addressee(e) {
     return this.trust.of(e.transactions.at(-1).transferee.host);
@@ -152,8 +181,7 @@ class Judge {
     const seen = new Set();
     b.receipts.forEach((jws, i) => {
       const place = { receipt: i };
-      const claimed = jws.payload.toString();
-      const k = b.entries.findIndex((e) => e.claimed === claimed);
+      const k = this.entryOf(jws);
       if (k < 0) invalid('badReceipt/entry', place);
       if (seen.has(k)) invalid('badReceipt/twice', place);
       seen.add(k);
@@ -170,7 +198,7 @@ class Judge {
     if (!platform) return false;
     const iat = iatOf(jws, this.now);
     const times = iat === undefined ? [this.now, earlier] : [iat];
-    const results = times.map((t) => whoSigned(jws, platform, t));
+    const results = times.map((t) => whoSigned(jws, platform, t, this.certificatesOf(jws)));
     if (results.some((s) => s.reason === undefined)) return true;
     const { reason, part } = results[0];
     if (reason === 'badSignature') invalid(`${bad}/${part}`, place);
@@ -192,7 +220,7 @@ class Judge {
       if (!receiver) return;
       if (!sameHost(r.to, receiver.domain) || (sender && !sameHost(r.from, sender.domain))) invalid('badRejection/parties', place);
       if (!this.answer(r.jws, receiver, signedAt(e), 'badRejection', place)) return;
-      if (r.code !== 'DISE') this.rejected.push(e);
+      if (r.code !== 'DISE') this.rejected.push(sha256(e.jws.payload));
       if (i !== undefined) this.rejectedInChain(r.code, i, place);
     });
   }
@@ -241,7 +269,7 @@ class Judge {
     b.branches.forEach((br, n) => this.compare(br, judged[n], { branch: n }));
   }
 
-  // wireHash is the hash by which the next entry names this one.
+  // wireHash is the envelopeHash that this entry must have.
   wireHash(e) {
     return sha256(signerOf(e, this.trust)?.quirks.envelopeHash === 'base64url' ? e.jws.payloadText : e.jws.payload);
   }
@@ -249,7 +277,7 @@ class Judge {
   branchEntry(e, place) {
     const p = signerOf(e, this.trust);
     if (!p) return undefined;
-    const s = whoSigned(e.jws, p, signedAt(e));
+    const s = whoSigned(e.jws, p, signedAt(e), this.certificatesOf(e.jws));
     if (s.reason === 'badSignature') invalid(`badBranch/${s.part}`, place);
     return s.reason === undefined ? p : undefined;
   }
@@ -259,12 +287,13 @@ class Judge {
     const own = this.b.entries[br.at];
     const first = br.entries[0];
     if (!judged[0] || (own && judged[0] !== signerOf(own, this.trust))) return;
-    if (this.rejected.includes(first)) {
+    const isRejected = (e) => this.rejected.includes(sha256(e.jws.payload));
+    if (isRejected(first)) {
       if (judged[1] && judged[1] === this.addressee(first)) cannotTell('forked/rejectedAndContinued', place);
       return;
     }
     if (!own) cannotTell('forked/continued', place);
-    if (!this.rejected.includes(own)) cannotTell('forked/signedTwice', place);
+    if (!isRejected(own)) cannotTell('forked/signedTwice', place);
   }
 
   /** keysAreGood: every key that signed is inside its window and in good standing at the time of judging. */

@@ -50,7 +50,7 @@ function readHeader(bytes) {
   if (x5c !== undefined && !(Array.isArray(x5c) && x5c.every((c) => typeof c === 'string'))) throw new Malformed('x5c is not an array of strings', undefined, 'type');
   const iat = h.get('iat');
   if (iat !== undefined && !(iat instanceof Num)) throw new Malformed('iat is not a number', undefined, 'header');
-  return { alg, kid: h.get('kid'), typ: h.get('typ'), iat: iat && Number(iat.text) };
+  return { alg, kid: h.get('kid'), typ: h.get('typ'), iat: iat && Number(iat.text), x5c };
 }
 
 /** fits says whether a key may be used with the algorithm: type, curve, and its own alg. */

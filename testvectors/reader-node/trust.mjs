@@ -1,6 +1,7 @@
 // Trust files: what the verifier knows about the platforms. Nothing else is a source of keys.
 import { createPublicKey, X509Certificate } from 'node:crypto';
 import { domainToASCII } from 'node:url';
+import { Certificate } from './certificates.mjs';
 import { Malformed } from './json.mjs';
 import { fits } from './jws.mjs';
 
@@ -12,13 +13,16 @@ export function loadTrust(text) {
 }
 
 function platform(e) {
+  if (e.ocsp !== undefined) throw new Error(`${e.domain}: this reader asks for no proof of good standing`);
   return {
     domain: parseHost(e.domain),
     hosts: [e.domain, ...(e.hosts ?? [])].map(parseHost),
     issuer: e.issuer === true,
     carriers: e.carriers,
     quirks: e.quirks ?? {},
-    keys: e.keys.keys.map(readKey),
+    keys: (e.keys?.keys ?? []).map(readKey),
+    ca: e.mode === 'ca',
+    anchors: (e.anchors ?? []).map((pem) => new Certificate(pem)),
   };
 }
 
@@ -35,6 +39,7 @@ function readKey(jwk) {
     notAfter: Math.min(time(jwk.notAfter, Infinity), time(leaf?.validTo, Infinity)),
     revoked: time(jwk.revoked, undefined),
     reason: jwk.reason,
+    certificates: (jwk.x5c ?? []).map((c) => new Certificate(Buffer.from(c, 'base64'))),
   };
 }
 
@@ -97,6 +102,26 @@ export function parseIdentifier(text) {
     return { local, host: parseHost(text.slice(at + 1)) };
   } catch (e) {
     throw new Malformed(e.message, undefined, 'transferee');
+  }
+}
+
+/**
+ * keyOfX5C is the key that the message brings, for a platform that is trusted by its authorities: as the
+ * trust file lists it, if it does. undefined where x5c cannot be read.
+ */
+export function keyOfX5C(platform, x5c) {
+  try {
+    const certificates = x5c.map((text) => {
+      const raw = Buffer.from(text, 'base64');
+      if (raw.toString('base64') !== text) throw new Malformed('not base64');
+      return new Certificate(raw);
+    });
+    const pub = certificates[0].x509.publicKey;
+    const jwk = pub.export({ format: 'jwk' });
+    const listed = platform.keys.find((k) => k.public.equals(pub));
+    return listed ?? { kty: jwk.kty, crv: jwk.crv, public: pub, notBefore: certificates[0].notBefore, notAfter: certificates[0].notAfter, certificates };
+  } catch {
+    return undefined;
   }
 }
 

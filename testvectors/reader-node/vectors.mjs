@@ -11,7 +11,7 @@ import { Receiver } from './receiver.mjs';
 import { loadTrust } from './trust.mjs';
 
 const data = fileURLToPath(new URL('../testdata/', import.meta.url));
-const families = ['json', 'canonical', 'signed', 'envelope', 'chain', 'receipt'];
+const families = ['json', 'canonical', 'signed', 'envelope', 'chain', 'ca', 'receipt'];
 
 // input: the bytes of the vector. Where it is a JSON value, any text of it serves, and the
 // text in the file is one: it is cut out, since JSON.parse would change its numbers.

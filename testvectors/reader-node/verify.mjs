@@ -2,7 +2,8 @@
 // of the bill. The first check that fails is the answer (P6).
 import { equal } from './json.mjs';
 import { fits, sha256, signatureHolds } from './jws.mjs';
-import { candidates, hostText } from './trust.mjs';
+import { judgePath } from './certificates.mjs';
+import { candidates, hostText, keyOfX5C } from './trust.mjs';
 
 /** Refused is a block that has the right shape and is not accepted. */
 export class Refused extends Error {
@@ -57,16 +58,27 @@ export const signedAt = (entry) => entry.transactions.at(-1).time;
 /**
  * whoSigned gives the key of the platform that made the signature. Where that does not count at that
  * time (ns since 1970), there are a reason and a part too. Signature, window, theft, other revocation:
- * in this order.
+ * in this order. others are certificates that may stand in a path, and are believed no more than those of x5c.
  */
-export function whoSigned(jws, platform, when) {
-  const keys = candidates(platform, jws.header);
-  const named = jws.header.kid !== undefined;
+export function whoSigned(jws, platform, when, others = []) {
+  let named = jws.header.kid !== undefined;
+  let keys = candidates(platform, jws.header);
+  if (platform.ca && jws.header.x5c?.length && (!named || keys.length === 0)) {
+    const brought = keyOfX5C(platform, jws.header.x5c);
+    if (!brought) return { reason: 'badSignature', part: 'certificate' };
+    [keys, named] = [[brought], true];
+  }
   if (keys.length === 0) return { reason: 'unknownKey', part: named ? 'kid' : 'noKid' };
   const fitting = keys.filter((k) => fits(k, jws.header.alg));
   if (named && fitting.length === 0) return { reason: 'badSignature', part: 'algorithm' };
   const key = fitting.find((k) => signatureHolds(jws, k));
   if (!key) return named ? { reason: 'badSignature', part: 'value' } : { reason: 'unknownKey', part: 'noKid' };
+  if (platform.ca) {
+    const more = jws.header.x5c ? keyOfX5C(platform, jws.header.x5c)?.certificates ?? [] : [];
+    const part = key.certificates.length ? judgePath([...key.certificates, ...more, ...others], platform.anchors, hostText(platform.domain), Number(when / 1000000n)) : 'certificate';
+    if (part === 'anchor') return { key, reason: 'unknownKey', part };
+    if (part) return { key, reason: 'badSignature', part };
+  }
   if (!inWindow(key, when)) return { key, reason: 'badSignature', part: 'window' };
   if (key.reason === 'keyCompromise') return { key, reason: 'keyCompromised' };
   if (key.revoked !== undefined && when >= ns(key.revoked)) return { key, reason: 'badSignature', part: 'revoked' };

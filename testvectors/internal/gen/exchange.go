@@ -106,6 +106,7 @@ func (g *generator) exchange(name, spec, comment string, bills []held, requests 
 	if bills == nil {
 		bills = []held{}
 	}
+	g.index.add(spec, "exchange/"+name, "")
 	g.write("exchange/"+name+".json", exchange{comment, spec, "exchange", clock, "base", receiver, []string{"rita", "ruth"}, requests, bills})
 }
 

@@ -16,7 +16,7 @@ const root = "testdata" // go generate runs in the folder of testvectors.go
 
 func main() {
 	log.SetFlags(0)
-	g := &generator{files: map[string][]byte{}, keys: map[string]*key{}}
+	g := &generator{files: map[string][]byte{}, keys: map[string]*key{}, index: index{}}
 	g.trustFiles()
 	for _, family := range []func(*generator){
 		jsonRuleVectors, canonicalVectors, numberVectors,
@@ -24,7 +24,7 @@ func main() {
 		jsonVectors, bodyVectors, payloadVectors, timestampVectors, hostVectors, transfereeVectors,
 		acceptVectors, hashVectors, platformVectors, lawVectors, returnVectors, timeVectors,
 		receiptVectors, rejectionVectors, verdictVectors,
-		exchangeVectors,
+		exchangeVectors, pairVectors, authorityVectors,
 	} {
 		family(g)
 		for _, put := range g.later {
@@ -33,6 +33,7 @@ func main() {
 		g.later = nil
 	}
 	g.writeKeys()
+	g.files["INDEX.md"] = g.index.text()
 	if err := g.sync(); err != nil {
 		log.Fatal(err)
 	}
@@ -42,6 +43,7 @@ type generator struct {
 	files map[string][]byte // by path below root
 	keys  map[string]*key
 	later []func() // puts what is complete only now
+	index index
 }
 
 // put adds a vector; name is family/file.
@@ -49,6 +51,7 @@ func (g *generator) put(name string, v *vec) {
 	if v.v.State == nil && v.v.Expect == "accept" && v.v.Kind == "block" {
 		log.Fatalf("%s: an accepted block needs a state", name)
 	}
+	g.index.add(v.v.Spec, name, v.v.Expect)
 	g.write(name+".json", v.v)
 }
 

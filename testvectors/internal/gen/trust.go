@@ -6,9 +6,11 @@ import "fmt"
 type platform struct {
 	Domain   string           `json:"domain"`
 	Hosts    []string         `json:"hosts,omitempty"`
+	Mode     string           `json:"mode,omitempty"`
+	Anchors  []string         `json:"anchors,omitempty"`
 	Issuer   bool             `json:"issuer,omitempty"`
 	Carriers []string         `json:"carriers,omitempty"`
-	Keys     map[string][]jwk `json:"keys"`
+	Keys     map[string][]jwk `json:"keys,omitempty"`
 	Quirks   map[string]any   `json:"quirks,omitempty"`
 }
 

@@ -7,7 +7,7 @@ import (
 )
 
 // families are the folders of vectors.
-var families = []string{"json", "canonical", "signed", "envelope", "chain", "receipt"}
+var families = []string{"json", "canonical", "signed", "envelope", "chain", "ca", "receipt"}
 
 // A vector is one file; package testvectors says what its members mean. It is
 // written down here once more so that this program needs none of its own output to run.
