@@ -2,15 +2,14 @@ package main
 
 import (
 	"context"
-	"errors"
 	"fmt"
-	"io"
 	"net"
 	"net/http"
 	"os"
 	"path/filepath"
 	"time"
 
+	"eblnode/api"
 	"eblnode/identity"
 	"eblnode/node"
 
@@ -18,12 +17,7 @@ import (
 )
 
 // A finding is one thing that doctor looked at.
-type finding struct {
-	Check string `json:"check"`
-	State string `json:"state"` // ok, warning, error
-	Found string `json:"found"`
-	Cure  string `json:"cure,omitempty"`
-}
+type finding api.Finding
 
 func (a *app) doctorCommand() *cobra.Command {
 	return &cobra.Command{
@@ -33,25 +27,11 @@ func (a *app) doctorCommand() *cobra.Command {
 is wrong and how to mend it. Nothing is changed. Exit code 1 if something is an error.`,
 		Args: cobra.NoArgs,
 		RunE: func(c *cobra.Command, _ []string) error {
-			list := a.examine(c.Context())
-			bad := 0
-			for _, f := range list {
-				if f.State == "error" {
-					bad++
-				}
+			var list []api.Finding
+			for _, f := range a.examine(c.Context()) {
+				list = append(list, api.Finding(f))
 			}
-			err := a.print(map[string]any{"findings": list, "errors": bad}, func(w io.Writer) {
-				for _, f := range list {
-					fmt.Fprintf(w, "%-8s %-14s %s\n", f.State, f.Check, plain(f.Found))
-					if f.Cure != "" {
-						fmt.Fprintf(w, "%-8s %-14s → %s\n", "", "", plain(f.Cure))
-					}
-				}
-			})
-			if err != nil || bad == 0 {
-				return err
-			}
-			return &exitError{1, errors.New("")}
+			return a.report(list)
 		},
 	}
 }

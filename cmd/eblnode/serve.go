@@ -308,10 +308,10 @@ func (a *app) listen(o *opened, log *slog.Logger) (*services, error) {
 	return s, nil
 }
 
-// withReload lets operators have the keys read again.
+// withReload lets operators have the keys read again, and look at peers.
 func withReload(opts api.Options, o *opened) api.Options {
 	opts.Reload = o.reload
-	return opts
+	return withExaminer(opts, o)
 }
 
 func (s *services) close() error {
