@@ -23,9 +23,14 @@ func (h *adminHandler) reloadKeys(c *gin.Context) {
 	writeEntry(c, h.node.Self())
 }
 
-// checkPeer looks at what lies between us and a peer.
+// checkPeer looks at what lies between us and a peer or, with our own domain, at us as peers
+// find us.
 func (h *adminHandler) checkPeer(c *gin.Context) {
 	actor(c)
+	if h.options.Examine != nil && c.Param("domain") == h.node.Domain().String() {
+		writeJSON(c, http.StatusOK, h.options.Examine.Self(c.Request.Context()))
+		return
+	}
 	p, refusal := h.peer(c)
 	if refusal == nil && h.options.Examine == nil {
 		refusal = refuse(node.NotPossible, "notPossible", "this node has no way to its peers")

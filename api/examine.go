@@ -7,6 +7,7 @@ import (
 	"fmt"
 	"net/http"
 	"net/url"
+	"slices"
 	"strings"
 	"time"
 
@@ -35,8 +36,6 @@ type Examiner struct {
 	Node     *node.Node
 	Resolver *discovery.Resolver
 	Peers    *Peers
-	// Revocation says how it stands with the keys of a peer; nil: it is not asked.
-	Revocation func(ctx context.Context, p *identity.Platform) []Finding
 }
 
 // examination is one run; done ends it where nothing further can be learnt.
@@ -45,6 +44,7 @@ type examination struct {
 	p    *identity.Platform
 	now  time.Time
 	list []Finding
+	set  []*identity.Key // what the peer publishes, in the mode ca
 }
 
 func (x *examination) add(check, state, found, cure string) {
@@ -60,9 +60,7 @@ func (e *Examiner) Peer(ctx context.Context, p *identity.Platform) FindingList {
 	if at, ok := x.dns(ctx); ok && x.server(ctx, at) {
 		x.client(ctx, discovery.Endpoint{URL: at})
 	}
-	if e.Revocation != nil {
-		x.list = append(x.list, e.Revocation(ctx, p)...)
-	}
+	x.revocation(ctx)
 	out := FindingList{Findings: x.list}
 	for _, f := range x.list {
 		if f.State == "error" {
@@ -238,11 +236,54 @@ func (x *examination) keys(a *answer) {
 	}
 	switch {
 	case x.p.Mode == identity.ModeCA:
-		x.add("JWKS", "ok", fmt.Sprintf("%d keys", len(set)), "")
+		x.certified(set)
 	case len(news) > 0:
 		x.add("JWKS", "warning", "the peer publishes keys that we do not hold: "+strings.Join(news, ", "), "compare their fingerprints over another channel: "+fetch)
 	default:
 		x.add("JWKS", "ok", fmt.Sprintf("%d keys, all of them in our entry", len(set)), "")
+	}
+}
+
+// certified looks whether the keys that the peer publishes lead to its authorities.
+func (x *examination) certified(set []*identity.Key) {
+	for _, k := range set {
+		if !k.Revoked.IsZero() || !k.ValidAt(x.now) {
+			continue
+		}
+		if _, err := x.p.Certify(k, x.now, nil); err != nil {
+			x.add("JWKS", "error", fmt.Sprintf("the key %q: %s", k.ID, err), "the peer must have it certified by an authority of its trust entry")
+			return
+		}
+		x.set = append(x.set, k)
+	}
+	x.add("JWKS", "ok", fmt.Sprintf("%d keys, %d of them valid now and certified by the peer's authorities", len(set), len(x.set)), "")
+}
+
+// revocation asks how it stands with the keys that the peer may sign with now.
+func (x *examination) revocation(ctx context.Context) {
+	asked := 0
+	for _, k := range slices.Concat(x.p.Keys, x.set) {
+		if !k.Revoked.IsZero() || !k.ValidAt(x.now) || asked == 5 {
+			continue
+		}
+		yes, err := x.Node.Standing(ctx, x.p, k)
+		switch r, ok := errors.AsType[*identity.RevocationError](err); {
+		case err == nil && !yes:
+			continue
+		case err == nil:
+		case ok && r.State != identity.StateUnknown:
+			x.add("OCSP", "error", fmt.Sprintf("the key %q: %s", k.ID, err), "ask the peer over another channel, and take its new keys: eblnode peer fetch "+x.p.Domain.String())
+		default:
+			x.add("OCSP", "error", fmt.Sprintf("the key %q: %s", k.ID, err), "until its responder answers, nothing that this key signs is accepted: look at the way there (ocsp.responder in the entry, discovery.allowNetworks), and ask the peer")
+		}
+		asked++
+	}
+	if asked == 0 {
+		x.add("OCSP", "skipped", "no responder is named for the keys that we hold; revocation is what the trust entry says", "")
+		return
+	}
+	if last := x.list[len(x.list)-1]; last.Check != "OCSP" {
+		x.add("OCSP", "ok", fmt.Sprintf("%d keys stand", asked), "")
 	}
 }
 

@@ -17,6 +17,7 @@ import (
 	"eblnode/identity"
 	"eblnode/internal/dnsserver"
 	"eblnode/internal/ebltest"
+	"eblnode/node"
 )
 
 // newResolver is a resolver that asks one server of the test, where all platforms have an
@@ -383,4 +384,38 @@ func drip(w http.ResponseWriter, r *http.Request) {
 		case <-time.After(time.Second):
 		}
 	}
+}
+
+// TestWeAreExaminedAsPeersFindUs: our own endpoint, who answers there, and our clock beside
+// the peers'.
+func TestWeAreExaminedAsPeersFindUs(t *testing.T) {
+	net := ebltest.NewTLS(t)
+	carrier, bank := net.Platform("carrier.example"), net.Platform("bank.example")
+	r, _ := newResolver(t, "127.0.0.0/8")
+	check := func(name, state, words string) {
+		t.Helper()
+		got := states(newExaminer(t, carrier, r).Self(t.Context()))[name]
+		if got.State != state || !strings.Contains(got.Found, words) {
+			t.Errorf("got %+v, want %s with %q", got, state, words)
+		}
+	}
+	check("reached", "ok", "peers reach us at https://carrier.example:")
+	check("clock", "ok", "as those of 1 peers")
+	fakeBank(t, bank, bank.TLS, func(w http.ResponseWriter, _ *http.Request) {
+		w.Header().Set("Date", time.Now().Add(-7*time.Minute).UTC().Format(http.TimeFormat))
+	})
+	check("clock", "error", "away from ours")
+
+	// Somebody else answers where peers look for us.
+	entry := *carrier.Entry
+	entry.Endpoint = bank.Entry.Endpoint
+	if err := carrier.Node().SetOwn(t.Context(), "test", &entry, []node.SigningKey{{Signer: carrier.Signer}}); err != nil {
+		t.Fatal(err)
+	}
+	check("reached", "error", "is not us")
+	entry.Endpoint = ""
+	if err := carrier.Node().SetOwn(t.Context(), "test", &entry, []node.SigningKey{{Signer: carrier.Signer}}); err != nil {
+		t.Fatal(err)
+	}
+	check("reached", "warning", "notFound")
 }

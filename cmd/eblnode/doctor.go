@@ -5,6 +5,7 @@ import (
 	"fmt"
 	"net"
 	"net/http"
+	"net/url"
 	"os"
 	"path/filepath"
 	"time"
@@ -101,7 +102,15 @@ func examineListeners(ctx context.Context, dir string, c *config) (list []findin
 		if err := r.call(ctx, http.MethodGet, "/admin/v1/status", nil, nil); err != nil {
 			return []finding{{"listeners", "error", "the node is running, but: " + err.Error(), "look at its log"}}
 		}
-		return []finding{{"listeners", "ok", "the node is running", ""}}
+		list = []finding{{"listeners", "ok", "the node is running", ""}}
+		var out api.FindingList
+		if err := r.call(ctx, http.MethodPost, "/admin/v1/peers/"+url.PathEscape(c.Domain)+"/check", []byte("{}"), &out); err != nil {
+			return append(list, finding{"reached", "error", err.Error(), "look at its log"})
+		}
+		for _, f := range out.Findings {
+			list = append(list, finding(f))
+		}
+		return list
 	}
 	for _, a := range [][2]string{{"listen.peer", c.Listen.Peer}, {"listen.local", c.Listen.Local}, {"listen.public", c.Listen.Public}} {
 		if a[1] == "" {

@@ -262,8 +262,12 @@ something is an error.`,
 
 // withExaminer lets operators look at what lies between us and a peer.
 func withExaminer(opts api.Options, o *opened) api.Options {
-	opts.Examine = &api.Examiner{Node: o.node, Resolver: o.resolver, Peers: o.peers}
+	opts.Examine = o.examiner()
 	return opts
+}
+
+func (o *opened) examiner() *api.Examiner {
+	return &api.Examiner{Node: o.node, Resolver: o.resolver, Peers: o.peers}
 }
 
 // report prints findings; an error among them is exit code 1.
