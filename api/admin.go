@@ -47,6 +47,8 @@ func NewAdminHandler(n *node.Node, o Options) http.Handler {
 	v1.GET("/ebls/:documentHash/fork", h.fork)
 	v1.GET("/self", h.self)
 	v1.POST("/reload", h.reloadKeys)
+	v1.POST("/peers/:domain/check", h.checkPeer)
+	v1.POST("/peers/:domain/fetch", h.fetchPeer)
 	v1.GET("/status", h.status)
 	v1.POST("/fsck", h.fsck)
 	v1.POST("/backup", h.backup)

@@ -27,6 +27,27 @@ func askForKeys(t *testing.T) {
 	}
 }
 
+// askForPeers examines a peer and asks for its entry, once with success.
+func askForPeers(t *testing.T) {
+	t.Helper()
+	w := ebltest.NewTLS(t)
+	carrier, bank := w.Platform("carrier.example"), w.Platform("bank.example")
+	r, _ := newResolver(t, "127.0.0.0/8")
+	a := newAdmin(t, carrier, func(o *api.Options) { o.Examine = newExaminer(t, carrier, r) })
+	for _, verb := range []string{"check", "fetch"} {
+		a.ask("POST", "/admin/v1/peers/nobody.example/"+verb, "{}").want(t, 404, 7104)
+		c := a.ask("POST", "/admin/v1/peers/bank.example/"+verb, "{}").want(t, 200, 0)
+		if verb == "fetch" && decode[api.EntryView](t, c).Fingerprint != bank.Entry.Fingerprint() {
+			t.Errorf("got %s, want the bank's entry", c.answer)
+		}
+	}
+	bank.Stop()
+	a.ask("POST", "/admin/v1/peers/bank.example/fetch", "{}").want(t, 422, 8005)
+	if l := decode[api.FindingList](t, a.ask("POST", "/admin/v1/peers/bank.example/check", "{}").want(t, 200, 0)); l.Errors != 1 {
+		t.Errorf("the peer is down: got %+v, want one error", l)
+	}
+}
+
 // TestOldKeysAreInTheKeySet: after a key took over, the set has both; a revoked one says
 // that it is.
 func TestOldKeysAreInTheKeySet(t *testing.T) {

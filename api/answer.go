@@ -19,6 +19,7 @@ type answer struct {
 	body   []byte // without white space around it
 	retry  int    // seconds; 0: not said
 	bearer bool   // a 401 that asks for a bearer token
+	date   string // the peer's clock, as it says
 }
 
 // foreignError is an ErrorResponse as any platform may write it.

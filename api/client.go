@@ -200,7 +200,7 @@ func (c *Client) request(ctx context.Context, method string, at *url.URL, body [
 	if len(text) > maxAnswer {
 		return nil, fmt.Errorf("reading the answer of %s: it is over the limit of %d bytes", c.cfg.Peer.Domain, maxAnswer)
 	}
-	a := &answer{peer: c.cfg.Peer.Domain, status: res.StatusCode, body: bytes.TrimSpace(text)}
+	a := &answer{peer: c.cfg.Peer.Domain, status: res.StatusCode, body: bytes.TrimSpace(text), date: res.Header.Get("Date")}
 	// A date is not read: some minutes or hours more or less do no harm here.
 	a.retry, _ = strconv.Atoi(res.Header.Get("Retry-After"))
 	a.retry = min(max(a.retry, 0), 24*3600)

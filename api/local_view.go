@@ -87,6 +87,9 @@ type AttemptView struct {
 	N      int    `json:"attempt"` // from 1
 	At     stamp  `json:"at"`
 	Answer string `json:"answer"` // for people
+	// Place is where it went, how that was found, and whether DNSSEC vouched for it; absent
+	// where nothing left.
+	Place string `json:"place,omitempty"`
 }
 
 // OperationView is what an order did and where the bill stands now.
@@ -161,7 +164,7 @@ func viewBill(v *node.BillView) BillView {
 func viewTransfer(v *node.TransferView) *TransferView {
 	var history []AttemptView
 	for _, a := range v.History {
-		history = append(history, AttemptView{a.N, stamp(a.At), a.Answer})
+		history = append(history, AttemptView{a.N, stamp(a.At), a.Answer, a.Place})
 	}
 	return &TransferView{
 		Proposal: viewProposal(v.Proposal),

@@ -29,6 +29,8 @@ type Options struct {
 	Tokens *oauth.Server
 	// Version is shown to operators, never to peers.
 	Version string
+	// Examine looks at what lies between us and a peer; for the admin listener. nil: refused.
+	Examine *Examiner
 	// Reload reads our keys from their files again; for the admin listener. nil: refused.
 	Reload func(ctx context.Context, actor string) error
 }

@@ -171,6 +171,7 @@ func TestEveryAnswerIsAsDescribed(t *testing.T) {
 	askForFork(t)
 	askForKeys(t)
 	askApprovals(t)
+	askForPeers(t)
 
 	// the peer's and the public listener
 	peer, base := tlsClient(t, bank), "https://"+carrier.Addr
@@ -189,7 +190,7 @@ func TestEveryAnswerIsAsDescribed(t *testing.T) {
 	do(t, peer, call{method: "GET", url: base + verdict}).want(t, 200, 0)
 	do(t, peer, call{method: "GET", url: base + "/v1/transferblocks/" + none + "/verdict"}).want(t, 404, 7104)
 	public := "http://" + serveHTTP(t, api.NewPublicHandler(carrier.Node(), api.Options{Rate: 1, Burst: 4}))
-	for _, path := range []string{"/.well-known/jwks.json", "/v1/.well-known/jwks.json"} {
+	for _, path := range []string{"/.well-known/jwks.json", "/v1/.well-known/jwks.json", "/.well-known/ebl-platform.json"} {
 		do(t, peer, call{method: "GET", url: base + path}).want(t, 200, 0)
 		do(t, http.DefaultClient, call{method: "GET", url: public + path}).want(t, 200, 0)
 		do(t, http.DefaultClient, call{method: "POST", url: public + path}).want(t, 405, 7105)
@@ -199,6 +200,7 @@ func TestEveryAnswerIsAsDescribed(t *testing.T) {
 		do(t, http.DefaultClient, call{method: "GET", url: public + "/.well-known/jwks.json"})
 	}
 	do(t, http.DefaultClient, call{method: "GET", url: public + "/.well-known/jwks.json"}).want(t, 429, 7129)
+	do(t, http.DefaultClient, call{method: "GET", url: public + "/.well-known/ebl-platform.json"}).want(t, 429, 7129)
 
 	errorless := []string{"/healthz", "/metrics", "/openapi.json", "/readyz", "/admin/v1/self", "/admin/v1/status", "/v1/.well-known/jwks.json"}
 	for template, item := range document(t).Paths.Map() {

@@ -24,6 +24,8 @@ const (
 	pathBlock   = "/v1/transferblock" // the older spelling, the same handler
 	pathVerdict = "/v1/transferblocks/:documentHash/verdict"
 	pathJWKS    = "/.well-known/jwks.json"
+	// pathPlatform is our own trust entry, as eblnode peer self prints it.
+	pathPlatform = "/.well-known/ebl-platform.json"
 )
 
 // peerHandler serves peers.
@@ -46,6 +48,7 @@ func NewPeerHandler(n *node.Node, o Options) http.Handler {
 	g.GET(pathVerdict, h.getVerdict)
 	g.GET("/v1"+pathJWKS, h.getJWKS)
 	g.GET(pathJWKS, h.getJWKS)
+	g.GET(pathPlatform, h.getPlatform)
 	h.routeTokens(g)
 	return g
 }
@@ -168,6 +171,17 @@ func (h *peerHandler) getJWKS(c *gin.Context) {
 	}
 	defer leave()
 	writeJWKS(c, h.node)
+}
+
+// getPlatform is our own trust entry for a peer, who takes a new one when we have new keys.
+func (h *peerHandler) getPlatform(c *gin.Context) {
+	_, leave, err := h.admit(c, "")
+	if err != nil {
+		fail(c, err)
+		return
+	}
+	defer leave()
+	writePlatform(c, h.node)
 }
 
 // documentHash reads the hash in the path.

@@ -10,10 +10,10 @@ import (
 	"github.com/go-json-experiment/json/jsontext"
 )
 
-// NewPublicHandler serves the optional public listener of n: our public keys, so that
-// two strangers can fetch each other's before they are peers, where our tokens are to be
-// had, and nothing else. Each
-// address is limited in rate. Serve it with [PublicTLS].
+// NewPublicHandler serves the optional public listener of n: our public keys and our trust
+// entry, so that two strangers can fetch each other's before they are peers, where our
+// tokens are to be had, and nothing else. Each address is limited in rate. Serve it with
+// [PublicTLS].
 func NewPublicHandler(n *node.Node, o Options) http.Handler {
 	o = o.withDefaults()
 	limit := newLimiter(o, o.Concurrency)
@@ -36,12 +36,24 @@ func NewPublicHandler(n *node.Node, o Options) http.Handler {
 	keys := limited(func(c *gin.Context) { writeJWKS(c, n) })
 	g.GET("/v1"+pathJWKS, keys)
 	g.GET(pathJWKS, keys)
+	g.GET(pathPlatform, limited(func(c *gin.Context) { writePlatform(c, n) }))
 	if o.Tokens != nil && o.Tokens.Issues() {
 		metadata := limited(func(c *gin.Context) { writeJSON(c, http.StatusOK, o.Tokens.Metadata()) })
 		g.GET(pathServer, metadata)
 		g.GET(pathProvider, metadata)
 	}
 	return g
+}
+
+// writePlatform answers with our own trust entry, the very bytes whose fingerprint two
+// operators compare.
+func writePlatform(c *gin.Context, n *node.Node) {
+	text, err := n.Self().JSON()
+	if err != nil {
+		fail(c, err)
+		return
+	}
+	c.Data(http.StatusOK, "application/json", text)
 }
 
 // writeJWKS answers with our keys as a JWK set, the old ones too: chains signed with

@@ -12,6 +12,7 @@ import (
 type question struct {
 	name  string
 	qtype uint16
+	keys  bool // of the TXT records, where the keys are, and not the endpoint
 }
 
 // An answer is what a good reply comes to. TXT records are kept as the endpoint

@@ -252,15 +252,15 @@ func TestCacheIsBounded(t *testing.T) {
 	c, now := newCache(), time.Now()
 	_, gen := c.get(question{}, now)
 	for i := range maxCacheEntries + 10 {
-		c.put(entry{q: question{fmt.Sprint(i), dns.TypeA}, good: &answer{expires: now.Add(time.Hour)}}, gen)
+		c.put(entry{q: question{fmt.Sprint(i), dns.TypeA, false}, good: &answer{expires: now.Add(time.Hour)}}, gen)
 		// The first is written again and again, and so is never the oldest.
-		c.put(entry{q: question{"0", dns.TypeA}, good: &answer{expires: now.Add(time.Hour)}}, gen)
+		c.put(entry{q: question{"0", dns.TypeA, false}, good: &answer{expires: now.Add(time.Hour)}}, gen)
 	}
 	if c.len() != maxCacheEntries || len(c.byQ) != maxCacheEntries {
 		t.Errorf("got %d and %d entries, want %d", c.len(), len(c.byQ), maxCacheEntries)
 	}
 	for name, want := range map[string]bool{"0": true, "1": false, "10": false, "11": true, fmt.Sprint(maxCacheEntries + 9): true} {
-		if e, _ := c.get(question{name, dns.TypeA}, now); (e != nil) != want {
+		if e, _ := c.get(question{name, dns.TypeA, false}, now); (e != nil) != want {
 			t.Errorf("question %s: kept %v, want %v", name, e != nil, want)
 		}
 	}

@@ -277,7 +277,7 @@ func (r *Resolver) Endpoint(ctx context.Context, platform identity.Host, configu
 	if platform.IsZero() {
 		return Endpoint{}, &Error{Kind: BadRecord, Err: errors.New("no platform is named")}
 	}
-	a, stale, err := r.lookup(ctx, question{platform.Name, dns.TypeTXT})
+	a, stale, err := r.lookup(ctx, question{platform.Name, dns.TypeTXT, false})
 	if err != nil {
 		return Endpoint{}, err
 	}

@@ -60,6 +60,8 @@ func (rep reply) answer(q question) (*answer, error) {
 	}
 	var err error
 	switch {
+	case q.qtype == dns.TypeTXT && q.keys:
+		a.url, a.record, err = ParseKeysTXT(texts)
 	case q.qtype == dns.TypeTXT:
 		a.url, a.record, err = ParseTXT(texts)
 	case len(a.addrs) == 0:

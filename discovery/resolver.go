@@ -70,7 +70,7 @@ func (r *Resolver) lookup(ctx context.Context, q question) (*answer, bool, error
 	// The exchange does not end with the caller that happened to start it:
 	// others may wait for it, and its answer is worth keeping.
 	shared := context.WithoutCancel(ctx)
-	done := r.flight.DoChan(fmt.Sprintf("%d %d %s", gen, q.qtype, q.name), func() (any, error) {
+	done := r.flight.DoChan(fmt.Sprintf("%d %d %t %s", gen, q.qtype, q.keys, q.name), func() (any, error) {
 		ctx, cancel := context.WithTimeout(shared, r.timeout)
 		defer cancel()
 		return r.ask(ctx, q, gen), nil
@@ -157,10 +157,10 @@ func (r *Resolver) LookupAddrs(ctx context.Context, name string) ([]netip.Addr, 
 	}
 	six := make(chan result, 1)
 	go func() {
-		addrs, err := r.family(ctx, question{h.Name, dns.TypeAAAA})
+		addrs, err := r.family(ctx, question{h.Name, dns.TypeAAAA, false})
 		six <- result{addrs, err}
 	}()
-	addrs, err4 := r.family(ctx, question{h.Name, dns.TypeA})
+	addrs, err4 := r.family(ctx, question{h.Name, dns.TypeA, false})
 	var res result
 	select {
 	case res = <-six:

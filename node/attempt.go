@@ -13,6 +13,7 @@ type Attempt struct {
 	N      int       // from 1
 	At     time.Time // when it began
 	Answer string    // what came of it, for people; bounded
+	Place  string    // where it went, how that was found, and whether DNSSEC vouched for it; "": nowhere
 }
 
 // keepAttempt stores what came of the attempt that x carries; its number is one more
@@ -22,7 +23,7 @@ func (t *tx) keepAttempt(x *transfer, answer string) error {
 	if at == 0 {
 		at = millis(t.now)
 	}
-	if err := t.exec("INSERT OR REPLACE INTO attempts (transfer, n, at, answer) VALUES (?, ?, ?, ?)", x.seq, number, at, answer); err != nil {
+	if err := t.exec("INSERT OR REPLACE INTO attempts (transfer, n, at, answer, place) VALUES (?, ?, ?, ?, ?)", x.seq, number, at, answer, x.place); err != nil {
 		return err
 	}
 	if number <= attemptsKept {
@@ -33,7 +34,7 @@ func (t *tx) keepAttempt(x *transfer, answer string) error {
 
 // attempts lists the attempts kept of a transfer, oldest first.
 func attempts(ctx context.Context, q querier, seq int64) ([]Attempt, error) {
-	rows, err := q.QueryContext(ctx, "SELECT n, at, answer FROM attempts WHERE transfer = ? ORDER BY n", seq)
+	rows, err := q.QueryContext(ctx, "SELECT n, at, answer, place FROM attempts WHERE transfer = ? ORDER BY n", seq)
 	if err != nil {
 		return nil, err
 	}
@@ -42,7 +43,7 @@ func attempts(ctx context.Context, q querier, seq int64) ([]Attempt, error) {
 	for rows.Next() {
 		var a Attempt
 		var at int64
-		if err := rows.Scan(&a.N, &at, &a.Answer); err != nil {
+		if err := rows.Scan(&a.N, &at, &a.Answer, &a.Place); err != nil {
 			return nil, err
 		}
 		a.At = fromMillis(at)

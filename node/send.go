@@ -26,7 +26,7 @@ func (n *Node) ready(ctx context.Context, to identity.Party) (*identity.Platform
 	}
 	ctx, cancel := context.WithTimeout(ctx, 15*time.Second)
 	defer cancel()
-	peer, err := n.reach(ctx, p)
+	peer, _, err := n.reach(ctx, p)
 	if err == nil {
 		err = peer.Check(ctx, n.Domain())
 	}
@@ -41,18 +41,33 @@ func (n *Node) ready(ctx context.Context, to identity.Party) (*identity.Platform
 	return p, nil
 }
 
-func (n *Node) reach(ctx context.Context, p *identity.Platform) (Peer, error) {
+// reach finds a peer and gives the way to it, and in words where that is.
+func (n *Node) reach(ctx context.Context, p *identity.Platform) (peer Peer, place string, err error) {
 	var at discovery.Endpoint
 	if n.cfg.Resolve != nil {
-		var err error
 		if at, err = n.cfg.Resolve(ctx, p); err != nil {
-			return nil, fmt.Errorf("finding %s: %w", p.Domain, err)
+			return nil, "", fmt.Errorf("finding %s: %w", p.Domain, err)
 		}
 	}
 	if n.cfg.Dial == nil {
-		return nil, errors.New("this node does not send")
+		return nil, "", errors.New("this node does not send")
 	}
-	return n.cfg.Dial(p, at)
+	peer, err = n.cfg.Dial(p, at)
+	return peer, placeOf(at), err
+}
+
+// placeOf says where an endpoint is and how that is known (wire document, section 9: the
+// mode of DNSSEC is told by what came of it).
+func placeOf(at discovery.Endpoint) string {
+	switch {
+	case at.URL == nil:
+		return ""
+	case at.Source == discovery.Configured:
+		return at.URL.String() + " by the trust entry"
+	case at.AuthenticData:
+		return at.URL.String() + " by DNS, with DNSSEC"
+	}
+	return at.URL.String() + " by DNS, without DNSSEC"
 }
 
 // prepare seals the steps and the transaction of the order into the next envelope, and
@@ -443,10 +458,11 @@ func (n *Node) offer(ctx context.Context, x *transfer, body []byte) (Reply, erro
 	if !found {
 		return Reply{}, fmt.Errorf("there is no trust entry for %s", x.peer)
 	}
-	peer, err := n.reach(ctx, p)
+	peer, place, err := n.reach(ctx, p)
 	if err != nil {
 		return Reply{}, err
 	}
+	x.place = place
 	return peer.PutTransferblock(ctx, Request{Sender: n.Domain(), Body: body})
 }
 

@@ -55,6 +55,7 @@ type transfer struct {
 
 	tried int64  // when the attempt under way began
 	said  string // the peer's words beside a signed answer
+	place string // where the attempt went; "" where it did not leave
 	// evidence is what the signed answer was believed by; nil if the key alone.
 	evidence *identity.Evidence
 

@@ -121,7 +121,7 @@ func (n *Node) fetchVerdict(ctx context.Context, id int64) error {
 	if !found {
 		return fmt.Errorf("there is no trust entry for %s", b.state.Issuing)
 	}
-	peer, err := n.reach(ctx, p)
+	peer, _, err := n.reach(ctx, p)
 	if err != nil {
 		return err
 	}

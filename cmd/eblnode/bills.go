@@ -426,7 +426,11 @@ func showBill(w io.Writer, b *api.BillView) {
 			line("transfer", fmt.Sprintf("%s to %s: %s, %d attempts", x.ID, x.Peer, x.State, x.Attempts))
 			line("last answer", x.LastAnswer)
 			for _, tried := range x.History[max(0, len(x.History)-3):] {
-				line("attempt", fmt.Sprintf("%d at %s: %s", tried.N, time.Time(tried.At).Format(time.RFC3339), tried.Answer))
+				where := ""
+				if tried.Place != "" {
+					where = ", to " + tried.Place
+				}
+				line("attempt", fmt.Sprintf("%d at %s%s: %s", tried.N, time.Time(tried.At).Format(time.RFC3339), where, tried.Answer))
 			}
 			line(map[string]string{"accepted": "receipt", "rejected": "rejection", "disputed": "rejection"}[x.State], x.Verdict)
 		}

@@ -2,15 +2,15 @@ package main
 
 import (
 	"context"
-	"errors"
 	"fmt"
-	"io"
 	"net"
 	"net/http"
+	"net/url"
 	"os"
 	"path/filepath"
 	"time"
 
+	"eblnode/api"
 	"eblnode/identity"
 	"eblnode/node"
 
@@ -18,12 +18,7 @@ import (
 )
 
 // A finding is one thing that doctor looked at.
-type finding struct {
-	Check string `json:"check"`
-	State string `json:"state"` // ok, warning, error
-	Found string `json:"found"`
-	Cure  string `json:"cure,omitempty"`
-}
+type finding api.Finding
 
 func (a *app) doctorCommand() *cobra.Command {
 	return &cobra.Command{
@@ -33,25 +28,11 @@ func (a *app) doctorCommand() *cobra.Command {
 is wrong and how to mend it. Nothing is changed. Exit code 1 if something is an error.`,
 		Args: cobra.NoArgs,
 		RunE: func(c *cobra.Command, _ []string) error {
-			list := a.examine(c.Context())
-			bad := 0
-			for _, f := range list {
-				if f.State == "error" {
-					bad++
-				}
+			var list []api.Finding
+			for _, f := range a.examine(c.Context()) {
+				list = append(list, api.Finding(f))
 			}
-			err := a.print(map[string]any{"findings": list, "errors": bad}, func(w io.Writer) {
-				for _, f := range list {
-					fmt.Fprintf(w, "%-8s %-14s %s\n", f.State, f.Check, plain(f.Found))
-					if f.Cure != "" {
-						fmt.Fprintf(w, "%-8s %-14s → %s\n", "", "", plain(f.Cure))
-					}
-				}
-			})
-			if err != nil || bad == 0 {
-				return err
-			}
-			return &exitError{1, errors.New("")}
+			return a.report(list)
 		},
 	}
 }
@@ -121,7 +102,15 @@ func examineListeners(ctx context.Context, dir string, c *config) (list []findin
 		if err := r.call(ctx, http.MethodGet, "/admin/v1/status", nil, nil); err != nil {
 			return []finding{{"listeners", "error", "the node is running, but: " + err.Error(), "look at its log"}}
 		}
-		return []finding{{"listeners", "ok", "the node is running", ""}}
+		list = []finding{{"listeners", "ok", "the node is running", ""}}
+		var out api.FindingList
+		if err := r.call(ctx, http.MethodPost, "/admin/v1/peers/"+url.PathEscape(c.Domain)+"/check", []byte("{}"), &out); err != nil {
+			return append(list, finding{"reached", "error", err.Error(), "look at its log"})
+		}
+		for _, f := range out.Findings {
+			list = append(list, finding(f))
+		}
+		return list
 	}
 	for _, a := range [][2]string{{"listen.peer", c.Listen.Peer}, {"listen.local", c.Listen.Local}, {"listen.public", c.Listen.Public}} {
 		if a[1] == "" {

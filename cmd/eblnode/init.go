@@ -239,12 +239,25 @@ log: {level: info, format: text}
 		list(o.resolvers), list(o.networks))
 }
 
+// keysRecord is where strangers find our keys; "" where they find none.
+func (c *config) keysRecord(domain identity.Host) string {
+	_, port, err := net.SplitHostPort(c.Listen.Public)
+	if c.Listen.Public == "" || err != nil || port == "0" {
+		return ""
+	}
+	if port == "443" {
+		return "ebl-keys=https://" + domain.Name
+	}
+	return "ebl-keys=https://" + domain.Name + ":" + port
+}
+
 // dnsCommand prints the record by which peers find us.
 func (a *app) dnsCommand() *cobra.Command {
 	return &cobra.Command{
 		Use:   "dns",
-		Short: "Print the TXT record to publish",
-		Long: `Print the DNS record by which peers find this node. It says where the node is, never
+		Short: "Print the TXT records to publish",
+		Long: `Print the DNS record by which peers find this node and, where listen.public is set, the one
+by which strangers find its keys (eblnode peer fetch). They say where the node is, never
 who: the TLS certificate and the trust entry say that.`,
 		Args: cobra.NoArgs,
 		RunE: func(*cobra.Command, []string) error {
@@ -269,8 +282,14 @@ who: the TLS certificate and the trust entry say that.`,
 			}
 			record := "ebl-transferblock=" + endpoint
 			v := map[string]string{"name": domain.Name, "type": "TXT", "value": record}
+			if keys := c.keysRecord(domain); keys != "" {
+				v["keys"] = keys
+			}
 			return a.print(v, func(w io.Writer) {
 				fmt.Fprintf(w, "%s. 3600 IN TXT %q\n", domain.Name, record)
+				if v["keys"] != "" {
+					fmt.Fprintf(w, "%s. 3600 IN TXT %q\n", domain.Name, v["keys"])
+				}
 			})
 		},
 	}

@@ -36,7 +36,7 @@ func (a *app) peerCommand() *cobra.Command {
 	peer := &cobra.Command{Use: "peer", Short: "Trust entries: ours, and those of peers",
 		Long: `A peer is a platform whose trust entry we hold. Onboarding is an exchange of two such
 entries, each confirmed by its fingerprint over another channel (the telephone, say).`}
-	peer.AddCommand(a.peerSelf(), a.peerAdd(), a.peerList(), a.peerShow(), a.peerRemove())
+	peer.AddCommand(a.peerSelf(), a.peerAdd(), a.peerList(), a.peerShow(), a.peerRemove(), a.peerFetch(), a.peerCheck(), a.peerSignCSR())
 	return peer
 }
 

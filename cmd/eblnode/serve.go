@@ -138,6 +138,7 @@ type opened struct {
 	peers    *api.Peers
 	webhooks *webhook.Sender
 	outside  *oauth.Outside // nil: no shared authorization server
+	keyWatch *api.KeyWatch  // nil where nothing is served
 	node     *node.Node
 }
 
@@ -272,6 +273,8 @@ func (a *app) listen(o *opened, log *slog.Logger) (*services, error) {
 		return nil, err
 	}
 	metrics.Expiring(o.expiring)
+	o.keyWatch = &api.KeyWatch{Examiner: o.examiner(), Log: log}
+	metrics.Watching(o.keyWatch)
 	opts := api.Options{Log: log, Metrics: metrics, Version: Version, Tokens: tokens,
 		Rate: o.config.Limits.Rate, Burst: o.config.Limits.Burst, Concurrency: o.config.Limits.Concurrency}
 	source := o.keys.source("")
@@ -308,10 +311,10 @@ func (a *app) listen(o *opened, log *slog.Logger) (*services, error) {
 	return s, nil
 }
 
-// withReload lets operators have the keys read again.
+// withReload lets operators have the keys read again, and look at peers.
 func withReload(opts api.Options, o *opened) api.Options {
 	opts.Reload = o.reload
-	return opts
+	return withExaminer(opts, o)
 }
 
 func (s *services) close() error {
@@ -352,7 +355,7 @@ func (s *services) run(ctx context.Context, o *opened, log *slog.Logger) error {
 	}
 	outboxCtx, stopOutbox := context.WithCancel(context.WithoutCancel(ctx))
 	defer stopOutbox()
-	for _, work := range []func(context.Context) error{o.node.Run, o.node.RunWebhooks, (&watch{o: o, log: log}).run} {
+	for _, work := range []func(context.Context) error{o.node.Run, o.node.RunWebhooks, (&watch{o: o, log: log}).run, o.keyWatch.Run} {
 		group.Go(func() error {
 			if err := work(outboxCtx); err != nil && outboxCtx.Err() == nil {
 				return err
