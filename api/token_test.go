@@ -1,13 +1,16 @@
 package api_test
 
 import (
+	"context"
 	"encoding/base64"
 	"encoding/json"
+	"errors"
 	"fmt"
 	"net/http"
 	"net/url"
 	"slices"
 	"strings"
+	"sync/atomic"
 	"testing"
 	"time"
 
@@ -15,7 +18,9 @@ import (
 	"eblnode/api/oauth"
 	"eblnode/envelope"
 	"eblnode/identity"
+	"eblnode/internal/catest"
 	"eblnode/internal/ebltest"
+	"eblnode/node"
 
 	"github.com/lestrrat-go/jwx/v2/jwa"
 	"github.com/lestrrat-go/jwx/v2/jws"
@@ -388,6 +393,38 @@ func TestAssertionToTheTokenEndpoint(t *testing.T) {
 	// The quirk is about the token endpoint and nothing else.
 	refused(d.assertion(map[string]any{"aud": "https://other.example/token", "jti": nil}), "aud is not this issuer")
 	refused(d.assertion(map[string]any{"jti": nil}), "no jti")
+	d.post(tokenForm(d.assertion(nil))).want(t, 200, 0)
+}
+
+// The key of an assertion is judged as that of an envelope: by its path to the peer's
+// anchors and by what its authority says of it now.
+func TestAssertionOfARevokedKeyIsNotBelieved(t *testing.T) {
+	ca := catest.New(t, "Consortium")
+	var status atomic.Int64 // of every certificate; -1: the responder is down
+	w := ebltest.NewTLS(t)
+	d := &tokenDesk{t: t, carrier: w.Platform("carrier.example", ebltest.Under(ca, catest.Responder("http://ocsp.example/"))),
+		bank: w.Platform("bank.example", ebltest.Tokens(nil), ebltest.Configure(func(c *node.Config) {
+			c.Revocation = func(_ context.Context, qs []identity.Question) (out [][]byte, err error) {
+				if status.Load() < 0 {
+					return nil, errors.New("connection refused")
+				}
+				for _, q := range qs {
+					s := catest.Single{Cert: q.Certificate, Issuer: q.Issuer}
+					if status.Load() == 1 {
+						s.Status, s.RevokedAt = catest.Revoked, time.Now().Add(-time.Hour)
+					}
+					out = append(out, catest.Answer{Singles: []catest.Single{s}, By: ca}.DER(t))
+				}
+				return out, nil
+			}
+		}))}
+	d.client, d.base = tlsClient(t, d.carrier), "https://"+d.bank.Addr
+	d.post(tokenForm(d.assertion(nil))).want(t, 200, 0)
+	status.Store(1)
+	d.post(tokenForm(d.assertion(nil))).wantOAuth(t, 401, 7101, "invalid_client")
+	status.Store(-1)
+	d.post(tokenForm(d.assertion(nil))).want(t, 503, 7503)
+	status.Store(0)
 	d.post(tokenForm(d.assertion(nil))).want(t, 200, 0)
 }
 

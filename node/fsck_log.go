@@ -101,6 +101,7 @@ type auditCheck struct {
 	own      string            // sum of our own entry as last published
 	peers    map[string]string // domain → sum of the entry last added, "" once removed
 	users    map[string]string // local id → role, with "-" before it once disabled
+	seconds  map[string]string // local id → its approvers, with commas between
 	list     []Finding
 }
 
@@ -113,7 +114,7 @@ func (c *auditCheck) bad(table string, a *auditRow, cure, format string, args ..
 // fsckAudit checks that each row of the audit log is hashed with the one before it, and
 // that what it tells is there.
 func (n *Node) fsckAudit(ctx context.Context, o FsckOptions, r *FsckReport) error {
-	c := &auditCheck{domain: n.Domain().String(), next: 1, peers: map[string]string{}, users: map[string]string{}}
+	c := &auditCheck{domain: n.Domain().String(), next: 1, peers: map[string]string{}, users: map[string]string{}, seconds: map[string]string{}}
 	if o.Sample > 0 {
 		err := n.store.snapshot(ctx, func(q querier) error { return c.startNear(ctx, q, o.Sample) })
 		if err != nil {
@@ -231,6 +232,8 @@ func (c *auditCheck) left(a *auditRow, bill envelope.Hash) {
 		c.users[word[0]] = word[len(word)-1]
 	case "user.token": // a new token for a user, who is active again
 		c.users[word[0]] = strings.TrimLeft(c.users[word[0]], "-")
+	case "user.approvers":
+		c.seconds[word[0]] = strings.Join(word[1:], "")
 	case "user.disable":
 		c.users[word[0]] = "-" + c.users[word[0]]
 	}
@@ -301,6 +304,35 @@ func (c *auditCheck) people(ctx context.Context, q querier) error {
 	}
 	for local := range c.users {
 		bad("users", local, cureEvidence, "the log tells of a user that is not there")
+	}
+	return c.secondPersons(ctx, q, bad)
+}
+
+// secondPersons compares who must say yes to whose orders with what the log says: a row
+// taken out would let one person do what two should.
+func (c *auditCheck) secondPersons(ctx context.Context, q querier, bad func(table, row, cure, format string, args ...any)) error {
+	now := map[string]string{}
+	err := each(ctx, q, "SELECT local_id, approver FROM approvers ORDER BY local_id, approver", nil, func(scan func(...any) error) error {
+		var local, approver string
+		err := scan(&local, &approver)
+		if now[local] != "" {
+			approver = now[local] + "," + approver
+		}
+		now[local] = approver
+		return err
+	})
+	if err != nil {
+		return err
+	}
+	for local, list := range now {
+		if told := c.seconds[local]; list != told {
+			bad("approvers", local, cureEvidence, "approver, local_id: the rows say %s, the log %q", list, told)
+		}
+	}
+	for local, told := range c.seconds {
+		if told != "" && now[local] == "" {
+			bad("approvers", local, cureEvidence, "the log tells of approvers that are not there: %s", told)
+		}
 	}
 	return nil
 }

@@ -44,6 +44,9 @@ func busyNode(t *testing.T) *ebltest.Platform {
 		mustDo(err)
 	}
 	mustDo(a.Node().DisableUser(t.Context(), "test", "twice"))
+	for _, seconds := range [][]string{{"gone"}, nil, {"back", "twice", "back"}} {
+		mustDo(a.Node().SetApprovers(t.Context(), "test", a.User("four").Local, seconds))
+	}
 	// Away and home again, with steps inside the platform on both ways.
 	doc := a.Issue(al.ID)
 	a.Transfer(al, doc, ann.ID)
@@ -140,7 +143,6 @@ var unchecked = map[string]string{
 	"late_answers":             "shown; decides nothing",
 	"releases":                 "what operators said; nothing is derived from it",
 	"approvals":                "what was asked and decided; triggers keep it as it is, and the log tells it too",
-	"approvers":                "configuration",
 	"systems":                  "configuration",
 	"system_customers":         "configuration",
 	"spent_tokens":             "tokens that were used once; without a row one could be used again until its end",

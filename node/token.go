@@ -2,6 +2,7 @@ package node
 
 import (
 	"context"
+	"errors"
 	"fmt"
 	"time"
 
@@ -67,4 +68,19 @@ func (t *tx) spend(owner, id string, until time.Time) (fresh bool, err error) {
 	}
 	rows, err := res.RowsAffected()
 	return rows == 1, err
+}
+
+// Believe verifies a token that p signed just now, as the newest signature of a chain is
+// verified: under p's trust entry, and with its certificate's revocation where that is asked
+// for. The error is an *envelope.SignatureError, or an *Error where it cannot be told now.
+func (n *Node) Believe(ctx context.Context, p *identity.Platform, j envelope.JWS) error {
+	now := n.cfg.Now()
+	if _, err := j.Verify(p, now, false); err != nil {
+		return err
+	}
+	_, err := n.stands(ctx, p, j, now)
+	if sig, ok := errors.AsType[*envelope.SignatureError](err); ok && sig.Reason == envelope.RevocationUnknown {
+		return busy(err)
+	}
+	return err
 }

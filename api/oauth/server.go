@@ -179,7 +179,10 @@ func (s *Server) authenticate(ctx context.Context, peer *identity.Platform, p ma
 		return badClient("the assertion's typ is that of something else")
 	}
 	now := s.node.Now()
-	if _, err := j.Verify(peer, now, false); err != nil {
+	if err := s.node.Believe(ctx, peer, j.JWS); err != nil {
+		if e, ok := errors.AsType[*node.Error](err); ok {
+			return e // it could not be told now
+		}
 		if sig, ok := errors.AsType[*envelope.SignatureError](err); ok {
 			return badClient("the assertion's signature: %s", sig.Detail)
 		}

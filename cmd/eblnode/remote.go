@@ -290,8 +290,12 @@ func (a *app) local() (*remote, error) {
 	if err != nil {
 		return nil, err
 	}
-	return &remote{base: strings.TrimSuffix(base, "/"), token: token, client: &http.Client{Timeout: 2 * time.Minute}, close: func() error { return nil }}, nil
+	return &remote{base: strings.TrimSuffix(base, "/"), token: token, client: &http.Client{Timeout: 2 * time.Minute, CheckRedirect: noRedirect}, close: func() error { return nil }}, nil
 }
+
+// noRedirect takes a redirect for an answer: a token and an order go to the node that was
+// named, and to nobody whom it names.
+func noRedirect(*http.Request, []*http.Request) error { return http.ErrUseLastResponse }
 
 // bearer is how a bearer token is spelt (RFC 6750, section 2.1).
 var bearer = regexp.MustCompile(`^[A-Za-z0-9._~+/-]+=*$`)

@@ -306,7 +306,11 @@ func (a *app) listen(o *opened, log *slog.Logger) (*services, error) {
 				return nil, errors.Join(err, l.Close(), s.close())
 			}
 		}
-		s.list = append(s.list, &service{f.name, l, api.NewServer(f.handler, f.tls, log, metrics), f.tls != nil})
+		server := api.NewServer(f.handler, f.tls, log, metrics)
+		if f.name == "peer" {
+			api.LimitConnections(server, api.ConnectionsOf(opts.Concurrency))
+		}
+		s.list = append(s.list, &service{f.name, l, server, f.tls != nil})
 	}
 	return s, nil
 }
