@@ -16,6 +16,7 @@ var allowed = map[string][]string{
 	"eblnode/identity":  {"github.com/lestrrat-go/jwx/v2/jwk", "golang.org/x/crypto/ocsp", "golang.org/x/net/idna"},
 	"eblnode/envelope":  {"eblnode/identity", "github.com/go-json-experiment/json/…", "github.com/lestrrat-go/jwx/v2/cert", "github.com/lestrrat-go/jwx/v2/jwa", "github.com/lestrrat-go/jwx/v2/jws"},
 	"eblnode/chain":     {"eblnode/envelope", "eblnode/identity"},
+	"eblnode/judge":     {"eblnode/chain", "eblnode/envelope", "eblnode/identity"},
 	"eblnode/discovery": {"eblnode/identity", "github.com/miekg/dns", "golang.org/x/sync/…"},
 	"eblnode/node": {"eblnode/chain", "eblnode/discovery", "eblnode/envelope", "eblnode/identity", "eblnode/internal/webhook", "eblnode/internal/witness",
 		"github.com/pressly/goose/v3", "golang.org/x/sync/…", "modernc.org/sqlite"},
@@ -24,7 +25,7 @@ var allowed = map[string][]string{
 		"github.com/gin-gonic/gin", "github.com/go-json-experiment/json/…", "github.com/prometheus/client_golang/…", "golang.org/x/time/rate"},
 	"eblnode/cmd/eblnode": {"eblnode/api", "eblnode/api/oauth", "eblnode/discovery", "eblnode/envelope", "eblnode/identity", "eblnode/internal/demo", "eblnode/internal/hsm", "eblnode/internal/keyfile", "eblnode/internal/webhook", "eblnode/node",
 		"github.com/gin-gonic/gin", "github.com/goccy/go-yaml", "github.com/spf13/cobra", "golang.org/x/sync/errgroup"},
-	"eblnode/cmd/eblverify": {"eblnode/chain", "eblnode/envelope", "eblnode/identity", "github.com/spf13/cobra"},
+	"eblnode/cmd/eblverify": {"eblnode/envelope", "eblnode/identity", "eblnode/judge", "github.com/spf13/cobra"},
 
 	// Data for other implementations: knows nothing of ours; what makes it may.
 	"eblnode/testvectors":              {},

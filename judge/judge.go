@@ -220,7 +220,7 @@ type judging struct {
 
 // describe notes what the file says of the bill, to name it by.
 func (j *judging) describe() {
-	j.Carrier, j.Reference, j.Text = j.b.Block.Reference.CarrierCode, j.b.Block.Reference.Number, j.b.Block.Document
+	j.Text = j.b.Block.Document
 	for i := range j.b.Block.Entries {
 		if t := j.b.Block.Entries[i].Payload.SignedAt(); t.After(j.newest) {
 			j.newest = t
@@ -299,6 +299,7 @@ func (j *judging) broken(v Verdict, reason, part, what, format string, args ...a
 func (j *judging) conclude() {
 	s := j.state
 	j.Document = s.Document.String()
+	j.Carrier, j.Reference = j.b.Block.Reference.CarrierCode, j.b.Block.Reference.Number
 	j.State = &State{Status: string(s.Status), Issuing: s.Issuing.String(), ToOrder: s.ToOrder, Length: s.Length,
 		Settled: s.Length == 0 || j.receipted[s.Length-1] || len(j.steps) > 0 || s.Status == chain.Void}
 	if !s.Head.IsZero() {
