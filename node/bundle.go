@@ -116,8 +116,7 @@ func (f *bundleFile) chain(ctx context.Context) error {
 		return err
 	}
 	if f.open != nil && f.open.state != Prepared {
-		us := envelope.Hash(f.node.cfg.Signer.Key.Thumbprint())
-		list = append(list, stored{f.open.jws, f.node.Domain().String(), us, f.open.createdAt})
+		list = append(list, stored{f.open.jws, f.node.Domain().String(), f.ownKey(f.open.jws), f.open.createdAt})
 	} else {
 		f.open = nil
 	}
@@ -144,6 +143,16 @@ func (f *bundleFile) chain(ctx context.Context) error {
 	return nil
 }
 
+// ownKey is the thumbprint of the key of ours that signed jws; zero if none is named.
+func (f *bundleFile) ownKey(jws string) envelope.Hash {
+	if j, err := envelope.ParseJWS(jws); err == nil {
+		if k, found := f.node.Self().Key(j.Header.Kid); found {
+			return k.Thumbprint()
+		}
+	}
+	return envelope.Hash{}
+}
+
 // steps are those that no entry carries yet.
 func (f *bundleFile) steps(ctx context.Context) error {
 	if f.open != nil {
@@ -155,7 +164,7 @@ func (f *bundleFile) steps(ctx context.Context) error {
 			err := scan(&s.JWS.Raw)
 			f.b.Steps = append(f.b.Steps, s)
 			f.parties[f.node.Domain()] = true
-			f.keys[f.node.cfg.Signer.Key.Thumbprint()] = true
+			f.keys[f.ownKey(s.JWS.Raw)] = true
 			return err
 		})
 }

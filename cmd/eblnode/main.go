@@ -119,7 +119,6 @@ never exists twice. Try it first: eblnode demo`,
 	add("user", a.approvalsCommand())
 	add("operate", a.peerCommand(), a.userAdminCommand(), a.systemCommand(), a.keyCommand(), a.dnsCommand(), a.doctorCommand(), a.fsckCommand())
 	add("operate", a.decideCommands()...)
-	add("user", a.bundleCommand())
 	add("operate", a.evidenceCommand())
 	return root
 }
