@@ -19,6 +19,7 @@ import (
 
 	"eblnode/envelope"
 	"eblnode/identity"
+	"eblnode/internal/report"
 	"eblnode/judge"
 
 	"github.com/spf13/cobra"
@@ -72,7 +73,8 @@ their codes: docs/BUNDLE.md.`,
 		Example: `  eblverify bundle.json --trust platforms.json
   eblverify folder/ --trust platforms.json --json
   eblverify --json --trust carrier.json --trust bank.json < block.json -
-  eblverify bundle.json --trust platforms.json --at 2036-11-23T00:00:00Z`,
+  eblverify bundle.json --trust platforms.json --at 2036-11-23T00:00:00Z
+  eblverify bundle.json --trust platforms.json --html report.html`,
 		SilenceErrors: true,
 		SilenceUsage:  true,
 		Args: func(_ *cobra.Command, files []string) error {
@@ -96,11 +98,13 @@ their codes: docs/BUNDLE.md.`,
 	f.StringArrayVar(&o.trust, "trust", nil, "file with trust entries (needed; may be given again)")
 	f.StringVar(&o.at, "at", "", "judge as of this time, RFC 3339 (default: now)")
 	f.BoolVar(&o.json, "json", false, "print JSON")
+	f.StringVar(&o.html, "html", "", "write the verdict on the one file to this new file too, as a page with the journey as a picture")
 	f.IntVar(&o.limits.Body, "max-bytes", 0, "largest file, in bytes (default 8 MiB a block, 32 MiB a bundle)")
 	f.IntVar(&o.limits.Chain, "max-entries", 0, "longest chain (default 1,000)")
 	f.IntVar(&o.limits.Transactions, "max-transactions", 0, "most transactions of an entry (default 1,000)")
 	f.IntVar(&o.limits.Depth, "max-depth", 0, "deepest JSON (default 64)")
 	f.DurationVar(&o.timeout, "timeout", 30*time.Second, "longest time for one file; 0: no limit")
+	c.AddCommand(pageCommand(out))
 	if err := c.Execute(); err != nil {
 		// Where the flags could not be read, --json after the bad one was not either.
 		if o.json || slices.Contains(args, "--json") {
@@ -140,6 +144,9 @@ func (o *options) verifyAll(files []string, in io.Reader, out, errOut io.Writer)
 		return exitUsage, err
 	}
 	reports := make([]*judge.Report, 0, len(inputs))
+	if o.html != "" && (len(inputs) != 1 || inputs[0].folder) {
+		return exitUsage, errors.New("--html writes the verdict on one file: name one")
+	}
 	code := exitValid
 	shown := newProgress(errOut, o.json)
 	for i, f := range inputs {
@@ -147,6 +154,11 @@ func (o *options) verifyAll(files []string, in io.Reader, out, errOut io.Writer)
 		r := o.verifyFile(f, in, trust, at)
 		code = worse(code, exit(r.Verdict))
 		reports = append(reports, r)
+		if o.html != "" {
+			if err := writePage(o.html, report.Input{Report: r, Trust: trust, At: at, Maker: "eblverify " + Version}); err != nil {
+				return exitUsage, err
+			}
+		}
 		if o.json {
 			continue
 		}
@@ -165,6 +177,27 @@ func (o *options) verifyAll(files []string, in io.Reader, out, errOut io.Writer)
 		return code, nil
 	}
 	return code, printJSON(out, map[string]any{"at": at.UTC().Format(time.RFC3339), "reports": reports, "exitCode": code})
+}
+
+func writePage(path string, in report.Input) error {
+	page, err := report.HTML(in)
+	if err != nil {
+		return err
+	}
+	return writeNew(path, page)
+}
+
+// writeNew writes a file that was not there: evidence is not overwritten by mistake.
+func writeNew(path string, data []byte) error {
+	f, err := os.OpenFile(path, os.O_WRONLY|os.O_CREATE|os.O_EXCL, 0o644)
+	if err != nil {
+		return err
+	}
+	if _, err := f.Write(data); err != nil {
+		_ = f.Close()
+		return err
+	}
+	return f.Close()
 }
 
 // printJSON writes v; characters that draw on a terminal are escaped, and read back as

@@ -12,8 +12,8 @@ import (
 
 // Measures of the picture, in its own units; a phone shows three lanes in full size.
 const (
-	gutter  = 40
-	lane    = 116
+	gutter  = 34
+	lane    = 102
 	headRow = 46
 	maxLegs = 300 // more are left out, and the picture says so
 )
@@ -22,6 +22,7 @@ const (
 type drawing struct {
 	strings.Builder
 	y     int
+	width int
 	lanes map[string]int // left to right
 }
 
@@ -54,21 +55,28 @@ func drawJourney(r *judge.Report) template.HTML {
 	legs := r.Journey[:min(len(r.Journey), maxLegs)]
 	d.y = headRow
 	var body drawing
-	body.lanes, body.y = d.lanes, headRow
-	width := gutter + lane*len(d.lanes) + 8
+	width := gutter + lane*len(d.lanes) + 6
+	body.lanes, body.y, body.width = d.lanes, headRow, width
 	for i := range legs {
 		body.leg(&legs[i], i, width)
+	}
+	if s := r.State; s != nil && len(legs) == len(r.Journey) {
+		body.inControl(s)
 	}
 	height := body.y + 14
 	if left := len(r.Journey) - len(legs); left > 0 {
 		body.f(`<text x="%d" y="%d" class="dim">and %d more</text>`, gutter, body.y+14, left)
 		height += 20
 	}
-	d.f(`<svg class="journey" xmlns="http://www.w3.org/2000/svg" viewBox="0 0 %d %d" width="%d" height="%d" role="img" aria-label="The journey of the bill">`, width, height, width, height)
+	class := "journey"
+	if len(d.lanes) <= 4 {
+		class = "journey few" // there is room to draw it larger on a desk
+	}
+	d.f(`<svg class="%s" xmlns="http://www.w3.org/2000/svg" viewBox="0 0 %d %d" width="%d" height="%d" role="img" aria-label="The journey of the bill">`, class, width, height, width, height)
 	for _, p := range r.Platforms() {
 		x := d.x(p)
 		d.f(`<line x1="%d" y1="%d" x2="%d" y2="%d" class="lane"/>`, x, headRow-8, x, height)
-		d.f(`<rect x="%d" y="8" width="%d" height="26" rx="6" class="head"/><text x="%d" y="25" class="platform">%s<title>%s</title></text>`, x-lane/2+4, lane-8, x, text(p, 17), text(p, 300))
+		d.f(`<rect x="%d" y="8" width="%d" height="26" rx="6" class="head"/><text x="%d" y="25" class="platform">%s<title>%s</title></text>`, x-lane/2+4, lane-8, x, text(p, 16), text(p, 300))
 	}
 	d.WriteString(body.String())
 	d.f(`</svg>`)
@@ -77,8 +85,11 @@ func drawJourney(r *judge.Report) template.HTML {
 
 // leg draws one envelope or step.
 func (d *drawing) leg(l *judge.Leg, number, width int) {
+	if l.Link == judge.Failed && number > 0 {
+		d.y += 22 // room to see it
+	}
 	top := d.y
-	height := 34 + 34*len(l.Transactions)
+	height := 52 + 34*len(l.Transactions)
 	if l.Receipt != "" {
 		height += 24
 	}
@@ -94,8 +105,8 @@ func (d *drawing) leg(l *judge.Leg, number, width int) {
 	x := d.x(l.Platform)
 	title := map[string]string{"entry": "Envelope", "step": "Step", "branch": "Other branch"}[l.Kind]
 	d.f(`<text x="%d" y="%d" class="when">%s %d · %s</text>`, gutter+2, top+15, title, l.Index, l.SignedAt.UTC().Format("2 Jan 2006 15:04"))
-	d.seal(l, x, top+17)
-	y := top + 40
+	d.seal(l, x, top+31)
+	y := top + 56
 	for i := range l.Transactions {
 		d.transaction(l, i, y)
 		y += 34
@@ -108,7 +119,7 @@ func (d *drawing) leg(l *judge.Leg, number, width int) {
 
 // hashLink draws the link to what is before: whole, or broken and red.
 func (d *drawing) hashLink(l *judge.Leg, number, top, height int) {
-	const x = 17
+	const x = 14
 	if number > 0 && l.Kind != "branch" {
 		class := "link"
 		if l.Link == judge.Failed {
@@ -117,7 +128,8 @@ func (d *drawing) hashLink(l *judge.Leg, number, top, height int) {
 		if class == "link" {
 			d.f(`<line x1="%d" y1="%d" x2="%d" y2="%d" class="%s"/>`, x, top-14, x, top+6, class)
 		} else {
-			d.f(`<line x1="%d" y1="%d" x2="%d" y2="%d" class="%s"/><path d="M%d %dl10 10m0 -10l-10 10" class="cross"/>`, x, top-14, x, top+6, class, x-5, top-9)
+			d.f(`<line x1="%d" y1="%d" x2="%d" y2="%d" class="%s"/><path d="M%d %dl12 12m0 -12l-12 12" class="cross"/><text x="%d" y="%d" class="warn">hash link broken</text>`,
+				x, top-36, x, top+6, class, x-6, top-20, gutter+2, top-9)
 		}
 	}
 	class := "block"
@@ -162,7 +174,7 @@ func (d *drawing) transaction(l *judge.Leg, i, y int) {
 	}
 	if from == to {
 		d.f(`<circle cx="%d" cy="%d" r="4" class="%s"/>`, from, y, class)
-		d.f(`<text x="%d" y="%d" class="tx">%s → %s<title>%s</title></text>`, from, y+15, verb(tx.Instruction), text(who, 13), text(tx.To, 300))
+		d.label(from, y+15, tx.Instruction, who, tx.To)
 		return
 	}
 	step := 7
@@ -171,7 +183,18 @@ func (d *drawing) transaction(l *judge.Leg, i, y int) {
 	}
 	d.f(`<circle cx="%d" cy="%d" r="3" class="%s"/><line x1="%d" y1="%d" x2="%d" y2="%d" class="%s"/><path d="M%d %dl%d -5v10z" class="%s tip"/>`,
 		from, y, class, from, y, to-step, y, class, to, y, -step, class)
-	d.f(`<text x="%d" y="%d" class="tx">%s → %s<title>%s</title></text>`, (from+to)/2, y+15, verb(tx.Instruction), text(who, 15), text(tx.To, 300))
+	d.label((from+to)/2, y+15, tx.Instruction, who, tx.To)
+}
+
+// label writes what a transaction does, inside the picture.
+func (d *drawing) label(x, y int, instruction, who, to string) {
+	who = judge.Plain(who)
+	if r := []rune(who); len(r) > 16 {
+		who = string(r[:15]) + "…"
+	}
+	half := (utf8.RuneCountInString(verb(instruction)) + 3 + utf8.RuneCountInString(who)) * 3 // of a letter's width
+	x = min(max(x, gutter+half), d.width-half-2)
+	d.f(`<text x="%d" y="%d" class="tx">%s → %s<title>%s</title></text>`, x, y, verb(instruction), text(who, 20), text(to, 300))
 }
 
 // receipt is the answer of the addressee, back to who sent.
@@ -183,14 +206,30 @@ func (d *drawing) receipt(l *judge.Leg, y int) {
 	}
 	class, label := "answer", "receipt ✓"
 	if l.Receipt != judge.OK {
-		class, label = "answer unjudged", "receipt, not judged"
+		class, label = "answer unjudged", "receipt"
 	}
 	step := 6
 	if to < from {
 		step = -6
 	}
-	d.f(`<line x1="%d" y1="%d" x2="%d" y2="%d" class="%s"/><path d="M%d %dl%d -4v8z" class="%s tip"/><text x="%d" y="%d" class="rx">%s</text>`,
-		from, y, to-step, y, class, to, y, -step, class, (from+to)/2, y+11, label)
+	d.f(`<line x1="%d" y1="%d" x2="%d" y2="%d" class="%s"/><path d="M%d %dl%d -4v8z" class="%s tip"/><text x="%d" y="%d" class="rx %s">%s</text>`,
+		from, y, to-step, y, class, to, y, -step, class, (from+to)/2, y+11, class, label)
+}
+
+// inControl marks who is, at the end of the way.
+func (d *drawing) inControl(s *judge.State) {
+	class, what := "holds", "in control"
+	local, platform, _ := strings.Cut(s.Possessor, "@")
+	if s.Possessor == "" {
+		class, what, local, platform = "void", "void", s.Honour, s.Issuing
+	}
+	if _, there := d.lanes[platform]; !there {
+		return
+	}
+	x := d.x(platform)
+	d.f(`<rect x="%d" y="%d" width="%d" height="36" rx="6" class="%s"/><text x="%d" y="%d" class="hn">%s</text><text x="%d" y="%d" class="hn who">%s<title>%s</title></text>`,
+		x-lane/2+4, d.y+8, lane-8, class, x, d.y+22, what, x, d.y+37, text(local, 15), text(s.Possessor, 300))
+	d.y += 44
 }
 
 func verb(instruction string) string {
