@@ -48,8 +48,14 @@ exec eblnode issue bl.json --to bank@localhost:%[1]s --token-file bank.token
 setline BILL stdout
 `, ports[0], ports[1])
 	for _, line := range commands {
+		switch {
+		case strings.HasPrefix(line, "eblverify page"):
+			continue // it compiles for a minute; the tests of internal/page run it
+		case strings.HasPrefix(line, "eblverify folder/"):
+			fmt.Fprintln(&b, "mkdir folder\ncp bundle.json folder/bundle.json")
+		}
 		fmt.Fprintf(&b, "exec %s\n", line)
-		if strings.HasPrefix(line, "eblverify ") && !strings.HasPrefix(line, "eblverify page") {
+		if strings.HasPrefix(line, "eblverify ") {
 			fmt.Fprintln(&b, "stdout 'VALID'")
 		}
 	}
