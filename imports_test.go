@@ -44,6 +44,7 @@ var allowed = map[string][]string{
 	"eblnode/internal/webhook":         {},
 	"eblnode/internal/report":          {"eblnode/identity", "eblnode/judge"}, // a verdict as a page; no I/O
 	"eblnode/internal/page":            {"eblnode/internal/report"},
+	"eblnode/internal/shots":           {"eblnode/envelope", "eblnode/identity", "eblnode/internal/report", "eblnode/judge"}, // the pictures of docs/
 	"eblnode/internal/page/wasm":       {"eblnode/identity", "eblnode/internal/report", "eblnode/judge"},
 	"eblnode/internal/keyfile":         {"eblnode/identity"}, // our own keys, in a folder
 	// Our own keys, in hardware: with the build tag pkcs11, and the one place with cgo.

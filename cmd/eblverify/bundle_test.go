@@ -149,6 +149,26 @@ func TestTenYearsLater(t *testing.T) {
 	}
 }
 
+// TestHTML writes the verdict as a page, once, for one file.
+func TestHTML(t *testing.T) {
+	v, block := vector(t, "chain", "three-entries")
+	dir := t.TempDir()
+	trust, file, page := trustFile(t, dir, v.Trust), write(t, dir, "block.json", block), filepath.Join(dir, "report.html")
+	args := []string{file, "--trust", trust, "--at", v.At, "--html", page}
+	if out, errOut, code := do(t, "", args...); code != 0 || !strings.Contains(out, "VALID") {
+		t.Fatalf("got exit code %d, %s %s", code, out, errOut)
+	}
+	text, err := os.ReadFile(page)
+	if err != nil || !strings.Contains(string(text), "<h1>VALID</h1>") || !strings.Contains(string(text), "ben@bank.example") || !strings.Contains(string(text), `<svg class="journey`) {
+		t.Errorf("got %v and a page of %d bytes, want the verdict and the journey", err, len(text))
+	}
+	for name, args := range map[string][]string{"a file that is there": args, "two files": append([]string{file}, args...), "a folder": append([]string{dir}, args[1:]...)} {
+		if _, errOut, code := do(t, "", args...); code != 2 || errOut == "" {
+			t.Errorf("%s: got exit code %d, %q, want 2", name, code, errOut)
+		}
+	}
+}
+
 // TestTimeLimit: a file that takes too long is given up, and not called anything.
 func TestTimeLimit(t *testing.T) {
 	v, block := vector(t, "chain", "three-entries")
