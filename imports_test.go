@@ -16,6 +16,7 @@ var allowed = map[string][]string{
 	"eblnode/identity":  {"github.com/lestrrat-go/jwx/v2/jwk", "golang.org/x/crypto/ocsp", "golang.org/x/net/idna"},
 	"eblnode/envelope":  {"eblnode/identity", "github.com/go-json-experiment/json/…", "github.com/lestrrat-go/jwx/v2/cert", "github.com/lestrrat-go/jwx/v2/jwa", "github.com/lestrrat-go/jwx/v2/jws"},
 	"eblnode/chain":     {"eblnode/envelope", "eblnode/identity"},
+	"eblnode/judge":     {"eblnode/chain", "eblnode/envelope", "eblnode/identity"},
 	"eblnode/discovery": {"eblnode/identity", "github.com/miekg/dns", "golang.org/x/sync/…"},
 	"eblnode/node": {"eblnode/chain", "eblnode/discovery", "eblnode/envelope", "eblnode/identity", "eblnode/internal/webhook", "eblnode/internal/witness",
 		"github.com/pressly/goose/v3", "golang.org/x/sync/…", "modernc.org/sqlite"},
@@ -24,7 +25,7 @@ var allowed = map[string][]string{
 		"github.com/gin-gonic/gin", "github.com/go-json-experiment/json/…", "github.com/prometheus/client_golang/…", "golang.org/x/time/rate"},
 	"eblnode/cmd/eblnode": {"eblnode/api", "eblnode/api/oauth", "eblnode/discovery", "eblnode/envelope", "eblnode/identity", "eblnode/internal/demo", "eblnode/internal/hsm", "eblnode/internal/keyfile", "eblnode/internal/webhook", "eblnode/node",
 		"github.com/gin-gonic/gin", "github.com/goccy/go-yaml", "github.com/spf13/cobra", "golang.org/x/sync/errgroup"},
-	"eblnode/cmd/eblverify": {"eblnode/chain", "eblnode/envelope", "eblnode/identity", "github.com/spf13/cobra"},
+	"eblnode/cmd/eblverify": {"eblnode/envelope", "eblnode/identity", "eblnode/internal/page", "eblnode/internal/report", "eblnode/judge", "github.com/spf13/cobra"},
 
 	// Data for other implementations: knows nothing of ours; what makes it may.
 	"eblnode/testvectors":              {},
@@ -41,6 +42,10 @@ var allowed = map[string][]string{
 	"eblnode/internal/torture/mutants": {}, // breaks the source, and imports nothing of it
 	"eblnode/internal/catest":          {}, // makes certificates and OCSP answers, also false ones; knows nothing of ours
 	"eblnode/internal/webhook":         {},
+	"eblnode/internal/report":          {"eblnode/identity", "eblnode/judge"}, // a verdict as a page; no I/O
+	"eblnode/internal/page":            {"eblnode/internal/report"},
+	"eblnode/internal/shots":           {"eblnode/envelope", "eblnode/identity", "eblnode/internal/report", "eblnode/judge"}, // the pictures of docs/
+	"eblnode/internal/page/wasm":       {"eblnode/identity", "eblnode/internal/report", "eblnode/judge"},
 	"eblnode/internal/keyfile":         {"eblnode/identity"}, // our own keys, in a folder
 	// Our own keys, in hardware: with the build tag pkcs11, and the one place with cgo.
 	"eblnode/internal/hsm":     {"github.com/ThalesGroup/crypto11"},

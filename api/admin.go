@@ -1,7 +1,6 @@
 package api
 
 import (
-	"encoding/json"
 	"net/http"
 	"net/url"
 	"strings"
@@ -313,12 +312,7 @@ func (h *adminHandler) fork(c *gin.Context) {
 		fail(c, err)
 		return
 	}
-	text, err := json.Marshal(proof)
-	if err != nil {
-		fail(c, err)
-		return
-	}
-	c.Data(http.StatusOK, "application/json", text)
+	writeBundle(c, proof)
 }
 
 func (h *adminHandler) self(c *gin.Context) { writeEntry(c, h.node.Self()) }

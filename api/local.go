@@ -45,6 +45,7 @@ func NewLocalHandler(n *node.Node, o Options) http.Handler {
 	v1.POST("/ebls", h.user(h.issue))
 	v1.GET("/ebls/:documentHash", h.user(h.bill))
 	v1.GET("/ebls/:documentHash/chain", h.user(h.chain))
+	v1.GET("/ebls/:documentHash/bundle", h.user(h.bundle))
 	v1.GET("/ebls/:documentHash/document", h.user(h.document))
 	v1.POST("/ebls/:documentHash/transfer", h.user(h.move(envelope.Transfer)))
 	v1.POST("/ebls/:documentHash/surrender", h.user(h.move(envelope.Surrender)))

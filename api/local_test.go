@@ -104,7 +104,7 @@ func TestBillOfAnotherUserIsNotThere(t *testing.T) {
 	there, none := "/api/v1/ebls/"+doc.String(), "/api/v1/ebls/"+repeated("0", 64)
 	orders := map[string]string{"/transfer": `{"to":"mallory@carrier.example"}`, "/surrender": `{}`, "/amend": `{}`, "/switch-to-paper": `{}`, "/honour": `{}`, "/decline": `{}`}
 	for _, u := range []*ebltest.User{mallory, op} {
-		for _, sub := range []string{"", "/chain", "/document"} {
+		for _, sub := range []string{"", "/chain", "/document", "/bundle"} {
 			sameRefusal(t, l.as(u, "GET", there+sub, ""), l.as(u, "GET", none+sub, ""))
 		}
 		for sub, body := range orders {
@@ -115,7 +115,7 @@ func TestBillOfAnotherUserIsNotThere(t *testing.T) {
 			t.Errorf("the list of %s: got %d bills, want none", u.ID, len(got))
 		}
 	}
-	for _, sub := range []string{"", "/chain", "/document"} {
+	for _, sub := range []string{"", "/chain", "/document", "/bundle"} {
 		l.as(alice, "GET", there+sub, "").want(t, 200, 0)
 		l.as(auditor, "GET", there+sub, "").want(t, 200, 0)
 	}

@@ -241,6 +241,9 @@ func askLocal(t *testing.T, l *local, carrier, bank *ebltest.Platform) {
 		l.as(alice, "GET", none+sub, "").want(t, 404, 7104)
 	}
 	l.as(alice, "GET", path+"/chain", "").want(t, 404, 7104)
+	l.as(alice, "GET", path+"/bundle", "").want(t, 200, 0)
+	l.as(alice, "GET", path+"/bundle?entry=0", "").want(t, 404, 7104)
+	l.as(alice, "GET", path+"/bundle?entry=x", "").want(t, 400, 7001)
 	to := func(id string) string { return `{"to":` + jsonString(id) + `}` }
 	for _, verb := range []string{"transfer", "surrender", "amend", "switch-to-paper", "honour", "decline"} {
 		body := `{}`
@@ -257,6 +260,7 @@ func askLocal(t *testing.T, l *local, carrier, bank *ebltest.Platform) {
 	l.as(alice, "GET", "/api/v1/events", "").want(t, 200, 0)
 	l.as(alice, "GET", "/api/v1/events?cursor=7", "").want(t, 400, 7001)
 	l.as(alice, "GET", path+"/chain", "").want(t, 200, 0)
+	l.as(alice, "GET", path+"/bundle?entry=0", "").want(t, 200, 0)
 	for _, verb := range []string{"surrender", "amend", "switch-to-paper"} {
 		path := "/api/v1/ebls/" + issue(alice.ID)
 		l.as(alice, "POST", path+"/"+verb, `{}`).want(t, 200, 0)

@@ -38,6 +38,12 @@ type Options struct {
 	// Workers is how many signatures of one chain may be computed at once; 0 and 1 mean one
 	// after the other. The verdict is the same.
 	Workers int
+	// DocumentHash, unless zero, is what the document's hash must be. Where the block's
+	// Document is nil (it was deleted, and its hash kept) it stands for it, and what
+	// would be compared with the document is not compared.
+	DocumentHash envelope.Hash
+	// Stop is asked before each signature; true ends the work with OutOfTime. nil: never.
+	Stop func() bool
 }
 
 // A Chain is a verified chain.
@@ -210,12 +216,15 @@ func (v *verifier) signature(i int, p *identity.Platform) *Error {
 	at := e.Payload.SignedAt()
 	known, a := v.known(i), &v.ahead[i]
 	if !a.done {
+		if v.opts.Stop != nil && v.opts.Stop() {
+			return v.fail(OutOfTime, i, errOutOfTime, "%s", errOutOfTime)
+		}
 		a.key, a.err = e.JWS.VerifyKnown(p, at, known)
 	}
 	key, err := a.key, a.err
 	var ev *identity.Evidence
 	if err == nil {
-		ev, err = v.revocation(i, p, key, known)
+		ev, err = v.opts.revocation(i, p, key, at, known)
 	}
 	if err != nil {
 		reason := Reason(BadSignature)
@@ -225,37 +234,56 @@ func (v *verifier) signature(i int, p *identity.Platform) *Error {
 		if reason == BadSignature && i < len(v.block.Entries)-1 {
 			reason = BadChainSignature
 		}
-		return v.fail(reason, i, err, "%s", detail(err))
+		e := v.fail(reason, i, err, "%s", detail(err))
+		e.Part = partOf(err)
+		return e
 	}
 	v.signers[i] = p
 	v.chain.Entries[i] = Entry{Hash: e.Hash(), Claimed: e.Claimed, Signer: p.Domain, Key: key, Evidence: ev, SignedAt: at}
 	return nil
 }
 
+// believe verifies one signature of p, of the time at, and judges the standing of its key.
+// entry is for the functions of o.
+func (o *Options) believe(entry int, j envelope.JWS, p *identity.Platform, at time.Time) (*identity.Key, *identity.Evidence, error) {
+	if o.Stop != nil && o.Stop() {
+		return nil, nil, errOutOfTime
+	}
+	var known envelope.Known
+	if o.Known != nil {
+		known = o.Known(entry, j.Raw)
+	}
+	key, err := j.VerifyKnown(p, at, known)
+	if err != nil {
+		return nil, nil, err
+	}
+	ev, err := o.revocation(entry, p, key, at, known)
+	return key, ev, err
+}
+
 // revocation judges the certificates of the key by what was kept, and if that does not
 // answer, by what can be told now.
-func (v *verifier) revocation(i int, p *identity.Platform, k *identity.Key, known envelope.Known) (*identity.Evidence, error) {
+func (o *Options) revocation(entry int, p *identity.Platform, k *identity.Key, at time.Time, known envelope.Known) (*identity.Evidence, error) {
 	if known.Judged {
 		return known.Evidence, nil
 	}
 	if len(p.Questions(k)) == 0 {
 		if p.Mode == identity.ModeCA {
-			return &identity.Evidence{CheckedAt: v.opts.Now, Certificates: k.Certificates}, nil
+			return &identity.Evidence{CheckedAt: o.Now, Certificates: k.Certificates}, nil
 		}
 		return nil, nil
 	}
-	at := v.block.Entries[i].Payload.SignedAt()
 	if known.Evidence != nil && envelope.CheckRevocation(p, k, at, known.Since, *known.Evidence) == nil {
 		return known.Evidence, nil
 	}
 	unknown := &envelope.SignatureError{Reason: envelope.RevocationUnknown, Detail: fmt.Sprintf("whether the certificate of a key of %s is revoked is not known", p.Domain)}
-	if v.opts.Revocation == nil {
+	if o.Revocation == nil {
 		if known.Evidence != nil {
 			return nil, envelope.CheckRevocation(p, k, at, known.Since, *known.Evidence)
 		}
 		return nil, unknown
 	}
-	ev, err := v.opts.Revocation(i, p, k)
+	ev, err := o.Revocation(entry, p, k)
 	if err != nil {
 		unknown.Detail += ": " + err.Error()
 		unknown.Err = err
@@ -264,20 +292,36 @@ func (v *verifier) revocation(i int, p *identity.Platform, k *identity.Key, know
 	return &ev, envelope.CheckRevocation(p, k, at, known.Since, ev)
 }
 
+var errOutOfTime = errors.New("the time for it is over")
+
+// partOf is the part of a reason that a refused signature has.
+func partOf(err error) string {
+	if serr, ok := errors.AsType[*envelope.SignatureError](err); ok {
+		return serr.Part
+	}
+	return ""
+}
+
 // hashes is check 9.
 func (v *verifier) hashes() *Error {
-	doc, err := v.block.DocumentHash(v.signers[0])
-	if err != nil {
-		return v.fail(DocumentMismatch, 0, err, "the document has no hash")
+	doc := v.opts.DocumentHash
+	if v.block.Document != nil {
+		var err error
+		if doc, err = v.block.DocumentHash(v.signers[0]); err != nil {
+			return v.fail(DocumentMismatch, 0, err, "the document has no hash")
+		}
+		if said := v.opts.DocumentHash; !said.IsZero() && said != doc {
+			return v.failIn(DocumentMismatch, "bundle", 0, "documentHash of the file is not the hash of the document")
+		}
 	}
 	v.chain.Document = doc
 	for i := range v.block.Entries {
 		e := &v.block.Entries[i]
 		if e.Claimed != e.WireHash(v.signers[i]) {
-			return v.fail(BadHash, i, nil, "envelopeHash is not the SHA-256 of the signed payload")
+			return v.failIn(BadHash, "claimed", i, "envelopeHash is not the SHA-256 of the signed payload")
 		}
 		if !e.BesideAgrees() {
-			return v.fail(BadHash, i, nil, "the eblEnvelope beside the signature is not what was signed")
+			return v.failIn(BadHash, "beside", i, "the eblEnvelope beside the signature is not what was signed")
 		}
 		var previous envelope.Hash
 		if i > 0 {
@@ -286,12 +330,12 @@ func (v *verifier) hashes() *Error {
 		switch {
 		case e.Payload.Linked == (i > 0) && e.Payload.Previous == previous:
 		case i == 0:
-			return v.fail(BadLink, i, nil, "the first entry of a chain has no previousEnvelopeHash")
+			return v.failIn(BadLink, "first", i, "the first entry of a chain has no previousEnvelopeHash")
 		default:
-			return v.fail(BadLink, i, nil, "previousEnvelopeHash is not the envelopeHash of entry %d", i-1)
+			return v.failIn(BadLink, "previous", i, "previousEnvelopeHash is not the envelopeHash of entry %d", i-1)
 		}
 		if e.Payload.DocumentHash != doc {
-			return v.fail(DocumentMismatch, i, nil, "documentHash is not the hash of the document")
+			return v.failIn(DocumentMismatch, "entry", i, "documentHash is not the hash of the document")
 		}
 	}
 	return nil
@@ -299,9 +343,8 @@ func (v *verifier) hashes() *Error {
 
 // law is check 10.
 func (v *verifier) law() *Error {
-	issuer := v.signers[0]
-	if !issuer.MayIssueFor(v.block.Reference.CarrierCode) {
-		return v.fail(NotAnIssuer, 0, nil, "%s may not issue a bill of carrier %q", issuer.Domain, v.block.Reference.CarrierCode)
+	if err := mayIssue(v.signers[0], v.block); err != nil {
+		return err
 	}
 	s := State{Document: v.chain.Document}
 	var highest time.Time
@@ -323,25 +366,17 @@ func (v *verifier) apply(i int, s State, highest *time.Time) (State, *Error) {
 	var last time.Time
 	for t, wire := range v.block.Entries[i].Payload.Transactions {
 		tx := LawOf(wire, v.opts.Trust)
-		fail := func(law Law, format string, args ...any) (State, *Error) {
-			return s, &Error{Reason: Unlawful, Law: law, Entry: i, Transaction: t, Detail: fmt.Sprintf(format, args...)}
+		fail := func(law Law, detail string) (State, *Error) {
+			return s, &Error{Reason: Unlawful, Law: law, Entry: i, Transaction: t, Detail: detail}
 		}
-		switch {
-		case tx.Actor != v.chain.Entries[i].Signer:
-			return fail(OtherPlatform, "the entry is signed by %s, the transaction is by %s", v.chain.Entries[i].Signer, tx.Actor)
-		case tx.At.Before(last):
-			return fail(TimeReversed, "the timestamp is before that of the transaction before it")
-		case tx.At.Before(highest.Add(-envelope.ClockSkew)):
-			return fail(TimeReversed, "the timestamp is more than 5 minutes below an earlier entry's")
-		case tx.At.After(v.opts.Now.Add(envelope.ClockSkew)):
-			return fail(TimeAhead, "the timestamp is more than 5 minutes ahead of %s", v.opts.Now.UTC().Format(time.RFC3339))
-		case v.block.ToOrder != nil && tx.ToOrder != *v.block.ToOrder:
-			return fail(ToOrderChanged, "isToOrder is %t in the document", *v.block.ToOrder)
+		at := place{signer: v.chain.Entries[i].Signer, last: last, highest: *highest, now: v.opts.Now, toOrder: v.block.ToOrder}
+		if err := at.check(tx); err != nil {
+			return fail(err.Law, err.Detail)
 		}
 		next, err := s.Apply(tx)
 		if err != nil {
 			lawErr, _ := errors.AsType[*LawError](err)
-			return fail(lawErr.Law, "%s", lawErr.Detail)
+			return fail(lawErr.Law, lawErr.Detail)
 		}
 		s, last = next, tx.At
 		v.chain.Entries[i].Transactions = append(v.chain.Entries[i].Transactions, tx)
@@ -350,6 +385,50 @@ func (v *verifier) apply(i int, s State, highest *time.Time) (State, *Error) {
 		*highest = last
 	}
 	return s, nil
+}
+
+// A place is what a transaction must fit beside the law of the bill: whose envelope it
+// stands in, and the times before it.
+type place struct {
+	signer        identity.Host
+	last, highest time.Time // of the transaction before in the entry; of earlier entries
+	now           time.Time
+	toOrder       *bool // what the document says
+}
+
+func (p place) check(tx Transaction) *LawError {
+	broken := func(law Law, format string, args ...any) *LawError {
+		return &LawError{Law: law, Detail: fmt.Sprintf(format, args...)}
+	}
+	switch {
+	case tx.Actor != p.signer:
+		return broken(OtherPlatform, "the entry is signed by %s, the transaction is by %s", p.signer, tx.Actor)
+	case tx.At.Before(p.last):
+		return broken(TimeReversed, "the timestamp is before that of the transaction before it")
+	case tx.At.Before(p.highest.Add(-envelope.ClockSkew)):
+		return broken(TimeReversed, "the timestamp is more than 5 minutes below an earlier entry's")
+	case tx.At.After(p.now.Add(envelope.ClockSkew)):
+		return broken(TimeAhead, "the timestamp is more than 5 minutes ahead of %s", p.now.UTC().Format(time.RFC3339))
+	case p.toOrder != nil && tx.ToOrder != *p.toOrder:
+		return broken(ToOrderChanged, "isToOrder is %t in the document", *p.toOrder)
+	}
+	return nil
+}
+
+// mayIssue: the platform of the first transaction may issue this bill.
+func mayIssue(p *identity.Platform, b *envelope.Transferblock) *Error {
+	e := &Error{Reason: NotAnIssuer, Part: "issuer", Transaction: -1, Detail: fmt.Sprintf("%s may not issue bills", p.Domain)}
+	switch {
+	case !p.Issuer:
+		return e
+	case b.Document == nil && len(p.Carriers) > 0:
+		e.Reason, e.Part, e.Detail = DocumentNeeded, "", fmt.Sprintf("%s may issue for some carriers only, and the document, which names the carrier, is not here", p.Domain)
+		return e
+	case b.Document != nil && !p.MayIssueFor(b.Reference.CarrierCode):
+		e.Part, e.Detail = "carrier", fmt.Sprintf("%s may not issue a bill of carrier %q", p.Domain, b.Reference.CarrierCode)
+		return e
+	}
+	return nil
 }
 
 // LawOf is what the law sees of a transaction on the wire.
@@ -363,6 +442,12 @@ func LawOf(tx envelope.Transaction, trust *identity.Trust) Transaction {
 		ToOrder:     tx.ToOrder,
 		At:          tx.At,
 	}
+}
+
+func (v *verifier) failIn(r Reason, part string, entry int, detail string, args ...any) *Error {
+	e := v.fail(r, entry, nil, detail, args...)
+	e.Part = part
+	return e
 }
 
 func (v *verifier) fail(r Reason, entry int, cause error, format string, args ...any) *Error {

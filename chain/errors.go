@@ -20,6 +20,9 @@ const (
 	DocumentMismatch   Reason = "documentMismatch"   // documentHash
 	NotAnIssuer        Reason = "notAnIssuer"        // entry 0 is from a platform that may not issue this bill
 	Unlawful           Reason = "unlawful"           // the law of the bill; Law says which part
+	// Of bundles alone; a request always has its document.
+	DocumentNeeded Reason = "documentNeeded" // only the document would tell, and it is not there
+	OutOfTime      Reason = "timeLimit"      // judging took longer than allowed
 )
 
 // A Class is how a refusal is answered.
@@ -54,7 +57,7 @@ func (r Reason) Class() Class {
 // that the chain is wrong.
 func (r Reason) Indeterminate() bool {
 	switch r {
-	case UnknownKey, KeyCompromised, PlatformNotTrusted, RevocationUnknown:
+	case UnknownKey, KeyCompromised, PlatformNotTrusted, RevocationUnknown, DocumentNeeded, OutOfTime:
 		return true
 	}
 	return false
@@ -64,6 +67,7 @@ func (r Reason) Indeterminate() bool {
 type Error struct {
 	Reason      Reason
 	Law         Law    // the part of the law, where Reason is Unlawful; else ""
+	Part        string // of other reasons, as docs/BUNDLE.md has it; "" where there is none
 	Entry       int    // index in the chain, from 0
 	Transaction int    // index in the entry, from 0; -1 where the entry as a whole is meant
 	Detail      string // a sentence for a person
@@ -80,6 +84,17 @@ func (e *Error) Error() string {
 		where += fmt.Sprintf(", transaction %d", e.Transaction)
 	}
 	return fmt.Sprintf("%s: %s: %s", reason, where, e.Detail)
+}
+
+// Rule is the code of the broken rule in docs/BUNDLE.md: the reason and its part.
+func (e *Error) Rule() string {
+	switch {
+	case e.Law != "":
+		return string(e.Reason) + "/" + string(e.Law)
+	case e.Part != "":
+		return string(e.Reason) + "/" + e.Part
+	}
+	return string(e.Reason)
 }
 
 // Unwrap gives the cause.

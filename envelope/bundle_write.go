@@ -24,7 +24,7 @@ type evidence struct {
 	DocumentHash Hash           `json:"documentHash"`
 	Document     jsontext.Value `json:"document,omitempty"`
 	Chain        jsontext.Value `json:"chain"`
-	Steps        []string       `json:"steps,omitempty"`
+	Steps        []string       `json:"steps,omitzero"`
 	Receipts     []string       `json:"receipts"`
 	Rejections   []string       `json:"rejections"`
 	Verdict      string         `json:"verdict,omitempty"`

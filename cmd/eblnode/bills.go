@@ -26,7 +26,7 @@ func (a *app) userCommands() []*cobra.Command {
 		a.moveCommand("surrender", "Return a bill to its issuer, against the cargo", false),
 		a.moveCommand("amend", "Return a bill to its issuer for an amendment", false),
 		a.moveCommand("switch-to-paper", "Return a bill to its issuer for a paper one", false),
-		a.honourCommand(), a.declineCommand(), a.cancelCommand(), a.verdictCommand(), a.listCommand(), a.showCommand(), a.eventsCommand(),
+		a.honourCommand(), a.declineCommand(), a.cancelCommand(), a.verdictCommand(), a.listCommand(), a.showCommand(), a.bundleCommand(), a.eventsCommand(),
 	}
 	for _, c := range list {
 		c.Flags().StringVar(&a.url, "url", "", "the node's local API (default $EBLNODE_URL, else the node running in --data)")

@@ -46,7 +46,7 @@ func TestReadmeSession(t *testing.T) {
 	}
 	script += fmt.Sprintf(`
 # the last command was eblverify
-stdout '^block\.json: VALID$'
+stdout '^bundle\.json: VALID$'
 stdout 'in control +%[1]s$'
 
 # each node says who is in control
@@ -56,7 +56,7 @@ exec eblnode show $BILL --data beta --token-file bank.token
 stdout '^control +%[1]s is in control$'
 
 # and again by exit code alone
-exec eblverify block.json --trust alpha.json --trust beta.json
+exec eblverify bundle.json --trust alpha.json --trust beta.json
 
 # the nodes stop when told, and say goodbye
 kill -INT alpha

@@ -1,24 +1,26 @@
 // Eblverify says who is in control of an electronic bill of lading, and why: it verifies
-// transferblocks offline against trust entries that you hold.
+// evidence bundles and transferblocks offline against trust entries that you hold.
 //
-//	eblverify block.json --trust platforms.json
+//	eblverify bundle.json --trust platforms.json
 //
 // It asks nobody: the files are all it reads. Exit codes: 0 valid; 1 invalid; 2 usage;
 // 3 indeterminate, or a file could not be read. With several files the worst counts.
 package main
 
 import (
+	"bytes"
 	"encoding/json"
 	"errors"
 	"fmt"
 	"io"
 	"os"
 	"slices"
-	"strings"
 	"time"
 
 	"eblnode/envelope"
 	"eblnode/identity"
+	"eblnode/internal/report"
+	"eblnode/judge"
 
 	"github.com/spf13/cobra"
 )
@@ -34,7 +36,10 @@ type options struct {
 	trust  []string
 	at     string
 	json   bool
+	html   string
 	limits envelope.Limits
+	// timeout is for one file.
+	timeout time.Duration
 }
 
 const (
@@ -49,22 +54,27 @@ func run(args []string, in io.Reader, out, errOut io.Writer) int {
 	code := exitValid
 	c := &cobra.Command{
 		Use:   "eblverify FILE… --trust FILE",
-		Short: "Verify transferblocks offline",
-		Long: `Verify transferblocks offline: every signature, every hash link back to the issuance,
-and the law of the bill. Prints who is in control, and why.
+		Short: "Verify evidence bundles and transferblocks offline",
+		Long: `Verify evidence bundles and transferblocks offline: every signature, every hash link back
+to the issuance, and the law of the bill. Prints who is in control, and why. A folder means
+all files in it that end in .json; "-" reads standard input.
 
 The trust file holds the trust entries of the platforms that you believe, as
-"eblnode peer self" prints them: one object, an array, or {"platforms": […]}. A block
-never brings its own. "-" reads a block from standard input.
+"eblnode peer self" prints them: one object, an array, or {"platforms": […]}. A file
+never brings its own.
 
-VALID          every rule holds
-INVALID        a rule is broken; the first one is named (exit code 1)
-INDETERMINATE  a trust entry or key is missing to judge it (exit code 3)
+VALID                   every rule holds (exit code 0)
+VALID AT SIGNING TIME   every rule holds; a key has ended or was revoked since (0)
+INVALID                 a rule is broken; the first one is named (1)
+INDETERMINATE           something to judge it is missing or contradictory (3)
 
-A file that "eblnode evidence fork" wrote is judged too: PROVEN (exit code 0) if a platform
-signed two continuations of one bill, PROVES NOTHING (exit code 1) if none is shown to have.`,
-		Example: `  eblverify block.json --trust platforms.json
-  eblverify --json --trust carrier.json --trust bank.json < block.json -`,
+With several files the worst counts. Exit code 2 is a wrong command line. The rules and
+their codes: docs/BUNDLE.md.`,
+		Example: `  eblverify bundle.json --trust platforms.json
+  eblverify folder/ --trust platforms.json --json
+  eblverify --json --trust carrier.json --trust bank.json < block.json -
+  eblverify bundle.json --trust platforms.json --at 2036-11-23T00:00:00Z
+  eblverify bundle.json --trust platforms.json --html report.html`,
 		SilenceErrors: true,
 		SilenceUsage:  true,
 		Args: func(_ *cobra.Command, files []string) error {
@@ -75,7 +85,7 @@ signed two continuations of one bill, PROVES NOTHING (exit code 1) if none is sh
 		},
 		RunE: func(_ *cobra.Command, files []string) error {
 			var err error
-			code, err = o.verifyAll(files, in, out)
+			code, err = o.verifyAll(files, in, out, errOut)
 			return err
 		},
 	}
@@ -88,16 +98,19 @@ signed two continuations of one bill, PROVES NOTHING (exit code 1) if none is sh
 	f.StringArrayVar(&o.trust, "trust", nil, "file with trust entries (needed; may be given again)")
 	f.StringVar(&o.at, "at", "", "judge as of this time, RFC 3339 (default: now)")
 	f.BoolVar(&o.json, "json", false, "print JSON")
-	f.IntVar(&o.limits.Body, "max-bytes", 0, "largest block, in bytes (default 8 MiB)")
+	f.StringVar(&o.html, "html", "", "write the verdict on the one file to this new file too, as a page with the journey as a picture")
+	f.IntVar(&o.limits.Body, "max-bytes", 0, "largest file, in bytes (default 8 MiB a block, 32 MiB a bundle)")
 	f.IntVar(&o.limits.Chain, "max-entries", 0, "longest chain (default 1,000)")
 	f.IntVar(&o.limits.Transactions, "max-transactions", 0, "most transactions of an entry (default 1,000)")
 	f.IntVar(&o.limits.Depth, "max-depth", 0, "deepest JSON (default 64)")
+	f.DurationVar(&o.timeout, "timeout", 30*time.Second, "longest time for one file; 0: no limit")
+	c.AddCommand(pageCommand(out))
 	if err := c.Execute(); err != nil {
 		// Where the flags could not be read, --json after the bad one was not either.
 		if o.json || slices.Contains(args, "--json") {
 			_ = json.NewEncoder(out).Encode(map[string]any{"error": err.Error(), "exitCode": exitUsage})
 		} else {
-			fmt.Fprintln(errOut, "eblverify: "+plain(err.Error()))
+			fmt.Fprintln(errOut, "eblverify: "+judge.Plain(err.Error()))
 		}
 		return exitUsage
 	}
@@ -106,9 +119,9 @@ signed two continuations of one bill, PROVES NOTHING (exit code 1) if none is sh
 
 // verifyAll verifies each file. The error is one of usage; what is wrong with a block is
 // a verdict.
-func (o *options) verifyAll(files []string, in io.Reader, out io.Writer) (int, error) {
+func (o *options) verifyAll(files []string, in io.Reader, out, errOut io.Writer) (int, error) {
 	if len(files) == 0 {
-		return exitUsage, errors.New("name a file with a transferblock, or - for standard input; see: eblverify --help")
+		return exitUsage, errors.New("name a file with a bundle or transferblock, a folder, or - for standard input; see: eblverify --help")
 	}
 	if len(o.trust) == 0 {
 		return exitUsage, errors.New("--trust FILE is needed: whom do you believe?")
@@ -126,23 +139,79 @@ func (o *options) verifyAll(files []string, in io.Reader, out io.Writer) (int, e
 	if l := o.limits; min(l.Body, l.Chain, l.Transactions, l.Depth) < 0 {
 		return exitUsage, errors.New("--max-bytes, --max-entries, --max-transactions, --max-depth: a limit is not negative")
 	}
-	reports := make([]report, 0, len(files))
+	inputs, err := expand(files)
+	if err != nil {
+		return exitUsage, err
+	}
+	reports := make([]*judge.Report, 0, len(inputs))
+	if o.html != "" && (len(inputs) != 1 || inputs[0].folder) {
+		return exitUsage, errors.New("--html writes the verdict on one file: name one")
+	}
 	code := exitValid
-	for _, name := range files {
-		r := o.verifyFile(name, in, trust, at)
+	shown := newProgress(errOut, o.json)
+	for i, f := range inputs {
+		shown.at(i, len(inputs))
+		r := o.verifyFile(f, in, trust, at)
+		code = worse(code, exit(r.Verdict))
 		reports = append(reports, r)
-		code = worse(code, r.exit())
-		if !o.json {
-			r.people(out)
+		if o.html != "" {
+			if err := writePage(o.html, report.Input{Report: r, Trust: trust, At: at, Maker: "eblverify " + Version}); err != nil {
+				return exitUsage, err
+			}
+		}
+		if o.json {
+			continue
+		}
+		shown.clear()
+		if f.folder {
+			line(out, r)
+		} else {
+			people(out, r)
 		}
 	}
+	shown.clear()
 	if !o.json {
+		if len(reports) > 1 {
+			sum(out, reports)
+		}
 		return code, nil
 	}
-	enc := json.NewEncoder(out)
+	return code, printJSON(out, map[string]any{"at": at.UTC().Format(time.RFC3339), "reports": reports, "exitCode": code})
+}
+
+func writePage(path string, in report.Input) error {
+	page, err := report.HTML(in)
+	if err != nil {
+		return err
+	}
+	return writeNew(path, page)
+}
+
+// writeNew writes a file that was not there: evidence is not overwritten by mistake.
+func writeNew(path string, data []byte) error {
+	f, err := os.OpenFile(path, os.O_WRONLY|os.O_CREATE|os.O_EXCL, 0o644)
+	if err != nil {
+		return err
+	}
+	if _, err := f.Write(data); err != nil {
+		_ = f.Close()
+		return err
+	}
+	return f.Close()
+}
+
+// printJSON writes v; characters that draw on a terminal are escaped, and read back as
+// they were.
+func printJSON(w io.Writer, v any) error {
+	var b bytes.Buffer
+	enc := json.NewEncoder(&b)
 	enc.SetIndent("", "  ")
 	enc.SetEscapeHTML(false)
-	return code, enc.Encode(map[string]any{"at": at.UTC().Format(time.RFC3339), "reports": reports, "exitCode": code})
+	if err := enc.Encode(v); err != nil {
+		return err
+	}
+	_, err := w.Write(judge.PlainJSON(b.Bytes()))
+	return err
 }
 
 // worse: invalid is worse than indeterminate, which is worse than valid.
@@ -172,48 +241,4 @@ func loadTrust(files []string) (*identity.Trust, error) {
 		return nil, fmt.Errorf("trust files: %w", err)
 	}
 	return trust, nil
-}
-
-func (o *options) verifyFile(name string, in io.Reader, trust *identity.Trust, at time.Time) report {
-	body, err := readLimited(name, in, o.limits.BodyLimit())
-	if err != nil {
-		return report{File: name, Verdict: indeterminate, Reason: "unreadable", Detail: err.Error(), Entry: -1, Transaction: -1}
-	}
-	var r report
-	if isForkProof(body) {
-		r = judgeFork(body, trust, at)
-	} else {
-		r = judge(body, trust, at, o.limits)
-	}
-	r.File = name
-	return r
-}
-
-// readLimited reads one byte more than the limit, so that the parser sees that it is
-// too much, and no more.
-func readLimited(name string, in io.Reader, limit int) ([]byte, error) {
-	if name != "-" {
-		f, err := os.Open(name)
-		if err != nil {
-			return nil, err
-		}
-		defer f.Close()
-		in = f
-	}
-	return io.ReadAll(io.LimitReader(in, int64(limit)+1))
-}
-
-// plain escapes control and direction characters: what is in a block must not draw on
-// the terminal of whoever checks it.
-func plain(s string) string {
-	var b strings.Builder
-	for _, r := range s {
-		switch {
-		case r < 0x20 || r >= 0x7f && r < 0xa0 || r >= 0x200b && r <= 0x200f || r >= 0x202a && r <= 0x202e || r >= 0x2060 && r <= 0x206f || r == 0xfeff:
-			fmt.Fprintf(&b, "\\u%04x", r)
-		default:
-			b.WriteRune(r)
-		}
-	}
-	return b.String()
 }

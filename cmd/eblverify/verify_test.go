@@ -3,6 +3,7 @@ package main
 import (
 	"bytes"
 	"encoding/json"
+	"errors"
 	"flag"
 	"os"
 	"path/filepath"
@@ -73,6 +74,12 @@ func TestExitCodes(t *testing.T) {
 	text := write(t, dir, "text.json", "hello")
 	some := trustFile(t, dir, "carrier-only")
 	missing := filepath.Join(dir, "missing.json")
+	empty := t.TempDir()
+	// What a folder of others may hold beside files.
+	if err := errors.Join(os.Symlink(good, filepath.Join(dir, "link.json")), os.Mkdir(filepath.Join(dir, ".hidden"), 0o700),
+		os.WriteFile(filepath.Join(dir, ".hidden", "x.json"), nil, 0o600), os.WriteFile(filepath.Join(dir, "README.txt"), nil, 0o600)); err != nil {
+		t.Fatal(err)
+	}
 	for _, c := range []struct {
 		name string
 		args []string
@@ -85,7 +92,9 @@ func TestExitCodes(t *testing.T) {
 		{"not JSON", []string{text, "--trust", trust}, 1, "malformed"},
 		{"no trust entry for the signer", []string{good, "--trust", some}, 3, "good.json: INDETERMINATE\n  platformNotTrusted: "},
 		{"no file", []string{missing, "--trust", trust}, 3, "missing.json: INDETERMINATE\n  unreadable: "},
-		{"a folder", []string{dir, "--trust", trust}, 3, "unreadable"},
+		{"an empty folder", []string{empty, "--trust", trust}, 3, "unreadable"},
+		{"a folder", []string{dir, "--trust", trust}, 1, "good.json: VALID  ben@bank.example\n"},
+		{"a folder, in sum", []string{dir, "--trust", trust}, 1, "5 files: 1 VALID, 4 INVALID\n"},
 		{"invalid is worse than unreadable", []string{missing, bad, good, "--trust", trust}, 1, "good.json: VALID"},
 		{"unreadable is worse than valid", []string{good, missing, "--trust", trust}, 3, "good.json: VALID"},
 		{"no files", []string{"--trust", trust}, 2, "name a file"},

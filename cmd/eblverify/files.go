@@ -1,0 +1,130 @@
+package main
+
+import (
+	"errors"
+	"fmt"
+	"io"
+	"io/fs"
+	"os"
+	"path/filepath"
+	"strings"
+	"time"
+
+	"eblnode/envelope"
+	"eblnode/identity"
+	"eblnode/judge"
+)
+
+// What a folder may hold: bounds against a folder that somebody else filled.
+const (
+	maxFiles       = 1_000_000
+	maxFolderDepth = 16
+)
+
+// An input is one file to judge.
+type input struct {
+	name   string
+	folder bool // found in a folder: told in one line
+	err    error
+}
+
+// expand finds the files of folders: those that end in .json, in the order of their
+// names. Links are not followed and nothing but plain files is opened.
+func expand(names []string) ([]input, error) {
+	var list []input
+	for _, name := range names {
+		info, err := os.Stat(name)
+		if name == "-" || err != nil || !info.IsDir() {
+			list = append(list, input{name: name})
+			continue
+		}
+		before := len(list)
+		err = filepath.WalkDir(name, func(path string, d fs.DirEntry, err error) error {
+			switch {
+			case err != nil:
+				list = append(list, input{path, true, err})
+				return nil
+			case d.IsDir() && (path != name && strings.HasPrefix(d.Name(), ".") || strings.Count(strings.TrimPrefix(path, name), string(filepath.Separator)) > maxFolderDepth):
+				return fs.SkipDir
+			case !d.Type().IsRegular() || filepath.Ext(path) != ".json":
+				return nil
+			case len(list) >= maxFiles:
+				return fmt.Errorf("%s has more than %d files", name, maxFiles)
+			}
+			list = append(list, input{name: path, folder: true})
+			return nil
+		})
+		if err != nil {
+			return nil, err
+		}
+		if len(list) == before {
+			list = append(list, input{name, false, errors.New("the folder has no file that ends in .json")})
+		}
+	}
+	return list, nil
+}
+
+func (o *options) verifyFile(f input, in io.Reader, trust *identity.Trust, at time.Time) *judge.Report {
+	body, err := []byte(nil), f.err
+	if err == nil {
+		limit := o.limits.Body
+		if limit <= 0 {
+			limit = envelope.MaxBundleBytes
+		}
+		body, err = readLimited(f.name, in, limit)
+	}
+	if err != nil {
+		return &judge.Report{File: f.name, Kind: "file", Verdict: judge.Indeterminate, Rule: "unreadable", Reason: "unreadable", Detail: err.Error(), Entry: -1, Transaction: -1}
+	}
+	deadline := time.Now().Add(o.timeout)
+	r := judge.File(body, judge.Options{Trust: trust, Now: at, Limits: o.limits, Journey: o.html != "",
+		Stop: func() bool { return o.timeout > 0 && time.Now().After(deadline) }})
+	r.File = f.name
+	return r
+}
+
+// readLimited reads one byte more than the limit, so that the parser sees that it is
+// too much, and no more.
+func readLimited(name string, in io.Reader, limit int) ([]byte, error) {
+	if name != "-" {
+		f, err := os.Open(name)
+		if err != nil {
+			return nil, err
+		}
+		defer f.Close()
+		if info, err := f.Stat(); err == nil && info.IsDir() {
+			return nil, errors.New("it is a folder")
+		}
+		in = f
+	}
+	return io.ReadAll(io.LimitReader(in, int64(limit)+1))
+}
+
+// A progress tells a person at a terminal how far long work is.
+type progress struct {
+	w    io.Writer
+	next time.Time
+	told bool
+}
+
+func newProgress(w io.Writer, json bool) *progress {
+	if json || !isTerminal(w) {
+		return &progress{}
+	}
+	return &progress{w: w, next: time.Now().Add(time.Second)}
+}
+
+func (p *progress) at(done, all int) {
+	if p.w == nil || time.Now().Before(p.next) {
+		return
+	}
+	p.next, p.told = time.Now().Add(200*time.Millisecond), true
+	fmt.Fprintf(p.w, "\r%d of %d files", done, all)
+}
+
+func (p *progress) clear() {
+	if p.told {
+		fmt.Fprint(p.w, "\r\x1b[K")
+		p.told = false
+	}
+}

@@ -1,0 +1,308 @@
+package page_test
+
+import (
+	"bytes"
+	"context"
+	"encoding/base64"
+	"encoding/json"
+	"fmt"
+	"io"
+	"net/http"
+	"net/http/httptest"
+	"os"
+	"os/exec"
+	"path/filepath"
+	"regexp"
+	"strings"
+	"sync"
+	"testing"
+	"time"
+
+	"eblnode/identity"
+	"eblnode/internal/page"
+	"eblnode/judge"
+	"eblnode/testvectors"
+)
+
+// built makes the page once for all tests, as eblverify page does.
+var built = sync.OnceValues(func() (string, error) {
+	dir, err := os.MkdirTemp("", "page-test-")
+	if err != nil {
+		return "", err
+	}
+	file := filepath.Join(dir, "page.html")
+	c := exec.Command("go", "run", "eblnode/cmd/eblverify", "page", "--out", file)
+	if out, err := c.CombinedOutput(); err != nil {
+		return "", fmt.Errorf("%w: %s", err, out)
+	}
+	return file, nil
+})
+
+func TestMain(m *testing.M) {
+	code := m.Run()
+	if file, err := built2(); err == nil && file != "" {
+		_ = os.RemoveAll(filepath.Dir(file))
+	}
+	os.Exit(code)
+}
+
+var (
+	wanted bool
+	lock   sync.Mutex
+)
+
+// built2 is built where a test wanted it.
+func built2() (string, error) {
+	lock.Lock()
+	defer lock.Unlock()
+	if !wanted {
+		return "", nil
+	}
+	return built()
+}
+
+func thePage(t *testing.T) string {
+	t.Helper()
+	if testing.Short() {
+		t.Skip("it compiles the program to WebAssembly")
+	}
+	lock.Lock()
+	wanted = true
+	lock.Unlock()
+	file, err := built()
+	if err != nil {
+		t.Fatal(err)
+	}
+	return file
+}
+
+type verdictCase struct {
+	Trust []string `json:"trust"`
+	Name  string   `json:"name"`
+	Body  string   `json:"body"`
+	At    string   `json:"at"`
+}
+
+func cases(t *testing.T) (in []verdictCase, want []*judge.Report) {
+	t.Helper()
+	list, err := testvectors.LoadBundles()
+	if err != nil {
+		t.Fatal(err)
+	}
+	for _, v := range list {
+		text, err := testvectors.Trust(v.Trust)
+		if err != nil {
+			t.Fatal(err)
+		}
+		body, err := v.Bytes()
+		if err != nil {
+			t.Fatal(err)
+		}
+		ps, err := identity.ParseTrust(text)
+		if err != nil {
+			t.Fatal(err)
+		}
+		trust, err := identity.NewTrust(ps...)
+		if err != nil {
+			t.Fatal(err)
+		}
+		at, err := time.Parse(time.RFC3339, v.At)
+		if err != nil {
+			t.Fatal(err)
+		}
+		r := judge.File(body, judge.Options{Trust: trust, Now: at})
+		r.File = v.Name
+		in = append(in, verdictCase{[]string{string(text)}, v.Name, base64.StdEncoding.EncodeToString(body), v.At})
+		want = append(want, r)
+	}
+	return in, want
+}
+
+// TestProgramOfThePageUnderNode judges every evidence bundle of the test vectors by the
+// bytes that the page carries, and compares the whole report with ours.
+func TestProgramOfThePageUnderNode(t *testing.T) {
+	if _, err := exec.LookPath("node"); err != nil {
+		t.Skip("there is no node")
+	}
+	file := thePage(t)
+	in, want := cases(t)
+	text, err := json.Marshal(in)
+	if err != nil {
+		t.Fatal(err)
+	}
+	ctx, cancel := context.WithTimeout(t.Context(), 3*time.Minute)
+	defer cancel()
+	c := exec.CommandContext(ctx, "node", "node_test.mjs", file)
+	c.Stdin = bytes.NewReader(text)
+	var out, errOut bytes.Buffer
+	c.Stdout, c.Stderr = &out, &errOut
+	if err := c.Run(); err != nil {
+		t.Fatalf("%v: %s", err, errOut.String())
+	}
+	var got []struct {
+		Error, Verdict string
+		Report         json.RawMessage
+		Content, File  int
+	}
+	if err := json.Unmarshal(out.Bytes(), &got); err != nil || len(got) != len(want) {
+		t.Fatalf("got %d results and %v, want %d", len(got), err, len(want))
+	}
+	for i, g := range got {
+		ours, err := json.Marshal(want[i])
+		if err != nil {
+			t.Fatal(err)
+		}
+		var a, b any
+		if json.Unmarshal(ours, &a) != nil || json.Unmarshal(g.Report, &b) != nil {
+			t.Fatalf("%s: got %s", in[i].Name, g.Report)
+		}
+		x, _ := json.Marshal(a)
+		y, _ := json.Marshal(b)
+		if g.Error != "" || g.Verdict != string(want[i].Verdict) || !bytes.Equal(x, y) || g.Content < 500 || g.File < g.Content {
+			t.Errorf("%s: got %s %s\n%s\nwant\n%s", in[i].Name, g.Error, g.Verdict, y, x)
+		}
+	}
+}
+
+// TestPageLoadsNothing: nothing in the page names another place, and its policy allows
+// none.
+func TestPageLoadsNothing(t *testing.T) {
+	text, err := os.ReadFile(thePage(t))
+	if err != nil {
+		t.Fatal(err)
+	}
+	html := string(text)
+	for _, bad := range []string{" src=", "<link", "@import", "url(", "http-equiv=\"refresh\"", "'unsafe-inline'", "'unsafe-eval'"} {
+		if strings.Contains(html, bad) {
+			t.Errorf("the page has %q", bad)
+		}
+	}
+	policy := regexp.MustCompile(`Content-Security-Policy" content="([^"]+)"`).FindStringSubmatch(html)
+	if policy == nil || !strings.HasPrefix(policy[1], "default-src &#39;none&#39;;") && !strings.HasPrefix(policy[1], "default-src 'none';") {
+		t.Errorf("got the policy %q", policy)
+	}
+	if n := strings.Count(html, "<script"); n != 3 {
+		t.Errorf("got %d script elements, want Go's, the program, and the page's own", n)
+	}
+	if len(text) > 8<<20 {
+		t.Errorf("the page has %d bytes, more than 8 MiB", len(text))
+	}
+}
+
+func TestMakeRefusesWhatWouldNotRun(t *testing.T) {
+	if _, err := page.Make([]byte("MZ"), nil, "1"); err == nil {
+		t.Error("a program that is not WebAssembly: got a page")
+	}
+	if _, err := page.Make([]byte("\x00asm"), []byte("</script>"), "1"); err == nil {
+		t.Error("a start that ends its element: got a page")
+	}
+}
+
+// harness is a page beside ours that drops files on it, as a person does, and tells what
+// is then to be seen.
+const harness = `<!doctype html><meta charset="utf-8"><iframe id="f" src="page.html" style="width:WIDTHpx;height:900px;border:0"></iframe><script>
+const CASES = INPUT;
+const sleep = (ms) => new Promise((r) => setTimeout(r, ms));
+(async () => {
+  const f = document.getElementById("f"), out = [];
+  try {
+    await new Promise((r) => f.addEventListener("load", r));
+    const w = f.contentWindow, d = f.contentDocument;
+    for (let i = 0; i < 600 && !w.eblverify; i++) await sleep(50);
+    await sleep(100);
+    const drop = (id, name, b64) => {
+      const dt = new w.DataTransfer();
+      dt.items.add(new w.File([Uint8Array.from(atob(b64), (c) => c.charCodeAt(0))], name, { type: "application/json" }));
+      d.getElementById(id).dispatchEvent(new w.DragEvent("drop", { dataTransfer: dt, bubbles: true, cancelable: true }));
+    };
+    for (const c of CASES) {
+      d.getElementById("at").value = c.at;
+      drop("drop-trust", "trust.json", btoa(unescape(encodeURIComponent(c.trust[0]))));
+      drop("drop-bundle", c.name, c.body);
+      for (let i = 0; i < 200; i++) { await sleep(50); if (d.title.endsWith(": " + c.name)) break; }
+      out.push({ title: d.title, heading: (d.querySelector("#result h1") || {}).textContent, picture: !!d.querySelector("svg.journey"),
+        wide: d.documentElement.scrollWidth, width: d.documentElement.clientWidth, injected: !!w.injected || !!d.querySelector("#result script"), message: d.getElementById("message").textContent });
+    }
+  } catch (e) { out.push({ error: String(e) }); }
+  await fetch("ANSWER", { method: "POST", body: JSON.stringify(out) });
+})();
+</script>`
+
+// TestPageInChromium drops vectors on the page in a real browser, opened from a file, in
+// the width of a phone and of a desk.
+func TestPageInChromium(t *testing.T) {
+	browser := ""
+	for _, name := range []string{"chromium", "chromium-browser", "google-chrome"} {
+		if path, err := exec.LookPath(name); err == nil {
+			browser = path
+			break
+		}
+	}
+	if browser == "" {
+		t.Skip("there is no Chromium")
+	}
+	file := thePage(t)
+	dir := filepath.Dir(file)
+	in, want := cases(t)
+	picked := map[string]bool{"bundle/go-valid-1": true, "bundle/go-bad-link-previous-1": true, "bundle/go-forked-signed-twice-1": true, "bundle/go-malformed-json-1": true}
+	var some []verdictCase
+	var verdicts []judge.Verdict
+	for i, c := range in {
+		if picked[c.Name] {
+			c.Name = filepath.Base(c.Name) + ".json"
+			some, verdicts = append(some, c), append(verdicts, want[i].Verdict)
+		}
+	}
+	text, err := json.Marshal(some)
+	if err != nil {
+		t.Fatal(err)
+	}
+	for _, width := range []string{"390", "1000"} {
+		answers := make(chan []byte, 1)
+		server := httptest.NewServer(http.HandlerFunc(func(_ http.ResponseWriter, r *http.Request) {
+			body, _ := io.ReadAll(r.Body)
+			select {
+			case answers <- body:
+			default:
+			}
+		}))
+		defer server.Close()
+		name := filepath.Join(dir, "harness-"+width+".html")
+		if err := os.WriteFile(name, []byte(strings.NewReplacer("WIDTH", width, "INPUT", string(text), "ANSWER", server.URL).Replace(harness)), 0o600); err != nil {
+			t.Fatal(err)
+		}
+		ctx, cancel := context.WithTimeout(t.Context(), 3*time.Minute)
+		defer cancel()
+		// The two last flags let the harness look into the page; the page needs neither.
+		c := exec.CommandContext(ctx, browser, "--headless", "--no-sandbox", "--disable-gpu", "--disable-quic", "--no-first-run", "--disable-background-networking",
+			"--disable-component-update", "--disable-sync", "--user-data-dir="+t.TempDir(), "--window-size=1100,1000", "--remote-debugging-port=0",
+			"--allow-file-access-from-files", "--disable-web-security", "file://"+name)
+		if err := c.Start(); err != nil {
+			t.Fatal(err)
+		}
+		var result []byte
+		select {
+		case result = <-answers:
+		case <-ctx.Done():
+		}
+		cancel()
+		_ = c.Wait()
+		var got []struct {
+			Title, Heading, Message, Error string
+			Picture, Injected              bool
+			Wide, Width                    int
+		}
+		if err := json.Unmarshal(result, &got); err != nil || len(got) != len(some) {
+			t.Fatalf("width %s: got %v and %d results: %.2000s", width, err, len(got), result)
+		}
+		for i, g := range got {
+			malformed := strings.Contains(some[i].Name, "malformed")
+			if g.Error != "" || g.Title != string(verdicts[i])+": "+some[i].Name || g.Heading != string(verdicts[i]) || g.Picture == malformed || g.Injected {
+				t.Errorf("width %s, %s: got %+v, want %s", width, some[i].Name, g, verdicts[i])
+			}
+			if g.Wide > g.Width {
+				t.Errorf("width %s, %s: the page is %d wide and scrolls in %d", width, some[i].Name, g.Wide, g.Width)
+			}
+		}
+	}
+}

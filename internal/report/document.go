@@ -1,0 +1,303 @@
+package report
+
+import (
+	"bytes"
+	"encoding/json"
+	"fmt"
+	"sort"
+	"strings"
+
+	"eblnode/judge"
+)
+
+// A cargo is what a transport document says of itself, as far as it could be read. It is
+// what was signed, not what was checked: nobody compares it with a ship.
+type cargo struct {
+	Facts     []fact
+	Parties   []party
+	Goods     []goods
+	Equipment []string
+}
+
+type fact struct{ Name, Value string }
+
+type party struct {
+	Role, Name, Address string
+	Codes               []string
+}
+
+type goods struct {
+	Description []string
+	Facts       []string
+}
+
+// Bounds of what is shown; the document itself is in the bundle.
+const (
+	maxShown = 40
+	maxText  = 300
+)
+
+// readDocument finds what people look for in a DCSA transport document, of whatever
+// version. What is not there, or of another type, is left out.
+func readDocument(text []byte) *cargo {
+	if text == nil {
+		return nil
+	}
+	d := json.NewDecoder(bytes.NewReader(text))
+	d.UseNumber()
+	var doc map[string]any
+	if d.Decode(&doc) != nil {
+		return nil
+	}
+	c := &cargo{}
+	add := func(name string, parts ...string) {
+		var kept []string
+		for _, p := range parts {
+			if p != "" {
+				kept = append(kept, p)
+			}
+		}
+		if len(kept) > 0 {
+			c.Facts = append(c.Facts, fact{name, cut(strings.Join(kept, " "))})
+		}
+	}
+	add("Reference", str(doc, "transportDocumentReference"), str(doc, "transportDocumentSubReference"))
+	add("Carrier", str(doc, "carrierCode"), bracket(str(doc, "carrierCodeListProvider")))
+	add("Issued", str(doc, "issueDate"), place(doc["placeOfIssue"]))
+	add("Shipped on board", str(doc, "shippedOnBoardDate"))
+	for _, v := range list(doc["vesselVoyages"]) {
+		add("Vessel", str(v, "vesselName"), bracket("IMO "+str(v, "vesselIMONumber")), str(v, "universalExportVoyageReference"))
+	}
+	if len(list(doc["vesselVoyages"])) == 0 {
+		add("Vessel", str(doc, "vesselName"))
+	}
+	route := object(doc["transports"])
+	for _, p := range []struct{ name, member string }{{"Place of receipt", "placeOfReceipt"}, {"Port of loading", "portOfLoading"}, {"Port of discharge", "portOfDischarge"}, {"Place of delivery", "placeOfDelivery"}} {
+		add(p.name, place(route[p.member]))
+	}
+	add("Departure, arrival", str(route, "plannedDepartureDate"), str(route, "plannedArrivalDate"))
+	add("Declared value", str(doc, "declaredValue"), str(doc, "declaredValueCurrency"))
+	c.parties(doc)
+	for _, item := range list(doc["consignmentItems"]) {
+		c.item(item)
+	}
+	for _, e := range list(doc["utilizedTransportEquipments"]) {
+		c.equipment(e)
+	}
+	return c
+}
+
+func (c *cargo) parties(doc map[string]any) {
+	seen := map[string]bool{}
+	add := func(role string, v any) {
+		p := object(v)
+		name := str(p, "partyName")
+		if name == "" || len(c.Parties) >= maxShown || seen[role+name] {
+			return
+		}
+		seen[role+name] = true
+		out := party{Role: role, Name: cut(name), Address: cut(address(p["address"]))}
+		for _, code := range list(p["identifyingCodes"]) {
+			list := str(code, "codeListName")
+			if list == "" {
+				list = str(code, "codeListProvider")
+			}
+			out.Codes = append(out.Codes, cut(strings.TrimSpace(list+" "+str(code, "partyCode"))))
+		}
+		c.Parties = append(c.Parties, out)
+	}
+	switch parties := doc["documentParties"].(type) {
+	case map[string]any:
+		roles := make([]string, 0, len(parties))
+		for role := range parties {
+			roles = append(roles, role)
+		}
+		rank := map[string]int{"shipper": -4, "consignee": -3, "endorsee": -3, "notifyParties": -2, "issuingParty": -1}
+		sort.Slice(roles, func(i, j int) bool {
+			if rank[roles[i]] != rank[roles[j]] {
+				return rank[roles[i]] < rank[roles[j]]
+			}
+			return roles[i] < roles[j]
+		})
+		for _, role := range roles {
+			switch v := parties[role].(type) {
+			case map[string]any:
+				add(words(role), v)
+			case []any:
+				for _, x := range v {
+					if inner, ok := object(x)["party"]; ok {
+						add(words(role)+" "+bracket(str(object(x), "partyFunction")), inner)
+					} else {
+						add(words(strings.TrimSuffix(role, "ies")+map[bool]string{true: "y"}[strings.HasSuffix(role, "ies")]), x)
+					}
+				}
+			}
+		}
+	case []any:
+		for _, x := range parties {
+			add(str(object(x), "partyFunction"), object(x)["party"])
+		}
+	}
+}
+
+func (c *cargo) item(item map[string]any) {
+	if len(c.Goods) >= maxShown {
+		return
+	}
+	g := goods{Description: texts(item["descriptionOfGoods"])}
+	add := func(s string) {
+		if s = strings.TrimSpace(s); s != "" && len(g.Facts) < maxShown {
+			g.Facts = append(g.Facts, cut(s))
+		}
+	}
+	if codes := texts(item["HSCodes"]); len(codes) > 0 {
+		add("HS " + strings.Join(codes, ", "))
+	}
+	for _, x := range list(item["cargoItems"]) {
+		pack := object(x["outerPackaging"])
+		parts := []string{str(x, "equipmentReference")}
+		if n := str(pack, "numberOfPackages"); n != "" {
+			parts = append(parts, n+" "+first(str(pack, "description"), str(pack, "packageCode"), "packages"))
+		}
+		parts = append(parts, measure(x, "cargoGrossWeight"), measure(x, "cargoGrossVolume"))
+		add(join(", ", parts...))
+	}
+	if marks := texts(item["shippingMarks"]); len(marks) > 0 {
+		add("Marks: " + strings.Join(marks, " · "))
+	}
+	c.Goods = append(c.Goods, g)
+}
+
+func (c *cargo) equipment(e map[string]any) {
+	if len(c.Equipment) >= maxShown {
+		return
+	}
+	inner := object(e["equipment"])
+	var seals []string
+	for _, s := range list(e["seals"]) {
+		seals = append(seals, first(str(s, "number"), str(s, "sealNumber")))
+	}
+	line := join(" ", first(str(inner, "equipmentReference"), str(e, "equipmentReference")), str(inner, "ISOEquipmentCode"))
+	if len(seals) > 0 {
+		line = join(", ", line, "seals "+strings.Join(seals, " "))
+	}
+	if t := object(e["activeReeferSettings"]); str(t, "temperatureSetpoint") != "" {
+		line = join(", ", line, "set to "+str(t, "temperatureSetpoint")+" "+str(t, "temperatureUnit"))
+	}
+	if line != "" {
+		c.Equipment = append(c.Equipment, cut(line))
+	}
+}
+
+func object(v any) map[string]any {
+	m, _ := v.(map[string]any)
+	return m
+}
+
+func list(v any) (out []map[string]any) {
+	l, _ := v.([]any)
+	for _, x := range l {
+		if m := object(x); m != nil && len(out) < 4*maxShown {
+			out = append(out, m)
+		}
+	}
+	return out
+}
+
+func texts(v any) (out []string) {
+	switch v := v.(type) {
+	case string:
+		return []string{cut(v)}
+	case []any:
+		for _, x := range v {
+			if s, ok := x.(string); ok && len(out) < maxShown {
+				out = append(out, cut(s))
+			}
+		}
+	}
+	return out
+}
+
+// str is a member as text: a string, number or boolean.
+func str(m map[string]any, name string) string {
+	switch v := m[name].(type) {
+	case string:
+		return judge.Plain(v)
+	case json.Number:
+		return v.String()
+	case bool:
+		return fmt.Sprint(v)
+	}
+	return ""
+}
+
+func measure(m map[string]any, name string) string {
+	if v := object(m[name]); v != nil {
+		return join(" ", str(v, "value"), str(v, "unit"))
+	}
+	return join(" ", str(m, name), str(m, name+"Unit"))
+}
+
+func place(v any) string {
+	m := object(v)
+	return join(" ", str(m, "locationName"), bracket(str(m, "UNLocationCode")))
+}
+
+func address(v any) string {
+	if s, ok := v.(string); ok {
+		return judge.Plain(s)
+	}
+	m := object(v)
+	return join(", ", join(" ", str(m, "street"), str(m, "streetNumber")), join(" ", str(m, "postCode"), str(m, "city")), str(m, "countryCode"))
+}
+
+func join(with string, parts ...string) string {
+	var kept []string
+	for _, p := range parts {
+		if p = strings.TrimSpace(p); p != "" {
+			kept = append(kept, p)
+		}
+	}
+	return strings.Join(kept, with)
+}
+
+func first(list ...string) string {
+	for _, s := range list {
+		if s != "" {
+			return s
+		}
+	}
+	return ""
+}
+
+func bracket(s string) string {
+	if strings.TrimSpace(strings.TrimPrefix(s, "IMO")) == "" {
+		return ""
+	}
+	return "(" + s + ")"
+}
+
+// words writes a member's name for people: notifyParty, Notify party.
+func words(name string) string {
+	var b strings.Builder
+	for i, r := range judge.Plain(name) {
+		switch {
+		case i == 0:
+			b.WriteString(strings.ToUpper(string(r)))
+		case 'A' <= r && r <= 'Z':
+			b.WriteString(" " + strings.ToLower(string(r)))
+		default:
+			b.WriteRune(r)
+		}
+	}
+	return cut(b.String())
+}
+
+// cut bounds a text that a stranger wrote.
+func cut(s string) string {
+	s = judge.Plain(s)
+	if r := []rune(s); len(r) > maxText {
+		return string(r[:maxText]) + "…"
+	}
+	return s
+}

@@ -1,0 +1,130 @@
+// Package report writes a verdict of package judge as one self-contained HTML page for
+// people: what it comes to, the bill's journey as a picture, parties and cargo, and every
+// check with its result. It looks right on a phone and on paper.
+//
+// It does no I/O. Nothing in a page is loaded from elsewhere, no script is in it, and its
+// Content-Security-Policy allows neither. Whatever comes from the file is escaped, control and
+// direction characters too.
+package report
+
+import (
+	"bytes"
+	"crypto/sha256"
+	_ "embed"
+	"encoding/base64"
+	"fmt"
+	"html/template"
+	"strings"
+	"time"
+
+	"eblnode/identity"
+	"eblnode/judge"
+)
+
+//go:embed report.css
+var style string
+
+//go:embed report.html.tmpl
+var page string
+
+// An Input is a verdict and what it rests on.
+type Input struct {
+	Report *judge.Report
+	Trust  *identity.Trust // the reader's own, named in the page by fingerprint
+	At     time.Time       // as of when it was judged
+	// Maker names the program and its version, for the foot of the page.
+	Maker string
+}
+
+// view is what the template sees.
+type view struct {
+	*judge.Report
+	At, Maker string
+	Class     string
+	Headline  string
+	Sentence  string
+	Place     string
+	Picture   template.HTML
+	Cargo     *cargo
+	Trusted   []trusted
+	Style     template.CSS
+	Policy    string
+}
+
+type trusted struct{ Domain, Name, Fingerprint string }
+
+var pages = template.Must(template.New("page").Funcs(template.FuncMap{
+	"p":    judge.Plain,
+	"verb": verb,
+	"when": func(s string) string {
+		if t, err := time.Parse(time.RFC3339, s); err == nil {
+			return t.UTC().Format("2 Jan 2006 15:04:05 UTC")
+		}
+		return judge.Plain(s)
+	},
+	"mark": func(r judge.Result) string {
+		return map[judge.Result]string{judge.OK: "holds", judge.Failed: "BROKEN", judge.Missing: "OPEN", judge.Unjudged: "not judged", judge.Info: "note"}[r]
+	},
+}).Parse(page))
+
+// HTML is the whole page.
+func HTML(in Input) ([]byte, error) { return in.render("page") }
+
+// Fragment is its content alone, for the page in which a person drops files.
+func Fragment(in Input) ([]byte, error) { return in.render("content") }
+
+// Style is the style sheet of both.
+func Style() string { return style }
+
+func (in Input) render(name string) ([]byte, error) {
+	r := in.Report
+	sum := sha256.Sum256([]byte(style))
+	v := view{Report: r, At: in.At.UTC().Format("2 Jan 2006 15:04:05 UTC"), Maker: in.Maker, Picture: drawJourney(r), Cargo: readDocument(r.Text), Style: template.CSS(style),
+		Policy: "default-src 'none'; style-src 'sha256-" + base64.StdEncoding.EncodeToString(sum[:]) + "'; base-uri 'none'; form-action 'none'"}
+	v.Class, v.Headline, v.Sentence = headline(r)
+	v.Place = whereBroken(r)
+	for _, p := range in.Trust.Platforms() {
+		v.Trusted = append(v.Trusted, trusted{p.Domain.String(), p.Name, p.Fingerprint()})
+	}
+	var b bytes.Buffer
+	if err := pages.ExecuteTemplate(&b, name, v); err != nil {
+		return nil, fmt.Errorf("writing the report: %w", err)
+	}
+	return b.Bytes(), nil
+}
+
+// headline is the verdict in the words of a person.
+func headline(r *judge.Report) (class, headline, sentence string) {
+	switch r.Verdict {
+	case judge.Invalid:
+		return "invalid", "INVALID", "A rule is broken. This file does not show who is in control of the bill, whatever else becomes known."
+	case judge.Indeterminate:
+		return "open", "INDETERMINATE", "Nobody can tell from this file and these trust entries who is in control of the bill."
+	}
+	sentence = "Every signature, every hash link back to the issuance, and the law of the bill hold."
+	if r.Verdict == judge.ValidThen {
+		sentence += " A key that signed well has ended, or was revoked, since."
+	}
+	return "valid", string(r.Verdict), sentence
+}
+
+// whereBroken says where the first broken rule is.
+func whereBroken(r *judge.Report) string {
+	var parts []string
+	add := func(name string, n int) { parts = append(parts, fmt.Sprintf("%s %d", name, n)) }
+	if r.Entry >= 0 {
+		add("envelope", r.Entry)
+	}
+	if r.Transaction >= 0 {
+		add("transaction", r.Transaction)
+	}
+	for _, p := range []struct {
+		name string
+		n    *int
+	}{{"step", r.Step}, {"receipt", r.Receipt}, {"rejection", r.Rejection}, {"branch", r.Branch}} {
+		if p.n != nil {
+			add(p.name, *p.n)
+		}
+	}
+	return strings.Join(parts, ", ")
+}

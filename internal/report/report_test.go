@@ -1,0 +1,188 @@
+package report_test
+
+import (
+	"crypto/sha256"
+	"encoding/base64"
+	"encoding/json"
+	"os"
+	"regexp"
+	"strings"
+	"testing"
+	"time"
+	"unicode"
+
+	"eblnode/identity"
+	"eblnode/internal/report"
+	"eblnode/judge"
+	"eblnode/testvectors"
+)
+
+// drawn is the page of a vector.
+func drawn(t *testing.T, v *testvectors.Bundle) (string, *judge.Report) {
+	t.Helper()
+	text, err := testvectors.Trust(v.Trust)
+	if err != nil {
+		t.Fatal(err)
+	}
+	ps, err := identity.ParseTrust(text)
+	if err != nil {
+		t.Fatal(err)
+	}
+	trust, err := identity.NewTrust(ps...)
+	if err != nil {
+		t.Fatal(err)
+	}
+	at, err := time.Parse(time.RFC3339, v.At)
+	if err != nil {
+		t.Fatal(err)
+	}
+	body, err := v.Bytes()
+	if err != nil {
+		t.Fatal(err)
+	}
+	r := judge.File(body, judge.Options{Trust: trust, Now: at, Journey: true})
+	r.File = v.Name
+	page, err := report.HTML(report.Input{Report: r, Trust: trust, At: at, Maker: "eblverify test"})
+	if err != nil {
+		t.Fatal(err)
+	}
+	return string(page), r
+}
+
+var (
+	styleElement = regexp.MustCompile(`(?s)<style>(.*?)</style>`)
+	policyMeta   = regexp.MustCompile(`Content-Security-Policy" content="([^"]*)"`)
+	// elsewhere is what could load something, or run.
+	elsewhere = regexp.MustCompile(`(?i)<script|<link|<iframe|<object|<embed|<base|<form|\ssrc=|\shref=|\son[a-z]+=|\sstyle=|url\(|@import|javascript:`)
+)
+
+// TestPageStandsAlone draws every vector: the page loads nothing, runs nothing, its policy
+// allows neither and fits its own style, and it says the verdict and every check.
+func TestPageStandsAlone(t *testing.T) {
+	list, err := testvectors.LoadBundles()
+	if err != nil {
+		t.Fatal(err)
+	}
+	for _, v := range list {
+		page, r := drawn(t, v)
+		if bad := elsewhere.FindString(page); bad != "" {
+			t.Errorf("%s: the page has %q", v.Name, bad)
+		}
+		style := styleElement.FindStringSubmatch(page)
+		policy := policyMeta.FindStringSubmatch(page)
+		if style == nil || policy == nil {
+			t.Fatalf("%s: no style or no policy", v.Name)
+		}
+		sum := sha256.Sum256([]byte(style[1]))
+		want := strings.ReplaceAll("default-src 'none'; style-src 'sha256-"+base64.StdEncoding.EncodeToString(sum[:])+"'; base-uri 'none'; form-action 'none'", "'", "&#39;")
+		if got := strings.ReplaceAll(strings.ReplaceAll(policy[1], "&#43;", "+"), "'", "&#39;"); got != want {
+			t.Errorf("%s: got the policy %s, want %s", v.Name, got, want)
+		}
+		if !strings.Contains(page, "<h1>"+string(r.Verdict)+"</h1>") || strings.Count(page, `<td class="mark">`) != len(r.Checks) {
+			t.Errorf("%s: the page does not say %s and %d checks", v.Name, r.Verdict, len(r.Checks))
+		}
+		if who := "In control: <strong>"; strings.Contains(page, who) != r.Verdict.Holds() {
+			t.Errorf("%s: %s, and the page says who is in control: %t", v.Name, r.Verdict, strings.Contains(page, who))
+		}
+		broken := false
+		for i, leg := range r.Journey {
+			broken = broken || i > 0 && leg.Kind != "branch" && leg.Link == judge.Failed
+		}
+		if strings.Contains(page, `class="link broken"`) != broken {
+			t.Errorf("%s: a broken link, drawn red: got %t, want %t", v.Name, !broken, broken)
+		}
+	}
+}
+
+// TestFileCannotWriteThePage puts markup, controls and characters that turn the direction
+// into every text that comes from a file.
+func TestFileCannotWriteThePage(t *testing.T) {
+	const evil = "</style></title><script>injected=1</script><img src=x onerror=alert(1)>\"'&\u202eDILAV\u200b\x1b[2J\u2066 VALID"
+	doc, err := os.ReadFile("../demo/document.json")
+	if err != nil {
+		t.Fatal(err)
+	}
+	var v any
+	if err := json.Unmarshal(doc, &v); err != nil {
+		t.Fatal(err)
+	}
+	var poison func(v any) any
+	poison = func(v any) any {
+		switch v := v.(type) {
+		case map[string]any:
+			for k := range v {
+				v[k] = poison(v[k])
+			}
+			if p, ok := v["documentParties"].(map[string]any); ok {
+				p[evil] = map[string]any{"partyName": evil}
+			}
+			return v
+		case []any:
+			for i := range v {
+				v[i] = poison(v[i])
+			}
+			return v
+		case string:
+			return evil
+		}
+		return v
+	}
+	text, err := json.Marshal(poison(v))
+	if err != nil {
+		t.Fatal(err)
+	}
+	at := time.Now()
+	n := 0
+	r := &judge.Report{File: evil, Kind: "bundle", Verdict: judge.Valid, Text: text, Carrier: evil, Reference: evil, Receipt: &n, Detail: evil, Rule: "x",
+		State:   &judge.State{Possessor: evil, Status: "active", ReturnedBy: evil},
+		Entries: []judge.Entry{{Signer: evil, Key: evil, SignedAt: evil, EnvelopeHash: evil, Fingerprint: evil, Transactions: []judge.Transaction{{Instruction: "TRNS", Transferee: evil, Comments: evil}}}},
+		Steps:   []judge.Entry{{Signer: evil, Key: evil, Transactions: []judge.Transaction{{Instruction: "TRNS", Transferee: evil, At: evil, Comments: evil}}}},
+		Lapsed:  []judge.Lapse{{Platform: evil, Key: evil, Why: "ended"}}, Made: &judge.Made{By: evil, At: evil, Selection: "bill", Signature: "bad"},
+		Checks: []judge.Check{{What: evil, Result: judge.OK, Detail: evil}},
+		Journey: []judge.Leg{{Kind: "entry", Platform: evil, Signer: judge.Failed, Why: evil, Key: evil, Envelope: evil, Receipt: judge.OK, SignedAt: at,
+			Transactions: []judge.LegTransaction{{Instruction: evil, To: evil + "@" + evil, ToPlatform: evil + "2", ToName: evil, Comments: evil}, {Instruction: "TRNS", To: evil, ToPlatform: evil}}}}}
+	page, err := report.HTML(report.Input{Report: r, At: at, Maker: "test"})
+	if err != nil {
+		t.Fatal(err)
+	}
+	got := string(page)
+	if bad := regexp.MustCompile(`(?i)<script|<img|onerror=alert\(1\)>|</title><s`).FindString(got); bad != "" {
+		t.Errorf("the file wrote %q into the page", bad)
+	}
+	if strings.Count(got, "</style>") != 1 || strings.Count(got, "</title>") < 1 {
+		t.Error("the file ended an element of the page")
+	}
+	for _, c := range got {
+		if c != '\n' && unicode.In(c, unicode.Cc, unicode.Cf, unicode.Co) {
+			t.Fatalf("the page has the character U+%04X", c)
+		}
+	}
+	if !strings.Contains(got, `\u202eDILAV`) {
+		t.Error("the text is not shown, escaped")
+	}
+}
+
+// TestCargoSummary finds what a person looks for in the document of the demonstration.
+func TestCargoSummary(t *testing.T) {
+	doc, err := os.ReadFile("../demo/document.json")
+	if err != nil {
+		t.Fatal(err)
+	}
+	page, err := report.HTML(report.Input{Report: &judge.Report{Verdict: judge.Valid, State: &judge.State{Possessor: "a@b.example"}, Text: doc}, At: time.Now()})
+	if err != nil {
+		t.Fatal(err)
+	}
+	for _, want := range []string{"NLNE26110472", "NORTHERN AURORA", "Santos (BRSSZ)", "Hamburg (DEHAM)", "Fazenda Alta Mogiana", "To order of Hansa Handelsbank AG", "Notify party",
+		"LEI 529900DEMO0SHIPPER01", "GREEN COFFEE BEANS", "320 Jute bags", "19440.0 KGM", "NLRU8820416 22R1, seals NL7741204 VET55120, set to -18.0 CEL", "HS 090111"} {
+		if !strings.Contains(string(page), want) {
+			t.Errorf("the page does not say %q", want)
+		}
+	}
+	// Another document is no reason to fail.
+	for _, text := range []string{`{}`, `[]`, `{"documentParties":7,"consignmentItems":{},"vesselVoyages":[1]}`, `{"documentParties":[{"partyFunction":"OS","party":{"partyName":"Old Shipper"}}]}`, `{`} {
+		page, err := report.HTML(report.Input{Report: &judge.Report{Verdict: judge.Invalid, Text: []byte(text)}, At: time.Now()})
+		if err != nil || strings.Contains(text, "Old") && !strings.Contains(string(page), "Old Shipper") {
+			t.Errorf("%s: got %v", text, err)
+		}
+	}
+}
