@@ -63,6 +63,11 @@ type config struct {
 		Timeout       time.Duration `yaml:"timeout"`
 	} `yaml:"discovery"`
 
+	OCSP struct {
+		MaxAge  time.Duration `yaml:"maxAge"`
+		Timeout time.Duration `yaml:"timeout"`
+	} `yaml:"ocsp"`
+
 	Limits struct {
 		Body            int `yaml:"body"`
 		Chain           int `yaml:"chain"`
@@ -239,6 +244,9 @@ func (c *config) check() error {
 	}
 	if err := c.checkTokens(); err != nil {
 		return err
+	}
+	if c.OCSP.MaxAge < 0 || c.OCSP.Timeout < 0 {
+		return errors.New("ocsp: a duration is negative")
 	}
 	if c.Webhooks.Age < 0 || c.Webhooks.DisableAfter < 0 || c.Webhooks.RetryMax < 0 {
 		return errors.New("webhooks: a duration is negative")
