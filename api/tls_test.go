@@ -197,6 +197,7 @@ func TestRenewedCertificateIsShownWithoutARestart(t *testing.T) {
 // An impostor is a server at a platform's address that counts what it gets to read after
 // the handshake.
 type impostor struct {
+	addr              string
 	bytes, handshakes atomic.Int64
 }
 
@@ -207,7 +208,7 @@ func newImpostor(t testing.TB, addr string, config *tls.Config) *impostor {
 		t.Fatal(err)
 	}
 	t.Cleanup(func() { _ = l.Close() })
-	imp := &impostor{}
+	imp := &impostor{addr: l.Addr().String()}
 	go func() {
 		for {
 			conn, err := l.Accept()
