@@ -380,6 +380,7 @@ func TestStandingByEvidence(t *testing.T) {
 		{"superseded at that moment", hour(-1), time.Time{}, now, [][]byte{revoked(4, -1), subGood}, identity.StateRevoked},
 		{"superseded after it signed", hour(-2), time.Time{}, now, [][]byte{revoked(4, -1), subGood}, 0},
 		{"superseded before it signed, an older good beside it", hour(0), time.Time{}, now, [][]byte{earlier, revoked(4, -1), subGood}, identity.StateRevoked},
+		{"a newer good beside it", hour(0), time.Time{}, now, [][]byte{about(catest.Single{ThisUpdate: hour(0), NextUpdate: hour(1)}), revoked(4, -1), subGood}, identity.StateRevoked},
 		{"the same, the other way round", hour(0), time.Time{}, now, [][]byte{revoked(4, -1), earlier, subGood}, identity.StateRevoked},
 		{"stolen after it signed, without proof", hour(-2), time.Time{}, now, [][]byte{revoked(1, -1), subGood}, identity.StateCompromised},
 		{"stolen after it is proved to have existed", hour(-2), hour(-2), now, [][]byte{revoked(1, -1), subGood}, 0},
