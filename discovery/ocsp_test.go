@@ -1,12 +1,10 @@
 package discovery
 
 import (
-	"bufio"
 	"bytes"
 	"context"
 	"crypto/tls"
 	"crypto/x509"
-	"encoding/pem"
 	"errors"
 	"fmt"
 	"io"
@@ -15,9 +13,6 @@ import (
 	"net/http"
 	"net/http/httptest"
 	"net/netip"
-	"os"
-	"os/exec"
-	"path/filepath"
 	"strings"
 	"sync"
 	"sync/atomic"
@@ -348,56 +343,6 @@ func TestTLSRevocation(t *testing.T) {
 	}
 }
 
-// opensslResponder is the responder of OpenSSL over an authority's index. It is stopped
-// with the test.
-func opensslResponder(t *testing.T, ca, signer *catest.Authority, index string) string {
-	t.Helper()
-	if _, err := exec.LookPath("openssl"); err != nil {
-		t.Skip("there is no openssl on this machine")
-	}
-	dir := t.TempDir()
-	write := func(name, text string) string {
-		path := filepath.Join(dir, name)
-		if err := os.WriteFile(path, []byte(text), 0o600); err != nil {
-			t.Fatal(err)
-		}
-		return path
-	}
-	der, err := x509.MarshalPKCS8PrivateKey(signer.Key)
-	if err != nil {
-		t.Fatal(err)
-	}
-	l, err := net.Listen("tcp", "127.0.0.1:0")
-	if err != nil {
-		t.Fatal(err)
-	}
-	port := l.Addr().(*net.TCPAddr).Port
-	_ = l.Close()
-	c := exec.Command("openssl", "ocsp", "-index", write("index.txt", index), "-CA", write("ca.pem", catest.PEM(ca.Cert)),
-		"-rsigner", write("signer.pem", catest.PEM(signer.Cert)), "-rkey", write("signer.key", string(pem.EncodeToMemory(&pem.Block{Type: "PRIVATE KEY", Bytes: der}))),
-		"-port", fmt.Sprint(port), "-nmin", "10", "-rmd", "sha256")
-	said, err := c.StderrPipe()
-	if err != nil {
-		t.Fatal(err)
-	}
-	c.Stdout = c.Stderr
-	if err := c.Start(); err != nil {
-		t.Fatal(err)
-	}
-	t.Cleanup(func() { _ = c.Process.Kill(); _ = c.Wait() })
-	// It serves one connection after the other, so that looking whether it listens by
-	// connecting would be in its way.
-	lines := bufio.NewScanner(said)
-	for lines.Scan() {
-		if strings.Contains(lines.Text(), "waiting for OCSP client") {
-			go func() { _, _ = io.Copy(io.Discard, said) }()
-			return fmt.Sprintf("http://127.0.0.1:%d/", port)
-		}
-	}
-	t.Fatal("openssl ocsp does not listen")
-	return ""
-}
-
 // TestOpenSSLResponder: good, revoked with reason and time, and unknown, signed by the
 // authority itself, by one below a root, and by a responder that it appointed. One without
 // id-kp-OCSPSigning is not believed, though OpenSSL answers with it.
@@ -419,16 +364,10 @@ func TestOpenSSLResponder(t *testing.T) {
 	} {
 		t.Run(c.name, func(t *testing.T) {
 			good, stolen, superseded, unknown := c.ca.Issue(t, catest.NewKey(t)), c.ca.Issue(t, catest.NewKey(t)), c.ca.Issue(t, catest.NewKey(t)), c.ca.Issue(t, catest.NewKey(t))
-			line := func(state string, cert *x509.Certificate, revoked string) string {
-				serial := fmt.Sprintf("%X", cert.SerialNumber)
-				if len(serial)%2 == 1 {
-					serial = "0" + serial
-				}
-				return strings.Join([]string{state, cert.NotAfter.UTC().Format("060102150405Z"), revoked, serial, "unknown", "/CN=leaf"}, "\t") + "\n"
-			}
-			when := revokedAt.Format("060102150405Z")
-			index := line("V", good, "") + line("R", stolen, when+",keyCompromise") + line("R", superseded, when+",superseded")
-			url := opensslResponder(t, c.ca, c.signer, index)
+			port := catest.FreePort(t)
+			c.ca.OpenSSL(t, port, c.signer, catest.Listed{Cert: good}, catest.Listed{Cert: stolen, Revoked: revokedAt, Reason: "keyCompromise"},
+				catest.Listed{Cert: superseded, Revoked: revokedAt, Reason: "superseded"})
+			url := fmt.Sprintf("http://127.0.0.1:%d/", port)
 			o := newOCSP(t, OCSPConfig{Timeout: 5 * time.Second})
 			for _, x := range []struct {
 				name string
