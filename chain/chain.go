@@ -165,6 +165,10 @@ func (v *verifier) revocation(i int, p *identity.Platform, k *identity.Key, know
 		return known.Evidence, nil
 	}
 	if len(p.Questions(k)) == 0 {
+		// None to ask, or nobody who could be asked, which an authority's key must not be.
+		if err := envelope.CheckRevocation(p, k, v.block.Entries[i].Payload.SignedAt(), known.Since, identity.Evidence{}); err != nil {
+			return nil, err
+		}
 		if p.Mode == identity.ModeCA {
 			return &identity.Evidence{CheckedAt: v.opts.Now, Certificates: k.Certificates}, nil
 		}
