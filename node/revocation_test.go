@@ -329,6 +329,7 @@ func TestRevokedMarkStays(t *testing.T) {
 	}{
 		{"marked", with(time.Time{}, ""), with(at, "superseded"), true},
 		{"the same again", with(at, "superseded"), with(at, "superseded"), true},
+		{"good again", with(at, "superseded"), with(time.Time{}, ""), false},
 		{"stolen, as it turned out", with(at, "superseded"), with(at.Add(-time.Hour), "keyCompromise"), true},
 		{"the mark is gone", with(at.Add(-time.Hour), "keyCompromise"), with(time.Time{}, ""), false},
 		{"stolen later", with(at.Add(-time.Hour), "keyCompromise"), with(at, "keyCompromise"), false},
