@@ -36,6 +36,8 @@ type ClientConfig struct {
 	// DialContext makes connections; discovery.Resolver's refuses addresses of our own
 	// network. nil means a net.Dialer, which refuses none.
 	DialContext func(ctx context.Context, network, addr string) (net.Conn, error)
+	// Revoked asks whether the server's certificate is revoked; nil: nobody is asked.
+	Revoked RevocationCheck
 	// Timeout bounds one request with its answer; 0 means 60 s.
 	Timeout time.Duration
 	Now     func() time.Time // nil: time.Now
@@ -88,7 +90,7 @@ func NewClient(cfg ClientConfig) (*Client, error) {
 	c := &Client{cfg: cfg, transport: &http.Transport{
 		// Proxy stays nil: one from the environment would dial unchecked.
 		DialContext:            cfg.DialContext,
-		TLSClientConfig:        ClientTLS(cfg.Certificate, cfg.Peer, cfg.Now),
+		TLSClientConfig:        ClientTLS(cfg.Certificate, cfg.Peer, cfg.Now, cfg.Revoked),
 		TLSHandshakeTimeout:    10 * time.Second,
 		DisableCompression:     true,
 		MaxIdleConnsPerHost:    16,

@@ -150,7 +150,7 @@ func TestAnswersSayLittleAndAreNotStored(t *testing.T) {
 func TestReceiptIsBareAndOfTheTypeAskedFor(t *testing.T) {
 	p := newPair(t)
 	for accept, want := range map[string]string{"": "application/json", "application/json": "application/json", "*/*": "application/json",
-		"application/jose": "application/jose", "application/json, application/JOSE;q=0.5": "application/jose"} {
+		"text/html": "application/json", "application/jose": "application/jose", "application/json, application/JOSE;q=0.5": "application/jose"} {
 		c := do(t, p.client, call{method: "PUT", url: p.url, header: http.Header{"Accept": {accept}}, body: p.offer()}).want(t, 200, 0)
 		if got := c.got.Get("Content-Type"); got != want {
 			t.Errorf("Accept %q: got %s, want %s", accept, got, want)

@@ -27,6 +27,9 @@ type Options struct {
 	Rate, Burst, Concurrency int
 	// Tokens are asked of peers (auth: mtls+oauth2); nil: TLS alone proves them.
 	Tokens *oauth.Server
+	// Revoked asks at each request of a peer whether its certificate is revoked: connections
+	// live longer than answers. nil: nobody is asked.
+	Revoked RevocationCheck
 	// Version is shown to operators, never to peers.
 	Version string
 	// Examine looks at what lies between us and a peer; for the admin listener. nil: refused.

@@ -6,6 +6,7 @@
 package api
 
 import (
+	"errors"
 	"net/http"
 	"strings"
 	"time"
@@ -30,10 +31,11 @@ const (
 
 // peerHandler serves peers.
 type peerHandler struct {
-	node   *node.Node
-	limit  *limiter
-	tokens *oauth.Server // nil: none are asked for
-	seen   seenCerts
+	node    *node.Node
+	limit   *limiter
+	revoked RevocationCheck
+	tokens  *oauth.Server // nil: none are asked for
+	seen    seenCerts
 }
 
 // NewPeerHandler serves the peer listener of n (wire document, sections 1, 5, 6 and 8).
@@ -41,7 +43,7 @@ type peerHandler struct {
 // connection, and a request without one is refused.
 func NewPeerHandler(n *node.Node, o Options) http.Handler {
 	o = o.withDefaults()
-	h := &peerHandler{node: n, limit: newLimiter(o, o.Concurrency), tokens: o.Tokens}
+	h := &peerHandler{node: n, limit: newLimiter(o, o.Concurrency), revoked: o.Revoked, tokens: o.Tokens}
 	g := newEngine("peer", o)
 	g.PUT(pathBlocks, h.putTransferblock)
 	g.PUT(pathBlock, h.putTransferblock)
@@ -67,6 +69,9 @@ func (h *peerHandler) admit(c *gin.Context, scope string) (sender *identity.Plat
 		return nil, nil, unknown
 	}
 	eventOf(c).who = p.Domain.String()
+	if err := h.stillStands(c, p); err != nil {
+		return nil, nil, err
+	}
 	// The token comes before the limit in the order of answers, and the limit before the
 	// work: a flood of bad tokens is counted too.
 	leave, limited := h.limit.enter(p.Domain.String())
@@ -84,6 +89,26 @@ func (h *peerHandler) admit(c *gin.Context, scope string) (sender *identity.Plat
 		return nil, nil, refusal
 	}
 	return p, leave, nil
+}
+
+// stillStands asks again about the certificate of a connection that was made some time ago:
+// mostly what is kept answers.
+func (h *peerHandler) stillStands(c *gin.Context, p *identity.Platform) error {
+	if h.revoked == nil {
+		return nil
+	}
+	err := h.revoked(c.Request.Context(), p, *c.Request.TLS)
+	if err == nil {
+		return nil
+	}
+	if r, ok := errors.AsType[*identity.RevocationError](err); ok && r.State == identity.StateUnknown {
+		refusal := refuse(node.Unavailable, node.TextUnavailable, "whether the certificate of this connection is revoked cannot be told now; send the same again later")
+		refusal.Retry, refusal.Err = 60, err
+		return refusal
+	}
+	refusal := refuse(node.Forbidden, node.TextUnknownPeer, "the certificate of this connection is revoked")
+	refusal.Err = err
+	return refusal
 }
 
 // putTransferblock is PUT /v1/transferblocks.

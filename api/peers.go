@@ -21,6 +21,7 @@ type PeersConfig struct {
 	// place of Certificate: its own authority may have signed one for us.
 	CertificateFor func(peer identity.Host) CertificateSource
 	DialContext    func(ctx context.Context, network, addr string) (net.Conn, error)
+	Revoked        RevocationCheck
 	Timeout        time.Duration
 	Now            func() time.Time
 	Tokens         *TokenConfig
@@ -63,7 +64,7 @@ func (ps *Peers) Dial(p *identity.Platform, at discovery.Endpoint) (node.Peer, e
 		source = ps.cfg.CertificateFor(p.Domain)
 	}
 	client, err := NewClient(ClientConfig{Self: ps.cfg.Self, Certificate: source, Peer: p, Endpoint: at.URL,
-		DialContext: ps.cfg.DialContext, Timeout: ps.cfg.Timeout, Now: ps.cfg.Now, Tokens: ps.cfg.Tokens})
+		DialContext: ps.cfg.DialContext, Revoked: ps.cfg.Revoked, Timeout: ps.cfg.Timeout, Now: ps.cfg.Now, Tokens: ps.cfg.Tokens})
 	if err != nil {
 		return nil, err
 	}

@@ -1,6 +1,7 @@
 package api
 
 import (
+	"context"
 	"crypto/tls"
 	"errors"
 	"fmt"
@@ -39,23 +40,49 @@ func baseTLS() *tls.Config {
 // session is checked as the first one was; the handlers check once more at each request,
 // since a trust entry may change while a connection lives.
 func ServerTLS(source CertificateSource, trust func() *identity.Trust, now func() time.Time) *tls.Config {
+	return ServerTLSAsking(source, trust, now, nil)
+}
+
+// A RevocationCheck says whether the certificates of a connection, proved to be p's, are
+// revoked; discovery.OCSP.CheckTLS is one. An error ends the connection. It may wait some
+// seconds for a network.
+type RevocationCheck func(ctx context.Context, p *identity.Platform, s tls.ConnectionState) error
+
+// revocationTime bounds a RevocationCheck in a handshake.
+const revocationTime = 8 * time.Second
+
+// ServerTLSAsking is ServerTLS that asks, in each handshake, whether the certificate is
+// revoked; nil: nobody is asked.
+func ServerTLSAsking(source CertificateSource, trust func() *identity.Trust, now func() time.Time, revoked RevocationCheck) *tls.Config {
 	c := baseTLS()
 	// Peers may use either. Who asks belongs to the connection, and so to each of its streams.
 	c.NextProtos = []string{"h2", "http/1.1"}
 	c.GetCertificate = func(*tls.ClientHelloInfo) (*tls.Certificate, error) { return source() }
 	c.ClientAuth = tls.RequireAnyClientCert // the path, where there is one, is checked by the trust entry
 	c.VerifyConnection = func(s tls.ConnectionState) error {
-		_, err := trust().PeerByTLS(s.PeerCertificates, now())
-		return err
+		p, err := trust().PeerByTLS(s.PeerCertificates, now())
+		if err != nil {
+			return err
+		}
+		return revoked.check(p, s)
 	}
 	return c
+}
+
+func (f RevocationCheck) check(p *identity.Platform, s tls.ConnectionState) error {
+	if f == nil {
+		return nil
+	}
+	ctx, cancel := context.WithTimeout(context.Background(), revocationTime)
+	defer cancel()
+	return f(ctx, p, s)
 }
 
 // ClientTLS is for connections to peer: the handshake fails unless the server proves, by
 // peer's trust entry, to be peer, so that no byte of a request goes to anybody else. The
 // name in the certificate is not compared with the URL: DNS says where a peer is, and
 // the entry who it is.
-func ClientTLS(source CertificateSource, peer *identity.Platform, now func() time.Time) *tls.Config {
+func ClientTLS(source CertificateSource, peer *identity.Platform, now func() time.Time, revoked RevocationCheck) *tls.Config {
 	c := baseTLS()
 	c.GetClientCertificate = func(*tls.CertificateRequestInfo) (*tls.Certificate, error) { return source() }
 	c.InsecureSkipVerify = true // the check below is in its place, and stricter
@@ -67,7 +94,7 @@ func ClientTLS(source CertificateSource, peer *identity.Platform, now func() tim
 		if err := peer.CheckTLS(s.PeerCertificates, identity.ServerAuth, now()); err != nil {
 			return fmt.Errorf("this is not %s: %w", peer.Domain, err)
 		}
-		return nil
+		return revoked.check(peer, s)
 	}
 	return c
 }

@@ -1,12 +1,17 @@
 package api_test
 
 import (
+	"crypto"
 	"crypto/tls"
 	"crypto/x509"
+	"encoding/pem"
 	"errors"
 	"io"
 	"net"
 	"net/http"
+	"os"
+	"os/exec"
+	"path/filepath"
 	"strings"
 	"sync/atomic"
 	"testing"
@@ -197,6 +202,7 @@ func TestRenewedCertificateIsShownWithoutARestart(t *testing.T) {
 // An impostor is a server at a platform's address that counts what it gets to read after
 // the handshake.
 type impostor struct {
+	addr              string
 	bytes, handshakes atomic.Int64
 }
 
@@ -207,7 +213,7 @@ func newImpostor(t testing.TB, addr string, config *tls.Config) *impostor {
 		t.Fatal(err)
 	}
 	t.Cleanup(func() { _ = l.Close() })
-	imp := &impostor{}
+	imp := &impostor{addr: l.Addr().String()}
 	go func() {
 		for {
 			conn, err := l.Accept()
@@ -302,4 +308,59 @@ func TestPublicTLSAsksForNoCertificate(t *testing.T) {
 	p := newPair(t)
 	addr := serveTLS(t, api.NewPublicHandler(p.bank.Node(), api.Options{}), api.PublicTLS(api.Fixed(p.bank.TLS)), nil)
 	do(t, tlsClient(t, nil), call{method: "GET", url: "https://" + addr + "/.well-known/jwks.json"}).want(t, http.StatusOK, 0)
+}
+
+// TLS-04: each suite of TLS 1.3, by a client that can choose.
+func TestSuitesOfTLS13(t *testing.T) {
+	if _, err := exec.LookPath("openssl"); err != nil {
+		t.Skip("there is no openssl on this machine")
+	}
+	p := newPair(t)
+	key, err := identity.MarshalPrivateKey(p.carrier.TLS.PrivateKey.(crypto.Signer))
+	if err != nil {
+		t.Fatal(err)
+	}
+	file := filepath.Join(t.TempDir(), "carrier.pem")
+	if err := os.WriteFile(file, append(key, pem.EncodeToMemory(&pem.Block{Type: "CERTIFICATE", Bytes: p.carrier.TLS.Leaf.Raw})...), 0o600); err != nil {
+		t.Fatal(err)
+	}
+	for suite, takes := range map[string]bool{"TLS_AES_128_GCM_SHA256": true, "TLS_AES_256_GCM_SHA384": true, "TLS_CHACHA20_POLY1305_SHA256": true, "TLS_AES_128_CCM_SHA256": false} {
+		c := exec.CommandContext(t.Context(), "openssl", "s_client", "-connect", p.bank.Addr, "-tls1_3", "-ciphersuites", suite, "-cert", file, "-key", file, "-quiet")
+		c.Stdin = strings.NewReader("GET /.well-known/jwks.json HTTP/1.1\r\nHost: x\r\nConnection: close\r\n\r\n")
+		out, _ := c.Output() // its exit code tells of the certificate, which it does not know
+		if got := strings.HasPrefix(string(out), "HTTP/1.1 200"); got != takes {
+			t.Errorf("%s: got %.60q, want an answer: %t", suite, out, takes)
+		}
+	}
+}
+
+// HTTP-06: who connects and says nothing holds nobody up.
+func TestIdleConnectionsHoldNobodyUp(t *testing.T) {
+	p := newPair(t)
+	var idle []net.Conn
+	defer func() {
+		for _, c := range idle {
+			_ = c.Close()
+		}
+	}()
+	for i := range 400 {
+		conn, err := net.DialTimeout("tcp", p.bank.Addr, 5*time.Second)
+		if err != nil {
+			t.Fatal(err)
+		}
+		idle = append(idle, conn)
+		if i%4 == 0 { // shaken hands, then silence
+			c := tls.Client(conn, &tls.Config{InsecureSkipVerify: true, Certificates: []tls.Certificate{p.carrier.TLS}})
+			if err := c.HandshakeContext(t.Context()); err != nil {
+				t.Fatal(err)
+			}
+		}
+	}
+	start := time.Now()
+	for range 5 {
+		do(t, p.client, call{method: http.MethodPut, url: p.url, body: p.offer()}).want(t, http.StatusOK, 0)
+	}
+	if took := time.Since(start); took > 5*time.Second {
+		t.Errorf("five blocks beside 400 idle connections took %s", took)
+	}
 }

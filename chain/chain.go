@@ -268,6 +268,10 @@ func (o *Options) revocation(entry int, p *identity.Platform, k *identity.Key, a
 		return known.Evidence, nil
 	}
 	if len(p.Questions(k)) == 0 {
+		// None to ask, or nobody who could be asked, which an authority's key must not be.
+		if err := envelope.CheckRevocation(p, k, v.block.Entries[i].Payload.SignedAt(), known.Since, identity.Evidence{}); err != nil {
+			return nil, err
+		}
 		if p.Mode == identity.ModeCA {
 			return &identity.Evidence{CheckedAt: o.Now, Certificates: k.Certificates}, nil
 		}

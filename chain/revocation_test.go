@@ -126,6 +126,21 @@ func TestRevocationInAChain(t *testing.T) {
 			}
 		})
 	}
+	// Evidence that does not hold is none: made before the signature, or about another key.
+	for name, ev := range map[string]identity.Evidence{
+		"before it was signed": {CheckedAt: hour(-3).Add(-6 * time.Minute), Answers: kept.Answers},
+		"of another key":       {CheckedAt: now, Answers: [][]byte{answer("bank.example", catest.Single{})}},
+	} {
+		_, err := chain.Verify(block, chain.Options{Trust: set, Now: now, Known: func(entry int, _ string) envelope.Known {
+			if entry == 1 {
+				return envelope.Known{Evidence: &identity.Evidence{CheckedAt: now, Answers: [][]byte{answer("bank.example", catest.Single{})}}}
+			}
+			return envelope.Known{Evidence: &ev}
+		}})
+		if cerr, _ := errors.AsType[*chain.Error](err); cerr == nil || cerr.Reason != chain.RevocationUnknown || cerr.Entry != 0 {
+			t.Errorf("evidence %s: got %v, want %s at entry 0", name, err, chain.RevocationUnknown)
+		}
+	}
 	// Nobody to ask is no reason to believe.
 	_, err = chain.Verify(block, chain.Options{Trust: set, Now: now})
 	if cerr, _ := errors.AsType[*chain.Error](err); cerr == nil || cerr.Reason != chain.RevocationUnknown || !cerr.Reason.Indeterminate() || cerr.Reason.Class() != chain.Later {

@@ -200,7 +200,9 @@ func TestParseTrustRefusesAndNamesThePath(t *testing.T) {
 		{"bare key without the quirk", func(s *sample) { s.set("keys.keys.1.x5c", nil).set("quirks.bareKey", nil) }, "keys[1].x5c: missing"},
 		{"x5c empty", func(s *sample) { s.set(k0+"x5c", []any{}) }, "keys[0].x5c: empty"},
 		{"x5c a string", func(s *sample) { s.set(k0+"x5c", "x") }, "keys[0].x5c: not an array"},
-		{"x5c in base64url", func(s *sample) { s.set(k0+"x5c", []any{base64.RawURLEncoding.EncodeToString(otherCert.Raw)}) }, "keys[0].x5c: certificate 0 is not base64"},
+		{"x5c in base64url", func(s *sample) {
+			s.set(k0+"x5c", []any{base64.RawURLEncoding.EncodeToString(append(otherCert.Raw, 0xff, 0xff, 0xff))})
+		}, "keys[0].x5c: certificate 0 is not base64"},
 		{"x5c with line breaks", func(s *sample) { s.set(k0+"x5c.0", base64.StdEncoding.EncodeToString(otherCert.Raw)+"\n") }, "keys[0].x5c: certificate 0 is not base64"},
 		{"x5c not a certificate", func(s *sample) { s.set(k0+"x5c", []any{"AAAA"}) }, "keys[0].x5c: certificate 0"},
 		{"x5c with bytes after the end", func(s *sample) {

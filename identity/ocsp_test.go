@@ -21,6 +21,7 @@ func TestOCSPAnswersThatSayNothing(t *testing.T) {
 	now := time.Now()
 	ca, other := catest.New(t, "CA"), catest.New(t, "CA") // of the same name
 	key := catest.NewKey(t)
+	renamed := &catest.Authority{Cert: other.Issue(t, ca.Key, func(c *x509.Certificate) { c.Subject.CommonName = "Other" }), Key: ca.Key}
 	leaf := ca.Issue(t, key, catest.Names("bank.example"))
 	leafByItself := &catest.Authority{Cert: leaf, Key: key}
 	peerKey := catest.NewKey(t)
@@ -71,6 +72,7 @@ func TestOCSPAnswersThatSayNothing(t *testing.T) {
 		}), By: ca}, "good until"},
 		{"good for years", catest.Answer{Singles: with(func(s *catest.Single) { s.NextUpdate = now.AddDate(2, 0, 0) }), By: ca}, "to be good from"},
 		{"hashes of another authority", catest.Answer{Singles: with(func(s *catest.Single) { s.Issuer = other.Cert }), By: ca}, "0 of its 1 statuses"},
+		{"the name of another authority, and this one's key", catest.Answer{Singles: with(func(s *catest.Single) { s.Issuer = renamed.Cert }), By: ca}, "0 of its 1 statuses"},
 		{"another serial number", catest.Answer{Singles: with(func(s *catest.Single) { s.Serial = big.NewInt(77) }), By: ca}, "no response matching"},
 		{"two statuses of the same certificate", catest.Answer{Singles: []catest.Single{good, good}, By: ca}, "2 of its 2 statuses"},
 		{"unknown", catest.Answer{Singles: with(func(s *catest.Single) { s.Status = catest.Unknown }), By: ca}, "does not know"},

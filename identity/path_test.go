@@ -1,13 +1,17 @@
 package identity_test
 
 import (
+	"bytes"
+	"crypto/rand"
 	"crypto/x509"
 	"crypto/x509/pkix"
 	"encoding/asn1"
 	"encoding/base64"
 	"encoding/json"
+	"encoding/pem"
 	"errors"
 	"math/big"
+	"slices"
 	"strings"
 	"testing"
 	"time"
@@ -376,6 +380,7 @@ func TestStandingByEvidence(t *testing.T) {
 		{"superseded at that moment", hour(-1), time.Time{}, now, [][]byte{revoked(4, -1), subGood}, identity.StateRevoked},
 		{"superseded after it signed", hour(-2), time.Time{}, now, [][]byte{revoked(4, -1), subGood}, 0},
 		{"superseded before it signed, an older good beside it", hour(0), time.Time{}, now, [][]byte{earlier, revoked(4, -1), subGood}, identity.StateRevoked},
+		{"a newer good beside it", hour(0), time.Time{}, now, [][]byte{about(catest.Single{ThisUpdate: hour(0), NextUpdate: hour(1)}), revoked(4, -1), subGood}, identity.StateRevoked},
 		{"the same, the other way round", hour(0), time.Time{}, now, [][]byte{revoked(4, -1), earlier, subGood}, identity.StateRevoked},
 		{"stolen after it signed, without proof", hour(-2), time.Time{}, now, [][]byte{revoked(1, -1), subGood}, identity.StateCompromised},
 		{"stolen after it is proved to have existed", hour(-2), hour(-2), now, [][]byte{revoked(1, -1), subGood}, 0},
@@ -452,4 +457,52 @@ func TestPathOfOneFileIsNotThatOfAnother(t *testing.T) {
 			t.Errorf("look %d, with %d more certificates: got %v", i, len(more), err)
 		}
 	}
+}
+// explicitCurve is a certificate whose key brings the parameters of its curve (which are
+// those of P-256) instead of its name; made with OpenSSL.
+const explicitCurve = "MIIClTCCAjugAwIBAgIUEaZ3GU6YhI3WIjl5C68G4XMMWXwwCgYIKoZIzj0EAwIwEzERMA8GA1UEAwwIZXhwbGljaXQwHhcNMjYxMTIzMDQ1MjIxWhcNMjcxMTIzMDQ1MjIxWjATMREwDwYDVQQDDAhleHBsaWNpdDCCAUswggEDBgcqhkjOPQIBMIH3AgEBMCwGByqGSM49AQECIQD/////AAAAAQAAAAAAAAAAAAAAAP///////////////zBbBCD/////AAAAAQAAAAAAAAAAAAAAAP///////////////AQgWsY12Ko6k+ez671VdpiGvGUdBrDMU7D2O848PifSYEsDFQDEnTYIhucEk2pmeOETnSa3gZ9+kARBBGsX0fLhLEJH+Lzm5WOkQPJ3A32BLeszoPShOUXYmMKWT+NC4v4af5uO5+tKfA+eFivOM1drMV7Oy7ZAaDe/UfUCIQD/////AAAAAP//////////vOb6racXnoTzucrC/GMlUQIBAQNCAAQnpiuKiXuHxGRyXkHmAK7lExhmCCtnLEJxa9LfiOf9Oin9aN/28lQkZnvUZq3tz9NVBWAzpssNanhfm5Kb+4goo3kwdzAdBgNVHQ4EFgQUhPF7FvN2Ak3soBBpDMJvGmhNREUwHwYDVR0jBBgwFoAUhPF7FvN2Ak3soBBpDMJvGmhNREUwDwYDVR0TAQH/BAUwAwEB/zAXBgNVHREEEDAOggxiYW5rLmV4YW1wbGUwCwYDVR0PBAQDAgeAMAoGCCqGSM49BAMCA0gAMEUCIQDG46PB/W7JBAj8mMI9IyVY49RxQcP140nspupw2QSmHAIgarDBecw+7mFHsu1fphF8rjLh+7GAnjkozu4r/WOUlAs="
+
+// TestCertificatesThatCannotBeRead: in an x5c, in a trust entry and as an anchor alike.
+func TestCertificatesThatCannotBeRead(t *testing.T) {
+	root := catest.New(t, "Root")
+	p := caPlatform(t, nil, root.Cert)
+	sound := root.Issue(t, catest.NewKey(t), bank, responder, func(c *x509.Certificate) { c.SerialNumber = big.NewInt(0x7123456789abcdef) })
+	negative := bytes.Clone(sound.Raw)
+	negative[bytes.Index(negative, sound.SerialNumber.Bytes())] |= 0x80
+	explicit, err := base64.StdEncoding.DecodeString(explicitCurve)
+	if err != nil {
+		t.Fatal(err)
+	}
+	for name, der := range map[string][]byte{
+		"negative serial number": negative, "explicit curve parameters": explicit, "an extension twice": duplicated(t, root, sound),
+		"cut short": sound.Raw[:len(sound.Raw)-1], "bytes after its end": append(bytes.Clone(sound.Raw), 0), "empty": {},
+	} {
+		text := base64.StdEncoding.EncodeToString(der)
+		if _, err := p.KeyFromX5C("k", []string{text}); err == nil {
+			t.Errorf("%s: in x5c: got a key", name)
+		}
+		if _, err := p.KeyFromX5C("k", []string{x5c(sound)[0], text}); err == nil {
+			t.Errorf("%s: above the leaf: got a key", name)
+		}
+		anchor := string(pem.EncodeToMemory(&pem.Block{Type: "CERTIFICATE", Bytes: der}))
+		entry, err := json.Marshal(map[string]any{"domain": "bank.example", "mode": "ca", "anchors": []string{anchor}})
+		if err != nil {
+			t.Fatal(err)
+		}
+		if _, err := identity.ParseTrust(entry); err == nil {
+			t.Errorf("%s: as an anchor: it was read", name)
+		}
+	}
+}
+
+// duplicated is c with its first extension once more.
+func duplicated(t *testing.T, by *catest.Authority, c *x509.Certificate) []byte {
+	t.Helper()
+	tmpl := *c
+	tmpl.ExtraExtensions = append(slices.Clone(c.Extensions), c.Extensions[0])
+	der, err := x509.CreateCertificate(rand.Reader, &tmpl, by.Cert, c.PublicKey, by.Key)
+	if err != nil {
+		t.Fatal(err)
+	}
+	return der
 }

@@ -63,6 +63,11 @@ type config struct {
 		Timeout       time.Duration `yaml:"timeout"`
 	} `yaml:"discovery"`
 
+	OCSP struct {
+		MaxAge  time.Duration `yaml:"maxAge"`
+		Timeout time.Duration `yaml:"timeout"`
+	} `yaml:"ocsp"`
+
 	Limits struct {
 		Body            int `yaml:"body"`
 		Chain           int `yaml:"chain"`
@@ -246,6 +251,9 @@ func (c *config) check() error {
 	}
 	if e := c.Approvals.Expire; e < 0 || e > 0 && e < time.Minute {
 		return errors.New("approvals.expire: an order waits for a minute at least")
+	}
+	if c.OCSP.MaxAge < 0 || c.OCSP.Timeout < 0 {
+		return errors.New("ocsp: a duration is negative")
 	}
 	if c.Webhooks.Age < 0 || c.Webhooks.DisableAfter < 0 || c.Webhooks.RetryMax < 0 {
 		return errors.New("webhooks: a duration is negative")

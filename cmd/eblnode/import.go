@@ -245,7 +245,13 @@ func (i *imported) check(domain identity.Host, peer string) error {
 		if _, err := os.Lstat(keyfile.CertificateFile(i.folder, i.use, i.name)); err == nil {
 			return fmt.Errorf("the key %s has a certificate, by which older signatures are checked; make a new key", i.name)
 		}
-		_, err := identity.NewKey(domain, i.name, i.chain...)
+		k, err := identity.NewKey(domain, i.name, i.chain...)
+		if err != nil {
+			return err
+		}
+		// As peers will read it: one that names an OCSP responder needs its issuer beside it.
+		us := &identity.Platform{Domain: domain, Mode: identity.ModePinned, Keys: []*identity.Key{k}}
+		_, err = us.JSON()
 		return err
 	}
 	if !slices.Contains(leaf.DNSNames, domain.Name) {

@@ -96,17 +96,21 @@ func (a *app) open(ctx context.Context, log *slog.Logger) (*opened, error) {
 	if o.outside, err = c.outside(a.data, backEnds.DialContext); err != nil {
 		return nil, err
 	}
+	if o.ocsp, err = discovery.NewOCSP(discovery.OCSPConfig{Resolver: resolver, MaxAge: c.OCSP.MaxAge, Timeout: c.OCSP.Timeout, Log: log}); err != nil {
+		return nil, err
+	}
 	// Any peer may want tokens, whatever we want ourselves.
 	tokens := &api.TokenConfig{Self: self, Outside: o.outside,
 		Sign: func(typ string, claims map[string]any) (string, error) { return o.node.SignToken(typ, claims) }}
-	o.peers = api.NewPeers(api.PeersConfig{Self: self.Domain, DialContext: resolver.DialContext, Tokens: tokens,
-		CertificateFor: func(peer identity.Host) api.CertificateSource { return o.keys.source(peer.String()) }})
+	o.peers = api.NewPeers(api.PeersConfig{Self: self.Domain, DialContext: resolver.DialContext, Tokens: tokens, Revoked: o.ocsp.CheckTLS,
+		CertificateFor: func(peer identity.Host) api.CertificateSource { return o.stapled(o.keys.source(peer.String())) }})
 	o.node, err = node.Open(ctx, node.Config{
 		Self: self, Signers: k.signers, Dir: a.data, Limits: c.limits(),
 		Resolve: func(ctx context.Context, p *identity.Platform) (discovery.Endpoint, error) {
 			return resolver.Endpoint(ctx, p.Domain, p.Endpoint)
 		},
 		Dial:              o.peers.Dial,
+		Revocation:        o.ocsp.Ask,
 		RequirePartyMatch: c.PartyMatch == "require",
 		VerdictsPerHour:   c.Limits.VerdictsPerHour,
 		Retry:             c.RetryMax,
@@ -135,6 +139,7 @@ type opened struct {
 	config   *config // as it was at the start
 	keys     keyStore
 	resolver *discovery.Resolver
+	ocsp     *discovery.OCSP
 	peers    *api.Peers
 	webhooks *webhook.Sender
 	outside  *oauth.Outside // nil: no shared authorization server
@@ -145,10 +150,25 @@ type opened struct {
 func (o *opened) close() error {
 	o.peers.Close()
 	o.webhooks.Close()
+	o.ocsp.Close()
 	if o.outside != nil {
 		o.outside.Close()
 	}
 	return o.node.Close()
+}
+
+// stapled puts the answer of our own responder beside our certificate, where that names one:
+// each peer would ask it otherwise.
+func (o *opened) stapled(source api.CertificateSource) api.CertificateSource {
+	return func() (*tls.Certificate, error) {
+		c, err := source()
+		if err != nil {
+			return nil, err
+		}
+		ctx, cancel := context.WithTimeout(context.Background(), 3*time.Second)
+		defer cancel()
+		return o.ocsp.Staple(ctx, c), nil
+	}
 }
 
 func newResolver(c *config, log *slog.Logger, backEnds bool) (*discovery.Resolver, error) {
@@ -277,7 +297,8 @@ func (a *app) listen(o *opened, log *slog.Logger) (*services, error) {
 	metrics.Watching(o.keyWatch)
 	opts := api.Options{Log: log, Metrics: metrics, Version: Version, Tokens: tokens,
 		Rate: o.config.Limits.Rate, Burst: o.config.Limits.Burst, Concurrency: o.config.Limits.Concurrency}
-	source := o.keys.source("")
+	opts.Revoked = o.ocsp.CheckTLS
+	source := o.stapled(o.keys.source(""))
 	now := time.Now
 	socket := filepath.Join(a.data, socketFile)
 	_ = os.Remove(socket) // of a node that was killed: we hold the lock
@@ -286,7 +307,7 @@ func (a *app) listen(o *opened, log *slog.Logger) (*services, error) {
 		handler                http.Handler
 		tls                    *tls.Config
 	}{
-		{"peer", "tcp", o.config.Listen.Peer, api.NewPeerHandler(o.node, opts), api.ServerTLS(source, o.node.Trust, now)},
+		{"peer", "tcp", o.config.Listen.Peer, api.NewPeerHandler(o.node, opts), api.ServerTLSAsking(source, o.node.Trust, now, o.ocsp.CheckTLS)},
 		{"local", "tcp", o.config.Listen.Local, api.NewLocalHandler(o.node, opts), nil},
 		{"public", "tcp", o.config.Listen.Public, api.NewPublicHandler(o.node, opts), api.PublicTLS(source)},
 		{"admin", "unix", socket, api.NewAdminHandler(o.node, withReload(opts, o)), nil},

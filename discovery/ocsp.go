@@ -1,0 +1,310 @@
+package discovery
+
+import (
+	"bytes"
+	"container/list"
+	"context"
+	"crypto/sha256"
+	"crypto/tls"
+	"errors"
+	"fmt"
+	"io"
+	"log/slog"
+	"net/http"
+	"sync"
+	"time"
+
+	"eblnode/identity"
+
+	"golang.org/x/sync/singleflight"
+)
+
+// Limits of asking a responder.
+const (
+	ocspTimeout   = 3 * time.Second
+	ocspMaxAge    = time.Hour
+	ocspPause     = 10 * time.Second // after a failure, before the next attempt
+	ocspCacheSize = 10_000
+	ocspAtOnce    = 8 // questions of one signature asked at the same time
+)
+
+// An OCSPConfig says how responders are asked. Resolver is required.
+type OCSPConfig struct {
+	// Resolver dials: a certificate names its own responder, so that address is an
+	// attacker's input like any other.
+	Resolver *Resolver
+	// MaxAge is how long an answer serves before it is asked for again; 0 means an hour. A
+	// good answer that was sent again after the certificate was revoked is believed for that
+	// long at most where the responder answers, and until its nextUpdate where it does not.
+	MaxAge  time.Duration
+	Timeout time.Duration    // of one question; 0 means 3 s
+	Now     func() time.Time // nil means time.Now
+	Log     *slog.Logger     // nil means silent
+}
+
+// OCSP asks responders and keeps what they say until it has to be asked again: for MaxAge,
+// and while a responder does not answer until nextUpdate. No answer is kept, or given, that
+// [identity.Question.Read] does not believe. Safe for concurrent use.
+type OCSP struct {
+	cfg       OCSPConfig
+	transport *http.Transport
+	group     singleflight.Group
+
+	mu    sync.Mutex
+	order *list.List // of *ocspEntry, written longest ago first
+	byKey map[[32]byte]*list.Element
+}
+
+type ocspEntry struct {
+	key     [32]byte
+	der     []byte // nil: none yet
+	status  identity.Status
+	fetched time.Time // when the responder said so; zero for one that was stapled
+	err     error     // of the newest attempt, nil if it succeeded
+	retry   time.Time // not before
+}
+
+// NewOCSP makes a client of responders; it asks nothing yet.
+func NewOCSP(cfg OCSPConfig) (*OCSP, error) {
+	if cfg.Resolver == nil {
+		return nil, errors.New("asking OCSP responders: a Resolver is required")
+	}
+	if cfg.MaxAge < 0 || cfg.Timeout < 0 {
+		return nil, errors.New("asking OCSP responders: a duration is negative")
+	}
+	if cfg.MaxAge == 0 {
+		cfg.MaxAge = ocspMaxAge
+	}
+	if cfg.Timeout == 0 {
+		cfg.Timeout = ocspTimeout
+	}
+	if cfg.Now == nil {
+		cfg.Now = time.Now
+	}
+	if cfg.Log == nil {
+		cfg.Log = slog.New(slog.DiscardHandler)
+	}
+	return &OCSP{cfg: cfg, order: list.New(), byKey: map[[32]byte]*list.Element{}, transport: &http.Transport{
+		// Proxy stays nil: one from the environment would dial unchecked.
+		DialContext:            cfg.Resolver.DialContext,
+		TLSHandshakeTimeout:    cfg.Timeout,
+		DisableCompression:     true,
+		MaxIdleConnsPerHost:    2,
+		MaxConnsPerHost:        16,
+		IdleConnTimeout:        30 * time.Second,
+		MaxResponseHeaderBytes: 16 << 10,
+	}}, nil
+}
+
+// Close lets idle connections go.
+func (o *OCSP) Close() { o.transport.CloseIdleConnections() }
+
+// Ask gives an answer to each question, each good at this moment by all rules. The error is
+// that of the first question without one: its state is unknown, and the same call may
+// succeed later. For node.Config.Revocation.
+func (o *OCSP) Ask(ctx context.Context, qs []identity.Question) ([][]byte, error) {
+	if len(qs) > ocspAtOnce {
+		return nil, fmt.Errorf("asking OCSP responders: %d questions at once", len(qs))
+	}
+	answers, errs := make([][]byte, len(qs)), make([]error, len(qs))
+	var wait sync.WaitGroup
+	for i, q := range qs {
+		wait.Go(func() { answers[i], errs[i] = o.ask(ctx, q) })
+	}
+	wait.Wait()
+	for _, err := range errs {
+		if err != nil {
+			return nil, err
+		}
+	}
+	return answers, nil
+}
+
+// ask answers from what is kept, if that is fresh; else it asks, once for all who want to
+// know at the same time.
+func (o *OCSP) ask(ctx context.Context, q identity.Question) ([]byte, error) {
+	key := ocspKey(q)
+	if der, err, ok := o.kept(key); ok {
+		return der, err
+	}
+	// Who waits may give up; the question goes on, for the others and for the next.
+	done := o.group.DoChan(string(key[:]), func() (any, error) {
+		ctx, cancel := context.WithTimeout(context.WithoutCancel(ctx), o.cfg.Timeout)
+		defer cancel()
+		return o.fetch(ctx, key, q)
+	})
+	select {
+	case r := <-done:
+		der, _ := r.Val.([]byte)
+		return der, r.Err
+	case <-ctx.Done():
+		return nil, ctx.Err()
+	}
+}
+
+func ocspKey(q identity.Question) [32]byte {
+	h := sha256.New()
+	h.Write([]byte(q.Responder))
+	for _, raw := range [][]byte{q.Certificate.Raw, q.Issuer.Raw} {
+		sum := sha256.Sum256(raw)
+		h.Write(sum[:])
+	}
+	return [32]byte(h.Sum(nil))
+}
+
+// kept is what needs no question now: a fresh answer, or a failure of just now beside which
+// an older answer may serve.
+func (o *OCSP) kept(key [32]byte) (der []byte, err error, ok bool) {
+	o.mu.Lock()
+	defer o.mu.Unlock()
+	el := o.byKey[key]
+	if el == nil {
+		return nil, nil, false
+	}
+	e, now := el.Value.(*ocspEntry), o.cfg.Now()
+	good := e.der != nil && !now.After(e.status.Until)
+	switch {
+	case good && now.Before(e.fetched.Add(o.cfg.MaxAge)):
+		return e.der, nil, true
+	case e.err != nil && now.Before(e.retry) && good:
+		return e.der, nil, true
+	case e.err != nil && now.Before(e.retry):
+		return nil, e.err, true
+	}
+	return nil, nil, false
+}
+
+// fetch asks the responder and stores what it said. Where it says nothing, an answer that
+// has not ended serves on.
+func (o *OCSP) fetch(ctx context.Context, key [32]byte, q identity.Question) ([]byte, error) {
+	der, err := o.post(ctx, q)
+	var status identity.Status
+	if err == nil {
+		status, err = q.Read(der, o.cfg.Now())
+	}
+	if err != nil {
+		err = fmt.Errorf("asking the OCSP responder %s: %w", q.Responder, err)
+		o.cfg.Log.WarnContext(ctx, "an OCSP responder gave no answer that holds", "err", err)
+		return o.failed(key, err)
+	}
+	return o.store(ocspEntry{key: key, der: der, status: status, fetched: o.cfg.Now()}), nil
+}
+
+// post is one question. Redirects are not followed, the status must be 200, and reading
+// stops at the limit.
+func (o *OCSP) post(ctx context.Context, q identity.Question) ([]byte, error) {
+	body, err := q.Request()
+	if err != nil {
+		return nil, err
+	}
+	req, err := http.NewRequestWithContext(ctx, http.MethodPost, q.Responder, bytes.NewReader(body))
+	if err != nil {
+		return nil, err
+	}
+	req.Header.Set("Content-Type", "application/ocsp-request")
+	req.Header.Set("Accept", "application/ocsp-response")
+	req.Header.Set("User-Agent", "eblnode")
+	res, err := o.transport.RoundTrip(req)
+	if err != nil {
+		return nil, err
+	}
+	defer res.Body.Close()
+	if res.StatusCode != http.StatusOK {
+		return nil, fmt.Errorf("it answered %d", res.StatusCode)
+	}
+	der, err := io.ReadAll(io.LimitReader(res.Body, identity.MaxOCSPAnswer+1))
+	if err != nil {
+		return nil, err
+	}
+	if len(der) > identity.MaxOCSPAnswer {
+		return nil, fmt.Errorf("its answer is over the limit of %d bytes", identity.MaxOCSPAnswer)
+	}
+	return der, nil
+}
+
+// store keeps e, unless what is kept is newer, or says revoked of the same moment: an older
+// answer that is brought up again does not bring a certificate back. It gives what is kept
+// then.
+func (o *OCSP) store(e ocspEntry) []byte {
+	o.mu.Lock()
+	defer o.mu.Unlock()
+	if el := o.byKey[e.key]; el != nil {
+		old := el.Value.(*ocspEntry)
+		newer := old.status.ThisUpdate.After(e.status.ThisUpdate) || old.status.ThisUpdate.Equal(e.status.ThisUpdate) && !old.status.Good
+		if old.der != nil && newer && !o.cfg.Now().After(old.status.Until) {
+			e.der, e.status = old.der, old.status
+		}
+		if e.fetched.Before(old.fetched) {
+			e.fetched = old.fetched
+		}
+	}
+	o.put(&e)
+	return e.der
+}
+
+func (o *OCSP) failed(key [32]byte, err error) ([]byte, error) {
+	o.mu.Lock()
+	defer o.mu.Unlock()
+	now := o.cfg.Now()
+	e := &ocspEntry{key: key}
+	if el := o.byKey[key]; el != nil {
+		*e = *el.Value.(*ocspEntry)
+	}
+	e.err, e.retry = err, now.Add(ocspPause)
+	o.put(e)
+	if e.der != nil && !now.After(e.status.Until) {
+		return e.der, nil
+	}
+	return nil, err
+}
+
+func (o *OCSP) put(e *ocspEntry) {
+	if el := o.byKey[e.key]; el != nil {
+		el.Value = e
+		o.order.MoveToBack(el)
+		return
+	}
+	o.byKey[e.key] = o.order.PushBack(e)
+	for o.order.Len() > ocspCacheSize {
+		oldest := o.order.Front()
+		delete(o.byKey, oldest.Value.(*ocspEntry).key)
+		o.order.Remove(oldest)
+	}
+}
+
+// CheckTLS says whether the certificates of a connection that proves to be p's are revoked.
+// An answer that the other side stapled is used where it holds, and saves the question; it
+// is as good as one that was fetched, since the authority signed it. The error is an
+// [*identity.RevocationError]: "unknown" is none where the entry says soft.
+func (o *OCSP) CheckTLS(ctx context.Context, p *identity.Platform, s tls.ConnectionState) error {
+	qs, err := p.TLSQuestions(s.PeerCertificates)
+	if err != nil || len(qs) == 0 {
+		return err
+	}
+	if len(s.OCSPResponse) > 0 {
+		if status, err := qs[0].Read(s.OCSPResponse, o.cfg.Now()); err == nil {
+			o.store(ocspEntry{key: ocspKey(qs[0]), der: bytes.Clone(s.OCSPResponse), status: status, fetched: status.ThisUpdate})
+		}
+	}
+	answers, err := o.Ask(ctx, qs)
+	if err != nil {
+		return p.TLSRevocationUnknown(err)
+	}
+	return p.CheckTLSRevocation(s.PeerCertificates, identity.Evidence{CheckedAt: o.cfg.Now(), Answers: answers})
+}
+
+// Staple puts an OCSP answer for our own certificate beside it, if one is to be had soon:
+// peers need not ask then. c is not changed.
+func (o *OCSP) Staple(ctx context.Context, c *tls.Certificate) *tls.Certificate {
+	q, ok := ownQuestion(c)
+	if !ok {
+		return c
+	}
+	der, err := o.ask(ctx, q)
+	if err != nil {
+		return c // the peer will ask, or not
+	}
+	with := *c
+	with.OCSPStaple = der
+	return &with
+}
