@@ -269,7 +269,7 @@ func (o *Options) revocation(entry int, p *identity.Platform, k *identity.Key, a
 	}
 	if len(p.Questions(k)) == 0 {
 		// None to ask, or nobody who could be asked, which an authority's key must not be.
-		if err := envelope.CheckRevocation(p, k, v.block.Entries[i].Payload.SignedAt(), known.Since, identity.Evidence{}); err != nil {
+		if err := envelope.CheckRevocation(p, k, at, known.Since, identity.Evidence{}); err != nil {
 			return nil, err
 		}
 		if p.Mode == identity.ModeCA {

@@ -458,6 +458,7 @@ func TestPathOfOneFileIsNotThatOfAnother(t *testing.T) {
 		}
 	}
 }
+
 // explicitCurve is a certificate whose key brings the parameters of its curve (which are
 // those of P-256) instead of its name; made with OpenSSL.
 const explicitCurve = "MIIClTCCAjugAwIBAgIUEaZ3GU6YhI3WIjl5C68G4XMMWXwwCgYIKoZIzj0EAwIwEzERMA8GA1UEAwwIZXhwbGljaXQwHhcNMjYxMTIzMDQ1MjIxWhcNMjcxMTIzMDQ1MjIxWjATMREwDwYDVQQDDAhleHBsaWNpdDCCAUswggEDBgcqhkjOPQIBMIH3AgEBMCwGByqGSM49AQECIQD/////AAAAAQAAAAAAAAAAAAAAAP///////////////zBbBCD/////AAAAAQAAAAAAAAAAAAAAAP///////////////AQgWsY12Ko6k+ez671VdpiGvGUdBrDMU7D2O848PifSYEsDFQDEnTYIhucEk2pmeOETnSa3gZ9+kARBBGsX0fLhLEJH+Lzm5WOkQPJ3A32BLeszoPShOUXYmMKWT+NC4v4af5uO5+tKfA+eFivOM1drMV7Oy7ZAaDe/UfUCIQD/////AAAAAP//////////vOb6racXnoTzucrC/GMlUQIBAQNCAAQnpiuKiXuHxGRyXkHmAK7lExhmCCtnLEJxa9LfiOf9Oin9aN/28lQkZnvUZq3tz9NVBWAzpssNanhfm5Kb+4goo3kwdzAdBgNVHQ4EFgQUhPF7FvN2Ak3soBBpDMJvGmhNREUwHwYDVR0jBBgwFoAUhPF7FvN2Ak3soBBpDMJvGmhNREUwDwYDVR0TAQH/BAUwAwEB/zAXBgNVHREEEDAOggxiYW5rLmV4YW1wbGUwCwYDVR0PBAQDAgeAMAoGCCqGSM49BAMCA0gAMEUCIQDG46PB/W7JBAj8mMI9IyVY49RxQcP140nspupw2QSmHAIgarDBecw+7mFHsu1fphF8rjLh+7GAnjkozu4r/WOUlAs="
