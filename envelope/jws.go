@@ -369,9 +369,6 @@ func CheckRevocation(p *identity.Platform, k *identity.Key, at, since time.Time,
 	part := ""
 	if reason == BadSignature {
 		part = "revoked"
-		if _, rule := errors.AsType[*identity.PolicyError](err); rule {
-			part = "certificate"
-		}
 	}
 	return &SignatureError{Reason: reason, Part: part, Detail: err.Error(), Err: err}
 }
