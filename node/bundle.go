@@ -76,6 +76,9 @@ type bundleFile struct {
 func (f *bundleFile) make(ctx context.Context) (*envelope.Bundle, error) {
 	f.b = &envelope.Bundle{DocumentHash: f.bill.state.Document}
 	f.b.Made = envelope.Made{By: f.node.Domain(), At: f.node.cfg.Now(), Selection: f.o.selection}
+	if err := f.bill.loadDocument(ctx, f.q); err != nil {
+		return nil, err
+	}
 	if len(f.bill.document) > 0 {
 		f.b.Block.Document = f.bill.document
 	}
