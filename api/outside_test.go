@@ -284,7 +284,17 @@ func TestKeysOfTheSharedIssuer(t *testing.T) {
 	r.keys.Store(`{"keys":[` + enc + `,` + okp + `,` + r.jwk(nil) + `]}`)
 	ahead.Add(int64(11 * time.Minute))
 	ask(400)
-	// The issuer changes its key: the new one is there within the minute, the old is not.
+	// The issuer changes its key: the new one is there within the minute, the old is not, nor
+	// what was believed under it before.
+	long := r.claims("carrier", "https://bank.example")
+	long["exp"] = now().Add(time.Hour).Unix()
+	believed := r.token("JWT", long)
+	again := func(status int) {
+		t.Helper()
+		do(t, tlsClient(t, carrier), call{method: "PUT", url: "https://" + bank.Addr + "/v1/transferblocks", header: bearer(believed), body: []byte(`{}`)}).want(t, status, 0)
+	}
+	again(400)
+	again(400)
 	next := newRealm(t)
 	r.signer = next.signer
 	r.keys.Store(`{"keys":[` + next.jwk(nil) + `]}`)
@@ -292,6 +302,7 @@ func TestKeysOfTheSharedIssuer(t *testing.T) {
 	ahead.Add(int64(61 * time.Second))
 	before := r.read.Load()
 	ask(400)
+	again(401)
 	r.signer = newRealm(t).signer
 	for range 5 {
 		ask(401)
