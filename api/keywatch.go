@@ -57,6 +57,9 @@ func (w *KeyWatch) Look(ctx context.Context) {
 		if p.Domain == w.Examiner.Node.Domain() || p.Mode == identity.ModeCA {
 			continue // an authority vouches for new keys
 		}
+		if w.Examiner.Node.Circuit(p.Domain).Open {
+			continue // many dead peers would hold up the look at the others
+		}
 		set, err := w.fetch(ctx, p)
 		if ctx.Err() != nil {
 			return

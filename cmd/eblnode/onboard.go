@@ -202,6 +202,19 @@ func (a *app) describe(got *api.Fetched, held, entry *identity.Platform) {
 		fmt.Fprint(w, ", with DNSSEC")
 	}
 	fmt.Fprintf(w, "\n  endpoint: %s\n  may issue bills: %t\n", plain(cmp.Or(p.Endpoint, "as DNS says")), entry.Issuer)
+	for _, extra := range []struct {
+		say        bool
+		what, text string
+	}{
+		{len(entry.Carriers) > 0, "for carriers", strings.Join(entry.Carriers, ", ")},
+		{entry.Mode == identity.ModeCA, "mode", fmt.Sprintf("ca: whatever its %d authorities certify may sign", len(entry.Anchors))},
+		{len(entry.TLS.Anchors) > 0, "TLS", fmt.Sprintf("whatever its %d authorities certify may connect", len(entry.TLS.Anchors))},
+		{entry.Quirks != (identity.Quirks{}), "quirks", fmt.Sprintf("%+v", entry.Quirks)},
+	} {
+		if extra.say {
+			fmt.Fprintf(w, "  %s: %s\n", extra.what, plain(extra.text))
+		}
+	}
 	for _, k := range entry.Keys {
 		note := ""
 		if held != nil {
