@@ -188,6 +188,7 @@ func TestManyCallersOneQuery(t *testing.T) {
 		return dnsserver.Truncate(q, tcp, m) // so that there is more to do after the cancellation
 	})
 	r := newResolver(t, Config{Resolvers: []string{s.Addr()}})
+	began := time.Now()
 	hasty, cancel := context.WithCancel(t.Context())
 	first := make(chan error, 1)
 	go func() {
@@ -214,8 +215,8 @@ func TestManyCallersOneQuery(t *testing.T) {
 			t.Error(err)
 		}
 	}
-	// On a busy machine the datagram may come too late and be asked again.
-	if got := s.Count("bank.example", dns.TypeTXT); got < 2 || got > 6 {
+	// On a machine so busy that an exchange ran out of time it is asked again.
+	if got := s.Count("bank.example", dns.TypeTXT); got != 2 && time.Since(began) < maxExchange/2 {
 		t.Errorf("got %d queries, want one by UDP and one by TCP for all", got)
 	}
 }

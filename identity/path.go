@@ -68,7 +68,8 @@ func (p *Platform) KeyFromX5C(kid string, x5c []string) (*Key, error) {
 // leaf first and anchor last, that was valid then: policy, digitalSignature or
 // nonRepudiation in a key usage, an extended key usage (if there is one) that allows
 // documents or mail to be signed, the platform's domain among the DNS names, and a path by
-// RFC 5280 to the entry's anchors and no others. more are certificates that may stand in
+// RFC 5280 to the entry's anchors and no others, and somebody who can be asked whether it is
+// revoked, unless it is the anchor or the entry passes over it. more are certificates that may stand in
 // the path; they are believed no more than those of k.
 //
 // The error is a *PolicyError that names the rule, or ErrNoAnchor. Revocation is another
@@ -86,6 +87,10 @@ func (p *Platform) Certify(k *Key, at time.Time, more []*x509.Certificate) (*Key
 	}
 	certified := *k
 	certified.Certificates = path
+	// What nobody can be asked about could be stolen for years.
+	if _, err := p.questions(&certified); err != nil {
+		return nil, err
+	}
 	return &certified, nil
 }
 

@@ -68,7 +68,7 @@ func TestCAModeRules(t *testing.T) {
 	tlsOnly := root.Sub(t, "TLS", func(c *x509.Certificate) { c.ExtKeyUsage = []x509.ExtKeyUsage{x509.ExtKeyUsageServerAuth} })
 	expired := root.Sub(t, "Old", catest.Valid(now.AddDate(-3, 0, 0), now.AddDate(0, 0, -1)))
 	issue := func(a *catest.Authority, edits ...catest.Edit) []*x509.Certificate {
-		leaf := a.Issue(t, catest.NewKey(t), append([]catest.Edit{bank}, edits...)...)
+		leaf := a.Issue(t, catest.NewKey(t), append([]catest.Edit{bank, responder}, edits...)...)
 		return append([]*x509.Certificate{leaf}, a.Path...)
 	}
 	documents := asn1.ObjectIdentifier{1, 3, 6, 1, 5, 5, 7, 3, 36}
@@ -89,6 +89,8 @@ func TestCAModeRules(t *testing.T) {
 		{"expired since", issue(root, catest.Valid(now.AddDate(-1, 0, 0), now.AddDate(0, 0, -1))), now.AddDate(0, 0, -2), ""},
 		{"valid for two years and a day of leap", issue(root, catest.Valid(now.AddDate(-1, 0, 0), now.AddDate(-1, 0, 731))), now, ""},
 
+		{"nobody can be asked about it", issue(root, func(c *x509.Certificate) { c.OCSPServer = nil }), now, identity.RuleOCSP},
+		{"its responder is no URL", issue(root, catest.Responder("ldap://ocsp.example/")), now, identity.RuleOCSP},
 		{"expired when it signed", issue(root, catest.Valid(now.AddDate(-1, 0, 0), now.AddDate(0, 0, -1))), now, identity.RulePath},
 		{"not valid yet when it signed", issue(root), now.AddDate(-1, 0, 0), identity.RulePath},
 		{"a second too long", issue(root, catest.Valid(now.AddDate(-1, 0, 0), now.AddDate(-1, 0, 731).Add(2*time.Second))), now, identity.RuleLifetime},
@@ -141,7 +143,7 @@ func TestPathIsJudgedForItsTime(t *testing.T) {
 	now := time.Now()
 	root := catest.New(t, "Root")
 	p := caPlatform(t, nil, root.Cert)
-	k, err := p.KeyFromX5C("k", x5c(root.Issue(t, catest.NewKey(t), bank)))
+	k, err := p.KeyFromX5C("k", x5c(root.Issue(t, catest.NewKey(t), bank, responder)))
 	if err != nil {
 		t.Fatal(err)
 	}
@@ -447,7 +449,7 @@ func TestPathOfOneFileIsNotThatOfAnother(t *testing.T) {
 	root := catest.New(t, "Root")
 	sub := root.Sub(t, "Sub")
 	p := caPlatform(t, nil, root.Cert)
-	k, err := p.KeyFromX5C("k", x5c(sub.Issue(t, catest.NewKey(t), bank)))
+	k, err := p.KeyFromX5C("k", x5c(sub.Issue(t, catest.NewKey(t), bank, responder)))
 	if err != nil {
 		t.Fatal(err)
 	}

@@ -110,6 +110,7 @@ func TestTransfersInCAMode(t *testing.T) {
 	}{
 		{"a certificate for another platform", func() func() { return signAs(a, d.ca, catest.Names("c.example")) }, nil, answer{code: node.BSIG, text: "badSignature"}},
 		{"a TLS certificate", func() func() { return signAs(a, d.ca, catest.TLS) }, nil, answer{code: node.BSIG, text: "badSignature"}},
+		{"a certificate that nobody can be asked about", func() func() { return signAs(a, d.ca, func(c *x509.Certificate) { c.OCSPServer = nil }) }, nil, answer{code: node.BSIG, text: "badSignature"}},
 		{"a certificate that had expired", func() func() { return signAs(a, d.ca, catest.Valid(now.AddDate(0, -2, 0), now.AddDate(0, -1, 0))) }, nil, answer{code: node.BSIG, text: "badSignature"}},
 		{"an authority that b does not know", func() func() { return signAs(a, stranger) }, nil, answer{code: node.Forbidden, text: "unknownKey"}},
 		{"the responder is down", nil, func() { d.stop(errors.New("connection refused")) }, answer{code: node.Unavailable, text: "unavailable"}},

@@ -139,12 +139,17 @@ function paths(row, between, anchors) {
 }
 
 /** judgePath: undefined where the leaf is good for that platform at that time (ms), else 'anchor' or 'certificate'. */
-export function judgePath([leaf, ...between], anchors, domain, ms) {
+export function judgePath([leaf, ...between], { anchors, shortLived }, domain, ms) {
   const own = keepsPolicy(leaf) && !leaf.basic.ca && (leaf.uses(0) || leaf.uses(1)) && leaf.maySign && leaf.dnsNames.includes(domain);
   if (!own) return 'certificate';
   const found = paths([leaf], between, anchors);
   if (found.length === 0) return 'anchor';
   // authorities below each: the leaf is not one
   const good = (path) => path.every((c, i) => c.validAt(ms) && c.maySign && (i === 0 || i - 1 <= c.basic.most)) && namesAllowed(leaf, path);
-  return found.some(good) ? undefined : 'certificate';
+  if (!found.some(good)) return 'certificate';
+  // Somebody must be able to say whether it was revoked, unless it lives a week at most and the
+  // trust file passes over those. OCSP answers are not read here.
+  if (shortLived && leaf.notAfter - leaf.notBefore <= 7 * 86400_000) return undefined;
+  if (leaf.extensions.has('1.3.6.1.5.5.7.1.1')) throw new Error('a certificate that names a responder: this reader reads no OCSP answers');
+  return 'certificate';
 }

@@ -13,7 +13,8 @@ export function loadTrust(text) {
 }
 
 function platform(e) {
-  if (e.ocsp !== undefined) throw new Error(`${e.domain}: this reader asks for no proof of good standing`);
+  // OCSP answers are not read here: what needs one cannot be judged.
+  if (e.ocsp?.responder !== undefined) throw new Error(`${e.domain}: this reader reads no OCSP answers`);
   return {
     domain: parseHost(e.domain),
     hosts: [e.domain, ...(e.hosts ?? [])].map(parseHost),
@@ -23,6 +24,7 @@ function platform(e) {
     keys: (e.keys?.keys ?? []).map(readKey),
     ca: e.mode === 'ca',
     anchors: (e.anchors ?? []).map((pem) => new Certificate(pem)),
+    shortLived: e.ocsp?.shortLived === true,
   };
 }
 

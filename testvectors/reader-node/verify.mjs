@@ -75,7 +75,7 @@ export function whoSigned(jws, platform, when, others = []) {
   if (!key) return named ? { reason: 'badSignature', part: 'value' } : { reason: 'unknownKey', part: 'noKid' };
   if (platform.ca) {
     const more = jws.header.x5c ? keyOfX5C(platform, jws.header.x5c)?.certificates ?? [] : [];
-    const part = key.certificates.length ? judgePath([...key.certificates, ...more, ...others], platform.anchors, hostText(platform.domain), Number(when / 1000000n)) : 'certificate';
+    const part = key.certificates.length ? judgePath([...key.certificates, ...more, ...others], platform, hostText(platform.domain), Number(when / 1000000n)) : 'certificate';
     if (part === 'anchor') return { key, reason: 'unknownKey', part };
     if (part) return { key, reason: 'badSignature', part };
   }

@@ -53,6 +53,9 @@ func (g *generator) authority(name string, by *authority, edit func(*x509.Certif
 
 func leaf(k *key, by *authority, edit func(*x509.Certificate)) *x509.Certificate {
 	t := template("leaf of " + carrier)
+	// Seven days, of which the vectors' trust file says that nobody need be asked.
+	t.NotBefore = time.Date(2026, 5, 29, 0, 0, 0, 0, time.UTC)
+	t.NotAfter = t.NotBefore.Add(7 * day)
 	t.DNSNames, t.KeyUsage = []string{carrier}, x509.KeyUsageDigitalSignature
 	if edit != nil {
 		edit(t)
@@ -80,7 +83,7 @@ func authorityVectors(g *generator) {
 	under := g.authority("ca-under", root, nil)
 	k := g.ec("ca-leaf", "ES256")
 	ca := func(name string, a *authority, list ...jwk) {
-		p := platform{Domain: carrier, Issuer: true, Mode: "ca", Anchors: anchor(a)}
+		p := platform{Domain: carrier, Issuer: true, Mode: "ca", Anchors: anchor(a), OCSP: map[string]any{"shortLived": true}}
 		if list != nil {
 			p.Keys = keys(list...)
 		}
@@ -116,7 +119,6 @@ func authorityVectors(g *generator) {
 		c.UnknownExtKeyUsage = []asn1.ObjectIdentifier{{1, 3, 6, 1, 5, 5, 7, 3, 36}}
 	})))
 	good("commitment", "a key usage with nonRepudiation alone", with(edit(func(c *x509.Certificate) { c.KeyUsage = x509.KeyUsageContentCommitment })))
-	good("two-years", "731 days", with(edit(func(c *x509.Certificate) { c.NotAfter = c.NotBefore.Add(731 * day) })))
 	named := func(permitted, excluded []string) *authority {
 		return g.authority("ca-named-"+strings.Join(append(permitted, excluded...), "-"), root, func(c *x509.Certificate) {
 			c.PermittedDNSDomains, c.ExcludedDNSDomains, c.PermittedDNSDomainsCritical = permitted, excluded, true
@@ -139,6 +141,7 @@ func authorityVectors(g *generator) {
 	bad("wildcard", "a wildcard is not the domain", edit(func(c *x509.Certificate) { c.DNSNames = []string{"*.example"} }))
 	bad("expired", "ended before the entry was signed", edit(func(c *x509.Certificate) { c.NotAfter = time.Date(2026, 6, 1, 7, 59, 59, 0, time.UTC) }))
 	bad("not-yet", "begins after the entry was signed", edit(func(c *x509.Certificate) { c.NotBefore = time.Date(2026, 6, 1, 8, 0, 1, 0, time.UTC) }))
+	bad("nobody-to-ask", "valid for more than a week, and neither it nor the trust file says who knows whether it was revoked", edit(func(c *x509.Certificate) { c.NotAfter = c.NotBefore.Add(7*day + time.Second) }))
 	bad("732-days", "valid for more than 731 days", edit(func(c *x509.Certificate) { c.NotAfter = c.NotBefore.Add(732 * day) }))
 	bad("usage-server", "a certificate for TLS servers", usage(x509.ExtKeyUsageServerAuth))
 	bad("key-usage", "a key usage without digitalSignature and nonRepudiation", edit(func(c *x509.Certificate) { c.KeyUsage = x509.KeyUsageKeyEncipherment }))

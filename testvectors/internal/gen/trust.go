@@ -11,6 +11,7 @@ type platform struct {
 	Issuer   bool             `json:"issuer,omitempty"`
 	Carriers []string         `json:"carriers,omitempty"`
 	Keys     map[string][]jwk `json:"keys,omitempty"`
+	OCSP     map[string]any   `json:"ocsp,omitempty"`
 	Quirks   map[string]any   `json:"quirks,omitempty"`
 }
 
