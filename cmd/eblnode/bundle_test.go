@@ -54,6 +54,13 @@ setline BILL stdout
 		case strings.HasPrefix(line, "eblverify folder/"):
 			fmt.Fprintln(&b, "mkdir folder\ncp bundle.json folder/bundle.json")
 		}
+		if strings.HasPrefix(line, "eblnode archive ") && !strings.HasSuffix(line, "--roots") {
+			fmt.Fprintln(&b, "sleep") // its name is the second
+		}
+		if line == "eblverify archive --trust platforms.json" {
+			fmt.Fprintf(&b, "! exec %s\nstdout 'archive/unsealed'\nstdout 'VALID'\n", line) // the day is not over
+			continue
+		}
 		fmt.Fprintf(&b, "exec %s\n", line)
 		if strings.HasPrefix(line, "eblverify ") {
 			fmt.Fprintln(&b, "stdout 'VALID'")
