@@ -50,6 +50,12 @@ type holdOrder struct {
 	Release bool   `json:"release"`
 }
 
+// HoldView says whether a bill is held.
+type HoldView struct {
+	DocumentHash string `json:"documentHash"`
+	Held         bool   `json:"held"`
+}
+
 // hold keeps documents and evidence of a bill beyond their time, or lets go.
 func (h *adminHandler) hold(c *gin.Context) {
 	who := actor(c)
@@ -67,5 +73,5 @@ func (h *adminHandler) hold(c *gin.Context) {
 		fail(c, err)
 		return
 	}
-	c.Status(http.StatusNoContent)
+	writeJSON(c, http.StatusOK, HoldView{document.String(), !v.Release})
 }

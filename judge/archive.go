@@ -101,7 +101,11 @@ func OpenRoots(file string, text []byte, trust *identity.Trust) (*Roots, *Report
 		}
 		out.List, out.Head = append(out.List, root), envelope.HashOf([]byte(jws))
 	}
-	r.check(fmt.Sprintf("%d roots, each signed and linked to the one before it", len(out.List)), OK, "newest "+out.Head.String())
+	newest := "none yet"
+	if !out.Head.IsZero() {
+		newest = "newest " + out.Head.String()
+	}
+	r.check(fmt.Sprintf("%d roots, each signed and linked to the one before it", len(out.List)), OK, newest)
 	return out, r
 }
 

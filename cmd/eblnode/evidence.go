@@ -109,11 +109,12 @@ passes over those that are held. The reason stands in the audit log.`,
 			}
 			return a.withAdmin(c, func(r *remote) error {
 				order := map[string]any{"reason": reason, "release": release}
-				if err := r.call(c.Context(), http.MethodPost, "/admin/v1/ebls/"+url.PathEscape(args[0])+"/hold", order, nil); err != nil {
+				var held api.HoldView
+				if err := r.call(c.Context(), http.MethodPost, "/admin/v1/ebls/"+url.PathEscape(args[0])+"/hold", order, &held); err != nil {
 					return err
 				}
-				return a.print(map[string]any{"documentHash": args[0], "held": !release}, func(w io.Writer) {
-					fmt.Fprintln(w, map[bool]string{false: "held: ", true: "released: "}[release]+plain(args[0]))
+				return a.print(held, func(w io.Writer) {
+					fmt.Fprintln(w, map[bool]string{true: "held: ", false: "released: "}[held.Held]+held.DocumentHash)
 				})
 			})
 		},

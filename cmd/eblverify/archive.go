@@ -14,6 +14,9 @@ import (
 // archives judges the archives below a folder that "eblnode archive" wrote to: nothing was
 // deleted from them, put into them, or changed. nil: the folder is none.
 func archives(dir string, trust *identity.Trust) []*judge.Report {
+	if info, err := os.Stat(dir); err != nil || !info.IsDir() {
+		return nil
+	}
 	path := filepath.Join(dir, judge.RootsName)
 	text, err := readLimited(path, nil, envelope.MaxBundleBytes)
 	if os.IsNotExist(err) {
