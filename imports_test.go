@@ -35,7 +35,7 @@ var allowed = map[string][]string{
 	"eblnode/testvectors/internal/nodejs":    {},
 
 	"eblnode/internal/witness":   {}, // the journal outside the database; knows nothing of bills
-	"eblnode/internal/demo":      {"eblnode/chain", "eblnode/envelope", "eblnode/identity", "eblnode/internal/dnsserver"},
+	"eblnode/internal/demo":      {"eblnode/envelope", "eblnode/identity", "eblnode/judge", "eblnode/internal/dnsserver"},
 	"eblnode/internal/dnsserver": {"github.com/miekg/dns"},
 	// The bench drives the real program from outside; of ours it knows what a peer knows.
 	"eblnode/internal/bench":           {"eblnode/envelope", "eblnode/identity", "eblnode/internal/dnsserver", "github.com/go-json-experiment/json/…"},
