@@ -42,9 +42,6 @@ func (n *Node) bundle(ctx context.Context, b *bill, o bundleOrder) (*envelope.Bu
 		if why, err = n.quarantine(ctx, q, b.state.Document); err != nil || why != "" {
 			return err
 		}
-		if err := b.loadDocument(ctx, q); err != nil {
-			return err
-		}
 		f := &bundleFile{forkFile: forkFile{node: n, q: q, bill: b, parties: map[identity.Host]bool{}}, o: o, keys: map[envelope.Hash]bool{}}
 		out, err = f.make(ctx)
 		return err

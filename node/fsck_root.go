@@ -77,6 +77,16 @@ func (n *Node) fsckRoots(ctx context.Context, _ FsckOptions, r *FsckReport) erro
 		if err != nil {
 			return err
 		}
+		err = each(ctx, q, "SELECT id FROM audit WHERE action = 'archive.made' AND NOT EXISTS (SELECT 1 FROM archives WHERE audit_row = audit.id)", nil,
+			func(scan func(...any) error) error {
+				var row int64
+				err := scan(&row)
+				r.add(Finding{Table: "archives", Row: fmt.Sprintf("of audit row %d", row), What: "the audit log tells of an archive that is not in the table", Cure: cureEvidence})
+				return err
+			})
+		if err != nil {
+			return err
+		}
 		err = each(ctx, q, "SELECT o.last, o.day, o.root, o.at, a.hash FROM audit_roots o LEFT JOIN audit a ON a.id = o.last ORDER BY o.last", nil,
 			func(scan func(...any) error) error {
 				var s storedRoot
