@@ -284,6 +284,16 @@ func replaceKey(t *testing.T, dir string) {
 	}
 }
 
+// encryptKeys encrypts the private keys.
+func encryptKeys(t *testing.T, dir string) {
+	t.Helper()
+	cmd := exec.Command(program("eblnode"), "key", "encrypt", "--data", dir)
+	cmd.Env = append(cleanEnv(), "EBLNODE_KEY_PASSPHRASE=correct horse")
+	if out, err := cmd.CombinedOutput(); err != nil {
+		t.Fatalf("encrypting: %v\n%s", err, out)
+	}
+}
+
 var fatalities = map[string]fatality{
 	"folder":        {harm: mode(0o750, "."), want: "the data folder … is open to others"},
 	"file":          {harm: mode(0o640, "node.db"), want: "… is open to others"},
@@ -294,6 +304,8 @@ var fatalities = map[string]fatality{
 	"newer":         {harm: execSQL("INSERT INTO goose_db_version (version_id, is_applied) VALUES (9999, 1)"), want: "was made by a newer eblnode"},
 	"noise":         {harm: scramble, want: "the database is damaged"},
 	"other key":     {harm: replaceKey, want: "the key … was another one before"},
+	"encrypted":     {harm: encryptKeys, want: "is encrypted, and there is no passphrase"},
+	"passphrase":    {harm: encryptKeys, env: []string{"EBLNODE_KEY_PASSPHRASE=another"}, want: "the passphrase does not open it"},
 	"host":          {env: []string{"EBLNODE_HOSTS=g.a.example"}, want: "hosts: the host … was published as ours"},
 	"gone":          {harm: remove("node.db"), want: "is gone or empty, and the witness … says that there was one"},
 	"empty":         {harm: both(remove("witness.log"), write("node.db", "")), want: "database … is empty"},
