@@ -51,6 +51,8 @@ func NewAdminHandler(n *node.Node, o Options) http.Handler {
 	v1.GET("/status", h.status)
 	v1.POST("/fsck", h.fsck)
 	v1.POST("/backup", h.backup)
+	v1.POST("/archive", h.archive)
+	v1.POST("/ebls/:documentHash/hold", h.hold)
 	v1.GET("/witness", h.witness)
 	v1.POST("/witness/release", h.release)
 	return g

@@ -340,6 +340,11 @@ func askForFork(t *testing.T) {
 	a.ask("GET", "/admin/v1/ebls/"+envelope.HashOf(document).String()+"/fork", "").want(t, 200, 0)
 	a.ask("GET", "/admin/v1/ebls/"+repeated("0", 64)+"/fork", "").want(t, 404, 7104)
 	a.ask("GET", "/admin/v1/ebls/x/fork", "").want(t, 400, 7001)
+	hold := "/admin/v1/ebls/" + envelope.HashOf(document).String() + "/hold"
+	a.ask("POST", hold, `{"reason":"claim"}`).want(t, 200, 0)
+	a.ask("POST", hold, `{"reason":"claim"}`).want(t, 409, 8004)
+	a.ask("POST", hold, `{"reason":""}`).want(t, 400, 7001)
+	a.ask("POST", hold, `{"reason":"settled","release":true}`).want(t, 200, 0)
 }
 
 // cancelOne cancels a transfer of a platform that sends nothing.

@@ -421,10 +421,10 @@ func mayIssue(p *identity.Platform, b *envelope.Transferblock) *Error {
 	switch {
 	case !p.Issuer:
 		return e
-	case b.Document == nil && len(p.Carriers) > 0:
+	case b.Document == nil && len(p.Carriers) > 0 && b.Reference.CarrierCode == "":
 		e.Reason, e.Part, e.Detail = DocumentNeeded, "", fmt.Sprintf("%s may issue for some carriers only, and the document, which names the carrier, is not here", p.Domain)
 		return e
-	case b.Document != nil && !p.MayIssueFor(b.Reference.CarrierCode):
+	case (b.Document != nil || b.Reference.CarrierCode != "") && !p.MayIssueFor(b.Reference.CarrierCode):
 		e.Part, e.Detail = "carrier", fmt.Sprintf("%s may not issue a bill of carrier %q", p.Domain, b.Reference.CarrierCode)
 		return e
 	}

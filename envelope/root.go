@@ -14,16 +14,18 @@ const TypRoot = "eblnode-root+jws"
 // copy of it elsewhere proves later that no row before it was changed since.
 type Root struct {
 	Platform identity.Host
-	Day      string    // UTC, "2026-11-23"
-	Rows     int64     // the number of the newest row
-	Hash     Hash      // of that row, and so of all before it
-	Previous Hash      // HashOf the root before; zero for the first
+	Day      string // UTC, "2026-11-23"
+	Rows     int64  // the number of the newest row
+	Hash     Hash   // of that row, and so of all before it
+	Previous Hash   // HashOf the root before; zero for the first
+	// Archives are the lists of files of the archives made since the root before.
+	Archives []Hash
 	At       time.Time // when it was signed, in seconds
 }
 
 // SignRoot signs r, as it stands at r.At.
 func SignRoot(r Root, s *identity.Signer) (string, error) {
-	m := map[string]string{
+	m := map[string]any{
 		"platform": r.Platform.String(),
 		"day":      r.Day,
 		"rows":     strconv.FormatInt(r.Rows, 10),
@@ -31,6 +33,9 @@ func SignRoot(r Root, s *identity.Signer) (string, error) {
 	}
 	if !r.Previous.IsZero() {
 		m["previous"] = r.Previous.String()
+	}
+	if len(r.Archives) > 0 {
+		m["archives"] = r.Archives
 	}
 	payload, err := canonicalOf(m)
 	if err != nil {
@@ -54,6 +59,7 @@ func OpenRoot(jws string, p *identity.Platform) (Root, error) {
 		Rows     string         `json:"rows"`
 		Hash     *Hash          `json:"hash"`
 		Previous *Hash          `json:"previous"`
+		Archives []Hash         `json:"archives"`
 	}
 	if err := decode(j.Payload, &w, 4); err != nil {
 		return Root{}, err.under("$.payload")
@@ -74,7 +80,7 @@ func OpenRoot(jws string, p *identity.Platform) (Root, error) {
 	if _, err := j.Verify(p, j.Header.IsAt, true); err != nil {
 		return Root{}, err
 	}
-	r := Root{Platform: *w.Platform, Day: w.Day, Rows: rows, Hash: *w.Hash, At: j.Header.IsAt}
+	r := Root{Platform: *w.Platform, Day: w.Day, Rows: rows, Hash: *w.Hash, Archives: w.Archives, At: j.Header.IsAt}
 	if w.Previous != nil {
 		r.Previous = *w.Previous
 	}

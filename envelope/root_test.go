@@ -1,6 +1,7 @@
 package envelope_test
 
 import (
+	"reflect"
 	"strings"
 	"testing"
 	"time"
@@ -21,12 +22,12 @@ func TestRootIsWhatWasSignedAndNothingElse(t *testing.T) {
 		t.Fatal(err)
 	}
 	p := &identity.Platform{Domain: domain, Keys: []*identity.Key{s.Key}}
-	r := envelope.Root{Platform: domain, Day: "2026-11-23", Rows: 7, Hash: envelope.HashOf([]byte("x")), Previous: envelope.HashOf([]byte("y")), At: now.UTC().Truncate(time.Second)}
+	r := envelope.Root{Platform: domain, Day: "2026-11-23", Rows: 7, Hash: envelope.HashOf([]byte("x")), Previous: envelope.HashOf([]byte("y")), Archives: []envelope.Hash{envelope.HashOf([]byte("z"))}, At: now.UTC().Truncate(time.Second)}
 	good, err := envelope.SignRoot(r, s)
 	if err != nil {
 		t.Fatal(err)
 	}
-	if got, err := envelope.OpenRoot(good, p); err != nil || got != r {
+	if got, err := envelope.OpenRoot(good, p); err != nil || !reflect.DeepEqual(got, r) {
 		t.Errorf("got %+v and %v, want %+v", got, err, r)
 	}
 	step, err := envelope.SignReceipt(r.Hash, s, now)

@@ -53,6 +53,9 @@ func (n *Node) sealBefore(ctx context.Context, today time.Time) error {
 			return err
 		}
 		r := envelope.Root{Platform: n.Domain(), Day: day, Rows: to.row, Hash: to.hash, Previous: previous, At: t.now}
+		if r.Archives, err = archivesUpTo(t.ctx, t, to.row); err != nil {
+			return err
+		}
 		if root, err = envelope.SignRoot(r, signer); err != nil {
 			return err
 		}
@@ -86,4 +89,16 @@ func unsealed(ctx context.Context, q querier, today time.Time, day string) (to a
 		return to, previous, false, nil
 	}
 	return to, previous, err == nil, err
+}
+
+// archivesUpTo are the archives that no root speaks for yet, up to a row of the log.
+func archivesUpTo(ctx context.Context, q querier, row int64) (list []envelope.Hash, err error) {
+	err = each(ctx, q, "SELECT sum FROM archives WHERE audit_row <= ? AND audit_row > (SELECT coalesce(max(last), 0) FROM audit_roots) ORDER BY audit_row", []any{row},
+		func(scan func(...any) error) error {
+			var sum envelope.Hash
+			err := scan(sqlHash{&sum})
+			list = append(list, sum)
+			return err
+		})
+	return list, err
 }

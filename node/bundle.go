@@ -82,9 +82,9 @@ func (f *bundleFile) make(ctx context.Context) (*envelope.Bundle, error) {
 	if len(f.bill.document) > 0 {
 		f.b.Block.Document = f.bill.document
 	}
-	parts := []func(context.Context) error{f.chain, f.steps, f.loadBranches, f.branches, f.receipts, f.rejections, f.verdict, f.seen}
+	parts := []func(context.Context) error{f.chain, f.steps, f.loadBranches, f.branches, f.receipts, f.rejections, f.verdict, f.kept, f.seen}
 	if f.o.selection == envelope.SelectTransfer {
-		parts = []func(context.Context) error{f.chain, f.receipts, f.rejections, f.seen}
+		parts = []func(context.Context) error{f.chain, f.receipts, f.rejections, f.kept, f.seen}
 	}
 	for _, part := range parts {
 		if err := part(ctx); err != nil {
@@ -298,6 +298,63 @@ func (f *bundleFile) verdict(ctx context.Context) error {
 		f.b.Verdict = &envelope.BundleVerdict{}
 		return scan(&f.b.Verdict.JWS.Raw)
 	})
+}
+
+// kept is what was asked about keys when their signatures were believed: the path that was
+// taken and the answers, of each JWS in the file.
+func (f *bundleFile) kept(ctx context.Context) error {
+	all, err := loadEvidence(ctx, f.q, f.bill.id, f.bill.id)
+	if err != nil {
+		return err
+	}
+	signers := map[envelope.Hash]identity.Host{}
+	note := func(jws string, by identity.Host) { signers[envelope.HashOf([]byte(jws))] = by }
+	for i := range f.ours {
+		e := &f.ours[i]
+		note(e.JWS.Raw, f.node.Trust().Name(e.Payload.Transactions[0].PlatformHost))
+		// Who answered is who was addressed.
+		for k := range f.b.Receipts {
+			if j, err := envelope.ParseJWS(f.b.Receipts[k].Raw); err == nil && string(j.Payload) == e.Claimed.String() {
+				note(j.Raw, f.node.Trust().Name(e.Payload.Transactions[len(e.Payload.Transactions)-1].Transferee.ID.Host))
+			}
+		}
+	}
+	if f.b.Verdict != nil {
+		note(f.b.Verdict.JWS.Raw, f.bill.state.Issuing)
+	}
+	for _, s := range all[f.bill.id] {
+		by, here := signers[s.jws]
+		if !here {
+			continue
+		}
+		ev, err := s.evidence()
+		if err != nil {
+			return err
+		}
+		c := envelope.Check{JWS: s.jws, At: ev.CheckedAt, Platform: by, Certificates: f.pool(ev.Certificates)}
+		if len(ev.Certificates) > 0 {
+			if k, err := identity.NewKey(by, "", ev.Certificates[0]); err == nil {
+				c.Key = k.Thumbprint()
+			}
+		}
+		for _, der := range ev.Answers {
+			if !slices.ContainsFunc(f.b.OCSP, func(have []byte) bool { return bytes.Equal(have, der) }) {
+				f.b.OCSP = append(f.b.OCSP, der)
+			}
+			c.OCSP = append(c.OCSP, envelope.HashOf(der))
+		}
+		// In the place of what an entry's row tells.
+		i := slices.IndexFunc(f.b.Checks, func(o envelope.Check) bool { return o.JWS == s.jws })
+		if i < 0 {
+			f.b.Checks = append(f.b.Checks, c)
+			continue
+		}
+		if c.Key.IsZero() {
+			c.Key = f.b.Checks[i].Key
+		}
+		f.b.Checks[i] = c
+	}
+	return nil
 }
 
 // seen is what we held of the keys: trust entries as of then, and as they are now, with

@@ -51,6 +51,12 @@ func (c *billCheck) bad(table, row, cure, format string, args ...any) {
 // document checks what is read of the document, and where there is no chain, that it is
 // the one of the hash.
 func (c *billCheck) document() {
+	if c.f.deleted {
+		if len(c.f.document) > 0 || c.f.control != Voided && c.f.control != Away {
+			c.bad("deletions", "", cureState, "the document was deleted, and is there, or the bill is not over")
+		}
+		return
+	}
 	ref, _, err := envelope.InspectDocument(c.f.document)
 	if err != nil {
 		c.bad("documents", "", cureBackup, "document: %v", err)
@@ -96,8 +102,16 @@ func (c *billCheck) replay() (chain.State, bool) {
 			return s, false
 		}
 	}
-	block, err := envelope.Parse(block.Marshal(false), anyLength)
-	if err != nil {
+	var err error
+	if c.f.deleted {
+		// Each entry was parsed by itself above.
+		for i := range block.Entries {
+			claimed := block.Entries[i].Claimed
+			block.Entries[i], _ = envelope.ParseEntry(block.Entries[i].JWS.Raw, anyLength)
+			block.Entries[i].Claimed = claimed
+		}
+		block.Document, block.Reference = nil, c.f.reference
+	} else if block, err = envelope.Parse(block.Marshal(false), anyLength); err != nil {
 		c.bad("bills", "", cureBackup, "document: %v", err)
 		return s, false
 	}
@@ -119,6 +133,9 @@ func (c *billCheck) replay() (chain.State, bool) {
 func (c *billCheck) verify(block *envelope.Transferblock) (*chain.Chain, error) {
 	// A clock that was set back since is not the chain's fault.
 	o := chain.Options{Trust: c.trust, Now: c.now.AddDate(0, 0, 1), Known: c.known}
+	if c.f.deleted {
+		o.DocumentHash = c.f.hash
+	}
 	got, err := chain.Verify(block, o)
 	if err == nil || c.before == c.trust {
 		return got, err

@@ -3,6 +3,8 @@ package node
 import (
 	"context"
 	"fmt"
+	"slices"
+	"strings"
 	"time"
 
 	"eblnode/envelope"
@@ -25,6 +27,7 @@ func (n *Node) fsckRoots(ctx context.Context, _ FsckOptions, r *FsckReport) erro
 	}
 	var previous envelope.Hash
 	var last int64
+	archived := map[int64][]envelope.Hash{} // by the root that must name them
 	check := func(s *storedRoot) {
 		bad := func(format string, args ...any) {
 			r.add(Finding{Table: "audit_roots", Row: "root of " + s.day, What: fmt.Sprintf(format, args...), Cure: cureEvidence})
@@ -38,6 +41,9 @@ func (n *Node) fsckRoots(ctx context.Context, _ FsckOptions, r *FsckReport) erro
 			}
 			if root.Rows != s.last {
 				bad("last: the row says %d, what was signed %d", s.last, root.Rows)
+			}
+			if !slices.Equal(root.Archives, archived[s.last]) {
+				bad("archives: the table has %d since the root before, and other ones were signed", len(archived[s.last]))
 			}
 			if root.Previous != previous {
 				bad("root: it does not follow the one before")
@@ -53,7 +59,35 @@ func (n *Node) fsckRoots(ctx context.Context, _ FsckOptions, r *FsckReport) erro
 		r.AuditRoots++
 	}
 	return n.store.snapshot(ctx, func(q querier) error {
-		err := each(ctx, q, "SELECT o.last, o.day, o.root, o.at, a.hash FROM audit_roots o LEFT JOIN audit a ON a.id = o.last ORDER BY o.last", nil,
+		err := each(ctx, q, `SELECT coalesce((SELECT min(last) FROM audit_roots WHERE last >= audit_row), 0), sum, audit_row,
+		    coalesce((SELECT detail FROM audit WHERE id = audit_row AND action = 'archive.made'), '') FROM archives ORDER BY audit_row`, nil,
+			func(scan func(...any) error) error {
+				var last, row int64
+				var sum envelope.Hash
+				var told string
+				if err := scan(&last, sqlHash{&sum}, &row, &told); err != nil {
+					return err
+				}
+				archived[last] = append(archived[last], sum)
+				if !strings.HasPrefix(told, sum.String()+" ") {
+					r.add(Finding{Table: "archives", Row: fmt.Sprintf("of audit row %d", row), What: "sum, audit_row: the audit log does not tell of this archive there", Cure: cureEvidence})
+				}
+				return nil
+			})
+		if err != nil {
+			return err
+		}
+		err = each(ctx, q, "SELECT id FROM audit WHERE action = 'archive.made' AND NOT EXISTS (SELECT 1 FROM archives WHERE audit_row = audit.id)", nil,
+			func(scan func(...any) error) error {
+				var row int64
+				err := scan(&row)
+				r.add(Finding{Table: "archives", Row: fmt.Sprintf("of audit row %d", row), What: "the audit log tells of an archive that is not in the table", Cure: cureEvidence})
+				return err
+			})
+		if err != nil {
+			return err
+		}
+		err = each(ctx, q, "SELECT o.last, o.day, o.root, o.at, a.hash FROM audit_roots o LEFT JOIN audit a ON a.id = o.last ORDER BY o.last", nil,
 			func(scan func(...any) error) error {
 				var s storedRoot
 				if err := scan(&s.last, &s.day, &s.root, &s.at, &s.hash); err != nil {

@@ -92,6 +92,8 @@ func busyNode(t *testing.T) *ebltest.Platform {
 	e := w.Platform("e.example", desk.under())
 	e.Transfer(e.User("eve"), e.Issue(e.User("eve").ID), al.ID)
 	a.Transfer(al, a.Issue(al.ID), e.User("eve").ID)
+	_, err = a.Node().Archive(t.Context(), "test", t.TempDir(), false)
+	mustDo(err)
 	mustDo(a.Node().RemovePeer(t.Context(), "test", w.Platform("z.example", ebltest.Manual()).Domain()))
 	stop()
 	mustBeClean(t, a)
@@ -141,6 +143,8 @@ var unchecked = map[string]string{
 	"refused":                  "shown; decides nothing",
 	"proposals":                "what operators said; triggers keep it as it is",
 	"late_answers":             "shown; decides nothing",
+	"holds":                    "why documents stay; the audit log tells it too",
+	"deletions":                "that the document is gone, and of a bill that is over, is checked; none is here",
 	"releases":                 "what operators said; nothing is derived from it",
 	"approvals":                "what was asked and decided; triggers keep it as it is, and the log tells it too",
 	"systems":                  "configuration",

@@ -73,8 +73,11 @@ type Config struct {
 	WebhookAge, WebhookDisable, WebhookRetry time.Duration
 	// ApprovalAge is how long an order waits for a second person; 0 means 24 h.
 	ApprovalAge time.Duration
-	Log         *slog.Logger     // nil: nothing is logged
-	Now         func() time.Time // nil: time.Now
+	// Retention is after how long the document of a bill that ended is deleted; 0: never,
+	// else [MinRetention] at least.
+	Retention time.Duration
+	Log       *slog.Logger     // nil: nothing is logged
+	Now       func() time.Time // nil: time.Now
 }
 
 // A Node is a running node. It is safe for concurrent use.
@@ -97,6 +100,8 @@ type Node struct {
 	cores    cores
 	reenters reentries
 	auditDue auditDue
+	// retainDue is when to look for documents whose time is over; only Run looks at it.
+	retainDue time.Time
 
 	// Stats are counters for the metrics.
 	Stats Stats

@@ -629,6 +629,11 @@ func (in *incoming) sign(t *tx) (string, error) {
 }
 
 func (in *incoming) storeEntries(t *tx, b *bill, from int) error {
+	if from > 0 { // its document may have been deleted when its time was over, and now it is back
+		if err := t.keepDocument(b.id, in.block.Document); err != nil {
+			return err
+		}
+	}
 	rows := make([]row, 0, len(in.chain.Entries)-from)
 	for i := from; i < len(in.chain.Entries); i++ {
 		e := in.chain.Entries[i]

@@ -219,6 +219,7 @@ func (n *Node) Run(ctx context.Context) error {
 func (n *Node) dispatch(ctx context.Context, group *errgroup.Group) (time.Duration, error) {
 	now := n.cfg.Now()
 	n.sealDay(ctx)
+	n.retain(ctx)
 	if err := n.reenterDue(ctx); err != nil {
 		return 0, err
 	}

@@ -77,9 +77,17 @@ func loadBillByID(ctx context.Context, q querier, id int64) (*bill, error) {
 	return scanBill(q.QueryRowContext(ctx, "SELECT "+billColumns+" FROM bills WHERE id = ?", id))
 }
 
-// loadDocument reads the transport document of the bill into b.
+// loadDocument reads the transport document of the bill into b; nil where it was deleted when
+// its time was over.
 func (b *bill) loadDocument(ctx context.Context, q querier) error {
 	err := q.QueryRowContext(ctx, "SELECT document FROM documents WHERE bill = ?", b.id).Scan(&b.document)
+	if errors.Is(err, sql.ErrNoRows) {
+		var deleted int
+		if err := q.QueryRowContext(ctx, "SELECT count(*) FROM deletions WHERE bill = ?", b.id).Scan(&deleted); err == nil && deleted > 0 {
+			b.document = nil
+			return nil
+		}
+	}
 	if err != nil {
 		return fmt.Errorf("reading the document of bill %s: %w", b.state.Document, err)
 	}

@@ -128,6 +128,7 @@ type billFile struct {
 	verdict   sql.NullString
 	verdictAt int64
 	polled    bool
+	deleted   bool // the document, and evidence, when their time was over
 }
 
 type storedEntry struct {
@@ -160,11 +161,11 @@ func (s *store) loadFiles(ctx context.Context, from, to int64) ([]*billFile, err
 	bills := []any{from, to}
 	err := s.snapshot(ctx, func(q querier) error {
 		err := each(ctx, q, `SELECT id, document_hash, coalesce(document, x''), carrier_code, reference, sub_reference, to_order, live, profile,
-		    issuing, issuer, possessor, status, returned_by, head, length, control FROM bills LEFT JOIN documents ON bill = id WHERE id BETWEEN ? AND ? ORDER BY id`, bills,
+		    issuing, issuer, possessor, status, returned_by, head, length, control, EXISTS (SELECT 1 FROM deletions WHERE deletions.bill = bills.id) FROM bills LEFT JOIN documents ON documents.bill = id WHERE id BETWEEN ? AND ? ORDER BY id`, bills,
 			func(scan func(...any) error) error {
 				f := &billFile{receipts: map[envelope.Hash]storedReceipt{}}
 				err := scan(&f.id, sqlHash{&f.hash}, &f.document, &f.reference.CarrierCode, &f.reference.Number, &f.reference.SubReference,
-					&f.toOrder, &f.live, &f.profile, &f.issuing, &f.issuer, &f.possessor, &f.status, &f.returnedBy, sqlHash{&f.head}, &f.length, &f.control)
+					&f.toOrder, &f.live, &f.profile, &f.issuing, &f.issuer, &f.possessor, &f.status, &f.returnedBy, sqlHash{&f.head}, &f.length, &f.control, &f.deleted)
 				list = append(list, f)
 				byID[f.id] = f
 				return err

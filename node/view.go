@@ -286,6 +286,9 @@ func (n *Node) Block(ctx context.Context, u *User, document envelope.Hash) ([]by
 	if err := b.loadDocument(ctx, n.store.read); err != nil {
 		return nil, busy(err)
 	}
+	if len(b.document) == 0 {
+		return nil, documentGone()
+	}
 	block := &envelope.Transferblock{Document: b.document}
 	for _, r := range rows {
 		block.Entries = append(block.Entries, envelope.Entry{Claimed: r.claimed, JWS: envelope.JWS{Raw: r.jws}})
@@ -301,6 +304,9 @@ func (n *Node) Document(ctx context.Context, u *User, document envelope.Hash) ([
 	}
 	if err := b.loadDocument(ctx, n.store.read); err != nil {
 		return nil, busy(err)
+	}
+	if len(b.document) == 0 {
+		return nil, documentGone()
 	}
 	return b.document, nil
 }

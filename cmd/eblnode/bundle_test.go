@@ -47,12 +47,22 @@ await eblnode-data
 exec eblnode issue bl.json --to bank@localhost:%[1]s --token-file bank.token
 setline BILL stdout
 `, ports[0], ports[1])
+	folder := 0
 	for _, line := range commands {
 		switch {
 		case strings.HasPrefix(line, "eblverify page"):
 			continue // it compiles for a minute; the tests of internal/page run it
 		case strings.HasPrefix(line, "eblverify folder/"):
 			fmt.Fprintln(&b, "mkdir folder\ncp bundle.json folder/bundle.json")
+		}
+		if line == "eblnode archive archive" {
+			folder++ // each page its own: an archive is named for the second
+		}
+		line = strings.Replace(line, "eblnode archive archive", fmt.Sprintf("eblnode archive archive-%d", folder), 1)
+		line = strings.Replace(line, "eblverify archive ", fmt.Sprintf("eblverify archive-%d ", folder), 1)
+		if strings.HasPrefix(line, "eblverify archive-") {
+			fmt.Fprintf(&b, "! exec %s\nstdout 'archive/unsealed'\nstdout 'VALID'\n", line) // the day is not over
+			continue
 		}
 		fmt.Fprintf(&b, "exec %s\n", line)
 		if strings.HasPrefix(line, "eblverify ") {

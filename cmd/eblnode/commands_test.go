@@ -37,7 +37,8 @@ func commands() (all [][]string) {
 // fixed are the names of commands that exist and never change.
 var fixed = []string{"demo", "init", "serve", "doctor", "version", "dns", "peer self", "peer add", "peer list", "peer show", "peer remove", "key list", "fsck",
 	"user add", "user list", "user disable", "events", "issue", "transfer", "surrender", "amend", "switch-to-paper", "honour", "decline", "list", "show",
-	"peer fetch", "peer check", "peer sign-csr", "key rotate", "key import", "key csr", "key revoke", "key encrypt", "cancel", "verdict", "incoming list", "incoming reject", "resolve", "evidence fork", "bundle"}
+	"peer fetch", "peer check", "peer sign-csr", "key rotate", "key import", "key csr", "key revoke", "key encrypt", "cancel", "verdict", "incoming list", "incoming reject",
+	"resolve", "evidence fork", "evidence hold", "evidence release", "archive", "bundle"}
 
 func TestEveryCommandHasHelp(t *testing.T) {
 	var names []string

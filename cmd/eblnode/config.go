@@ -83,6 +83,11 @@ type config struct {
 		Path string `yaml:"path"`
 	} `yaml:"witness"`
 
+	Retention struct {
+		// Years after which the document of a bill that ended is deleted; 0: never.
+		Years int `yaml:"years"`
+	} `yaml:"retention"`
+
 	Webhooks struct {
 		Age           time.Duration `yaml:"age"`
 		DisableAfter  time.Duration `yaml:"disableAfter"`

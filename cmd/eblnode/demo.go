@@ -12,7 +12,7 @@ import (
 
 func (a *app) demoCommand() *cobra.Command {
 	var keep bool
-	var dir string
+	var dir, bundles string
 	c := &cobra.Command{
 		Use: "demo", Short: "Three platforms on this machine: a bill moves, and attackers fail",
 		Long: `Start three platforms as three processes, each with its own keys and database, and a DNS
@@ -27,7 +27,7 @@ code is 0 only if each step and each attack ended as it must.
 			if err != nil {
 				return err
 			}
-			ok, err := demo.Run(c.Context(), demo.Options{Binary: binary, Dir: dir, Keep: keep, JSON: a.json, Out: a.out, Colour: isTerminal(a.out), Now: time.Now})
+			ok, err := demo.Run(c.Context(), demo.Options{Binary: binary, Dir: dir, Bundles: bundles, Keep: keep, JSON: a.json, Out: a.out, Colour: isTerminal(a.out), Now: time.Now})
 			if err != nil {
 				return err
 			}
@@ -40,6 +40,7 @@ code is 0 only if each step and each attack ended as it must.
 			return nil
 		},
 	}
+	c.Flags().StringVar(&bundles, "bundles", "", "write the evidence bundles to this folder, and the trust file, platforms.trust, beside them")
 	c.Flags().BoolVar(&keep, "keep", false, "leave the nodes up until Ctrl-C")
 	c.Flags().StringVar(&dir, "dir", "", "folder for the three data folders (default: a temporary one, removed at the end)")
 	return c

@@ -7,7 +7,10 @@ import (
 	"io"
 	"net/http"
 	"net/url"
+	"path/filepath"
 	"strconv"
+
+	"eblnode/api"
 
 	"github.com/spf13/cobra"
 )
@@ -88,6 +91,75 @@ a rejection that is not in the file; ask it before you accuse.`,
 		},
 	}
 	fork.Flags().StringVar(&out, "out", "", "write it to this new file instead of printing it")
-	evidence.AddCommand(fork)
+	evidence.AddCommand(fork, a.holdCommand("hold", "Keep the document and evidence of a bill beyond their time", false), a.holdCommand("release", "Let go of a bill that was held", true))
 	return evidence
+}
+
+// holdCommand is a legal hold, or its end.
+func (a *app) holdCommand(use, short string, release bool) *cobra.Command {
+	var reason string
+	c := &cobra.Command{
+		Use: use + " HASH --reason TEXT", Short: short, Args: cobra.ExactArgs(1),
+		Long: short + `. The retention job ("retention.years" in the configuration) deletes
+documents and the kept answers on certificates of bills that ended long enough ago, and
+passes over those that are held. The reason stands in the audit log.`,
+		RunE: func(c *cobra.Command, args []string) error {
+			if reason == "" {
+				return usage("--reason TEXT is needed: it stands in the audit log")
+			}
+			return a.withAdmin(c, func(r *remote) error {
+				order := map[string]any{"reason": reason, "release": release}
+				var held api.HoldView
+				if err := r.call(c.Context(), http.MethodPost, "/admin/v1/ebls/"+url.PathEscape(args[0])+"/hold", order, &held); err != nil {
+					return err
+				}
+				return a.print(held, func(w io.Writer) {
+					fmt.Fprintln(w, map[bool]string{true: "held: ", false: "released: "}[held.Held]+held.DocumentHash)
+				})
+			})
+		},
+	}
+	c.Flags().StringVar(&reason, "reason", "", "why; kept in the audit log")
+	return c
+}
+
+func (a *app) archiveCommand() *cobra.Command {
+	var rootsOnly bool
+	c := &cobra.Command{
+		Use: "archive FOLDER", Short: "Write the bundles of all bills, so that nothing can be taken out or put in later", Args: cobra.ExactArgs(1),
+		Long: `Write the bundle of every bill into a new folder below FOLDER, with a list of the files. The
+root of the audit log that the node signs at the end of the day names the list: who deletes,
+adds or changes a file afterwards is seen by eblverify FOLDER. The roots signed so far are
+written to FOLDER/roots.json each time; --roots writes only them, once a day is over.
+
+The roots prove nothing about what was cut off at their end: keep the newest one's hash,
+which eblverify prints, somewhere else.`,
+		Example: `  eblnode archive /archive
+  eblnode archive /archive --roots
+  eblverify /archive --trust platforms.json`,
+		RunE: func(c *cobra.Command, args []string) error {
+			path, err := filepath.Abs(args[0])
+			if err != nil {
+				return err
+			}
+			return a.withAdmin(c, func(r *remote) error {
+				r.client.Timeout = 0 // as long as the disk takes
+				var made api.ArchiveView
+				if err := r.call(c.Context(), http.MethodPost, "/admin/v1/archive", map[string]any{"path": path, "rootsOnly": rootsOnly}, &made); err != nil {
+					return err
+				}
+				return a.print(made, func(w io.Writer) {
+					if made.Folder != "" {
+						fmt.Fprintf(w, "%s: %d bills\n", plain(made.Folder), made.Bills)
+					}
+					if made.Left > 0 {
+						fmt.Fprintf(w, "%d bills in quarantine were left out\n", made.Left)
+					}
+					fmt.Fprintf(w, "%d signed roots in %s\n", made.Roots, plain(filepath.Join(path, "roots.json")))
+				})
+			})
+		},
+	}
+	c.Flags().BoolVar(&rootsOnly, "roots", false, "write only the roots that were signed since")
+	return c
 }

@@ -119,7 +119,7 @@ never exists twice. Try it first: eblnode demo`,
 	add("user", a.approvalsCommand())
 	add("operate", a.peerCommand(), a.userAdminCommand(), a.systemCommand(), a.keyCommand(), a.dnsCommand(), a.doctorCommand(), a.fsckCommand())
 	add("operate", a.decideCommands()...)
-	add("operate", a.evidenceCommand())
+	add("operate", a.evidenceCommand(), a.archiveCommand())
 	return root
 }
 

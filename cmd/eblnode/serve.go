@@ -117,6 +117,7 @@ func (a *app) open(ctx context.Context, log *slog.Logger) (*opened, error) {
 		Witness:           c.witness(a.data),
 		Deliver:           o.webhooks.Send,
 		ApprovalAge:       c.Approvals.Expire,
+		Retention:         time.Duration(c.Retention.Years) * 366 * 24 * time.Hour,
 		WebhookAge:        c.Webhooks.Age,
 		WebhookDisable:    c.Webhooks.DisableAfter,
 		WebhookRetry:      c.Webhooks.RetryMax,

@@ -48,6 +48,8 @@ func expand(names []string) ([]input, error) {
 				return fs.SkipDir
 			case !d.Type().IsRegular() || filepath.Ext(path) != ".json":
 				return nil
+			case d.Name() == judge.ArchiveListName || d.Name() == judge.RootsName:
+				return nil // judged with the folder
 			case len(list) >= maxFiles:
 				return fmt.Errorf("%s has more than %d files", name, maxFiles)
 			}
@@ -74,13 +76,17 @@ func (o *options) verifyFile(f input, in io.Reader, trust *identity.Trust, at ti
 		body, err = readLimited(f.name, in, limit)
 	}
 	if err != nil {
-		return &judge.Report{File: f.name, Kind: "file", Verdict: judge.Indeterminate, Rule: "unreadable", Reason: "unreadable", Detail: err.Error(), Entry: -1, Transaction: -1}
+		return unreadable(f.name, err)
 	}
 	deadline := time.Now().Add(o.timeout)
 	r := judge.File(body, judge.Options{Trust: trust, Now: at, Limits: o.limits, Journey: o.html != "",
 		Stop: func() bool { return o.timeout > 0 && time.Now().After(deadline) }})
 	r.File = f.name
 	return r
+}
+
+func unreadable(name string, err error) *judge.Report {
+	return &judge.Report{File: name, Kind: "file", Verdict: judge.Indeterminate, Rule: "unreadable", Reason: "unreadable", Detail: err.Error(), Entry: -1, Transaction: -1}
 }
 
 // readLimited reads one byte more than the limit, so that the parser sees that it is

@@ -148,6 +148,15 @@ func (o *options) verifyAll(files []string, in io.Reader, out, errOut io.Writer)
 		return exitUsage, errors.New("--html writes the verdict on one file: name one")
 	}
 	code := exitValid
+	for _, name := range files {
+		for _, r := range archives(name, trust) {
+			code = worse(code, exit(r.Verdict))
+			reports = append(reports, r)
+			if !o.json {
+				line(out, r)
+			}
+		}
+	}
 	shown := newProgress(errOut, o.json)
 	for i, f := range inputs {
 		shown.at(i, len(inputs))

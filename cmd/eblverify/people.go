@@ -134,6 +134,9 @@ func line(w io.Writer, r *judge.Report) {
 	switch {
 	case !r.Verdict.Holds():
 		fmt.Fprintf(w, "  %s: %s", r.Rule, judge.Plain(r.Detail))
+	case r.State == nil: // an archive
+		last := r.Checks[len(r.Checks)-1]
+		fmt.Fprintf(w, "  %s  %s", last.What, last.Detail)
 	case r.State.Possessor == "":
 		fmt.Fprintf(w, "  void: %s", r.State.Honour)
 	default:

@@ -24,11 +24,13 @@ var document []byte
 type Options struct {
 	Binary string // the eblnode program
 	Dir    string // for the data folders; "" makes a temporary one
-	Keep   bool   // leave the nodes up until the context is done
-	JSON   bool   // print one JSON object at the end
-	Colour bool
-	Out    io.Writer
-	Now    func() time.Time
+	// Bundles is a folder for the evidence bundles, and a trust file beside them; "" writes none.
+	Bundles string
+	Keep    bool // leave the nodes up until the context is done
+	JSON    bool // print one JSON object at the end
+	Colour  bool
+	Out     io.Writer
+	Now     func() time.Time
 }
 
 // A stage is one step or attack, and how it ended.

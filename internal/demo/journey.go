@@ -3,13 +3,16 @@ package demo
 import (
 	"context"
 	"encoding/json"
+	"fmt"
 	"net/http"
+	"os"
+	"path/filepath"
 	"strings"
 	"time"
 
-	"eblnode/chain"
 	"eblnode/envelope"
 	"eblnode/identity"
+	"eblnode/judge"
 )
 
 // journey moves the bill: issued, transferred, endorsed, surrendered, honoured.
@@ -105,33 +108,75 @@ func (r *run) only(ctx context.Context, hash string, holder *platform) error {
 	return nil
 }
 
-// offline verifies the chains with nothing but the files: block and trust entries.
+// offline judges the bundles of all three nodes as a stranger would: by the files and the
+// trust entries alone.
 func (r *run) offline(ctx context.Context) bool {
-	return r.stage("check", "verify the chains offline, from trust entries alone", func() error {
-		trust, err := identity.NewTrust(r.net.carrier.self, r.net.bank.self, r.net.consignee.self)
+	return r.stage("check", "judge the evidence bundles of each node offline, from trust entries alone", func() error {
+		entries := []*identity.Platform{r.net.carrier.self, r.net.bank.self, r.net.consignee.self}
+		trust, err := identity.NewTrust(entries...)
 		if err != nil {
 			return err
 		}
 		for _, hash := range []string{r.hash, r.second} {
-			body, err := r.net.carrier.call(ctx, "auditor", http.MethodGet, "/api/v1/ebls/"+hash+"/chain", nil)
-			if err != nil {
-				return err
+			var first *judge.Report
+			for _, p := range r.net.all() {
+				if b, err := p.bill(ctx, "auditor", hash); err != nil {
+					return err
+				} else if b == nil {
+					continue
+				}
+				body, err := p.call(ctx, "auditor", http.MethodGet, "/api/v1/ebls/"+hash+"/bundle", nil)
+				if err != nil {
+					return err
+				}
+				name := fmt.Sprintf("%s-%s.json", hash[:12], strings.Split(p.domain, ".")[0])
+				if err := r.handOut(name, body); err != nil {
+					return err
+				}
+				j := judge.File(body, judge.Options{Trust: trust, Now: time.Now()})
+				if hash == r.second && j.Rule == "forked/signedTwice" {
+					// The attacker had the carrier's key, and this node kept what it signed.
+					r.note("%s %s: %s", name, j.Verdict, j.Forks[0].Sentence())
+					continue
+				}
+				if !j.Verdict.Holds() {
+					return unexpected("the bundle of %s is %s: %s: %s", p.domain, j.Verdict, j.Rule, j.Detail)
+				}
+				r.note("%s %s: %d entries, in control %q (%s)", name, j.Verdict, j.State.Length, j.State.Possessor, j.State.Status)
+				if first == nil || j.State.Length > first.State.Length {
+					first = j
+				}
 			}
-			b, err := envelope.Parse(body, envelope.Limits{})
-			if err != nil {
-				return err
-			}
-			c, err := chain.Verify(b, chain.Options{Trust: trust, Now: time.Now()})
-			if err != nil {
-				return err
-			}
-			r.note("%s…: %d entries, in control %s (%s)", hash[:12], c.State.Length, c.State.Possessor, c.State.Status)
-			for i, e := range c.Entries {
+			for i, e := range first.Entries {
 				for _, tx := range e.Transactions {
 					r.note("  %d %-18s %s → %s", i, e.Signer, tx.Instruction, tx.Transferee)
 				}
 			}
 		}
-		return nil
+		var texts []json.RawMessage
+		for _, p := range entries {
+			text, err := p.JSON()
+			if err != nil {
+				return err
+			}
+			texts = append(texts, text)
+		}
+		text, err := json.MarshalIndent(texts, "", " ")
+		if err != nil {
+			return err
+		}
+		return r.handOut("platforms.trust", text)
 	})
+}
+
+// handOut writes a file for the reader, where that was asked for.
+func (r *run) handOut(name string, body []byte) error {
+	if r.Bundles == "" {
+		return nil
+	}
+	path := filepath.Join(r.Bundles, name)
+	if err := os.MkdirAll(filepath.Dir(path), 0o755); err != nil {
+		return err
+	}
+	return os.WriteFile(path, body, 0o644)
 }

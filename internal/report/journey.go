@@ -76,7 +76,7 @@ func drawJourney(r *judge.Report) template.HTML {
 	for _, p := range r.Platforms() {
 		x := d.x(p)
 		d.f(`<line x1="%d" y1="%d" x2="%d" y2="%d" class="lane"/>`, x, headRow-8, x, height)
-		d.f(`<rect x="%d" y="8" width="%d" height="26" rx="6" class="head"/><text x="%d" y="25" class="platform">%s<title>%s</title></text>`, x-lane/2+4, lane-8, x, text(p, 16), text(p, 300))
+		d.f(`<rect x="%d" y="8" width="%d" height="26" rx="6" class="head"/><text x="%d" y="25" class="platform">%s<title>%s</title></text>`, x-lane/2+4, lane-8, x, text(p, 15), text(p, 300))
 	}
 	d.WriteString(body.String())
 	d.f(`</svg>`)
