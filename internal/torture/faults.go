@@ -193,6 +193,7 @@ func (r *faultRun) known(ctx context.Context) ([]*cargo, error) {
 func (r *faultRun) find(ctx context.Context, c *cargo) error {
 	c.at = r.f.find(c.issuing.domain)
 	var b *billView
+	var told time.Time
 	for until := time.Now().Add(settleTime); time.Now().Before(until); {
 		var err error
 		if b, err = r.l.ask(ctx, c.at, "auditor", c.document); err != nil {
@@ -215,6 +216,11 @@ func (r *faultRun) find(ctx context.Context, c *cargo) error {
 			c.at = next
 		case !sleep(ctx, 50*time.Millisecond): // in flight
 			return ctx.Err()
+		case told.IsZero():
+			told = time.Now()
+		case time.Since(told) > 5*time.Second:
+			told = time.Now()
+			r.o.say("waiting for bill %.8s: %s says %s, %s %+v", c.document, c.at.domain, b.Control, b.Reason, b.Transfer)
 		}
 	}
 	r.s.wrong("bill %s: nobody says that it is there; %s says %+v", c.document, c.at.domain, b)
