@@ -43,6 +43,7 @@ type BillView struct {
 	IssuingPlatform string `json:"issuingPlatform"`
 	Issuer          string `json:"issuer,omitempty"`     // localid@domain; known on the issuing platform only
 	Possessor       string `json:"possessor,omitempty"`  // localid@domain; absent once void
+	Title           string `json:"title,omitempty"`      // localid@domain of the endorsee; in v1 the possessor
 	ReturnedBy      string `json:"returnedBy,omitempty"` // while a return is pending
 	Head            string `json:"headEnvelopeHash,omitempty"`
 	Entries         int    `json:"chainLength"`
@@ -149,7 +150,7 @@ func viewBill(v *node.BillView) BillView {
 	out := BillView{
 		DocumentHash: v.Document.String(), CarrierCode: v.Reference.CarrierCode, Reference: v.Reference.Number, SubReference: v.Reference.SubReference,
 		ToOrder: v.ToOrder, Status: string(v.Status), Control: string(v.Control), IssuingPlatform: v.Issuing.String(),
-		Issuer: v.Issuer, Possessor: v.Possessor, ReturnedBy: v.Returned, Entries: v.Length, Steps: v.Steps, Reason: v.Reason,
+		Issuer: v.Issuer, Possessor: v.Possessor, Title: v.Title, ReturnedBy: v.Returned, Entries: v.Length, Steps: v.Steps, Reason: v.Reason,
 		Verdict: v.Verdict, IssuedAt: stamp(v.Issued), ChangedAt: stamp(v.Changed),
 	}
 	if !v.Head.IsZero() {

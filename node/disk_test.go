@@ -74,10 +74,10 @@ func replaceFile(path string) error {
 
 // TestFilesOpenToOthersAreRefused, each of them.
 func TestFilesOpenToOthersAreRefused(t *testing.T) {
-	for _, suffix := range []string{"", "-wal", "-shm"} {
+	for _, name := range []string{node.DatabaseFile, node.DatabaseFile + "-wal", node.DatabaseFile + "-shm", node.WitnessFile} {
 		p := stopped(t)
-		path := filepath.Join(p.Dir, node.DatabaseFile) + suffix
-		if suffix != "" {
+		path := filepath.Join(p.Dir, name)
+		if _, err := os.Stat(path); errors.Is(err, os.ErrNotExist) {
 			if err := os.WriteFile(path, nil, 0o600); err != nil {
 				t.Fatal(err)
 			}

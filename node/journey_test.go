@@ -181,3 +181,60 @@ func mustRefuse(t testing.TB, err error, code node.Code, text string) *node.Erro
 	}
 	return e
 }
+
+// TestLifeOfAStraightBill: every step of a bill that is not to order, over two platforms;
+// v1 restricts it in nothing, and says in each entry what it is.
+func TestLifeOfAStraightBill(t *testing.T) {
+	w := ebltest.New(t)
+	a, b := w.Platform("a.example"), w.Platform("b.example", ebltest.NotIssuer())
+	issuer, alice, bob, ben := a.User("issuer", node.IssuerRole), a.User("alice"), b.User("bob"), b.User("ben")
+	straight := func(reference, goods string) []byte {
+		return fmt.Appendf(nil, `{"carrierCode":"STRT","goods":%q,"isToOrder":false,"transportDocumentReference":%q}`, goods, reference)
+	}
+	for i, in := range []envelope.Instruction{envelope.Surrender, envelope.Amend, envelope.SwitchToPaper} {
+		t.Run(string(in), func(t *testing.T) {
+			moved, err := a.Node().Issue(t.Context(), issuer.User, node.IssueOrder{Document: straight(fmt.Sprint("S", i), "tea"), To: ebltest.Quote(alice.ID)})
+			if err != nil {
+				t.Fatal(err)
+			}
+			doc := moved.Document
+			a.Transfer(alice, doc, bob.ID)
+			b.Transfer(bob, doc, ben.ID)
+			mustHold(t, w, doc, ben.ID)
+			b.Settled(b.Move(ben, doc, in, issuer.ID).Transfer, node.Accepted)
+			declined, err := a.Node().Decline(t.Context(), issuer.User, doc, node.DeclineOrder{})
+			if err != nil {
+				t.Fatal(err)
+			}
+			a.Settled(declined.Transfer, node.Accepted)
+			mustHold(t, w, doc, ben.ID)
+			b.Settled(b.Move(ben, doc, in, issuer.ID).Transfer, node.Accepted)
+			order := node.HonourOrder{}
+			if in == envelope.Amend {
+				order.Replacement = straight(fmt.Sprint("S", i), "coffee")
+			}
+			done, err := a.Node().Honour(t.Context(), issuer.User, doc, order)
+			if err != nil {
+				t.Fatal(err)
+			}
+			waitFor(t, "the verdict to reach who returned it", func() bool { return b.View(doc).Verdict == done.Verdict })
+			for _, p := range []*ebltest.Platform{a, b} {
+				if v := p.View(doc); v.ToOrder || v.Status != chain.Void {
+					t.Errorf("%s: got to order %t, %s; want a straight bill that is void", p.Domain(), v.ToOrder, v.Status)
+				}
+			}
+			block, err := envelope.Parse(b.Block(doc), envelope.Limits{})
+			if err != nil {
+				t.Fatal(err)
+			}
+			for _, e := range block.Entries {
+				for _, tx := range e.Payload.Transactions {
+					if tx.ToOrder {
+						t.Errorf("%s: isToOrder is true in the chain", tx.Instruction)
+					}
+				}
+			}
+		})
+	}
+	checkAll(t, w)
+}

@@ -173,6 +173,12 @@ func (n *Node) open(ctx context.Context) error {
 	if err := checkFiles(path); err != nil {
 		return err
 	}
+	// The witness has every document and chain too, and who writes to it can undo it.
+	if info, err := os.Stat(n.cfg.witnessPath()); err == nil {
+		if err := checkMode(n.cfg.witnessPath(), info); err != nil {
+			return err
+		}
+	}
 	if f, err := os.OpenFile(path, os.O_RDWR|os.O_CREATE, 0o600); err != nil {
 		return fmt.Errorf("opening the database: %w", err)
 	} else if err := f.Close(); err != nil {

@@ -124,3 +124,38 @@ func (t *tx) confirm(u *User, kind, subject, outcome string, evidence envelope.H
 	}
 	return t.audit(u.Local, kind+".confirm", envelope.Hash{}, subject+" "+outcome+" proposed by "+p.ProposedBy)
 }
+
+// A decision is a confirmed proposal as the witness keeps it: a database that is restored
+// must know again who decided, and on what.
+type decision struct {
+	Reason      string `json:"reason"`
+	Evidence    []byte `json:"evidence"`
+	ProposedBy  string `json:"proposedBy"`
+	ProposedAt  int64  `json:"proposedAt"`
+	ConfirmedBy string `json:"confirmedBy"`
+	ConfirmedAt int64  `json:"confirmedAt"`
+}
+
+// decided reads what was just confirmed about a subject.
+func (t *tx) decided(kind, subject string) (*decision, error) {
+	d := &decision{}
+	err := t.QueryRowContext(t.ctx, `SELECT reason, evidence, proposed_by, proposed_at, confirmed_by, confirmed_at FROM proposals
+	  WHERE kind = ? AND subject = ? AND confirmed_by IS NOT NULL ORDER BY id DESC LIMIT 1`, kind, subject).
+		Scan(&d.Reason, &d.Evidence, &d.ProposedBy, &d.ProposedAt, &d.ConfirmedBy, &d.ConfirmedAt)
+	return d, err
+}
+
+// decideAgain enters a decision that the witness has and the database has not. What was
+// proposed before the backup, this or other, is withdrawn: it is as if proposed anew.
+func (t *tx) decideAgain(kind, subject, outcome string, d decision) error {
+	if err := t.exec("UPDATE proposals SET withdrawn_at = ? WHERE kind = ? AND subject = ? AND confirmed_by IS NULL AND withdrawn_at IS NULL",
+		millis(t.now), kind, subject); err != nil {
+		return err
+	}
+	sum := envelope.HashOf(d.Evidence)
+	if err := t.exec(`INSERT INTO proposals (kind, subject, outcome, reason, evidence, evidence_sum, proposed_by, proposed_at, confirmed_by, confirmed_at)
+	  VALUES (?, ?, ?, ?, ?, ?, ?, ?, ?, ?)`, kind, subject, outcome, d.Reason, d.Evidence, sum[:], d.ProposedBy, d.ProposedAt, d.ConfirmedBy, d.ConfirmedAt); err != nil {
+		return err
+	}
+	return t.audit(d.ConfirmedBy, kind+".confirm", envelope.Hash{}, subject+" "+outcome+" proposed by "+d.ProposedBy+", from the witness")
+}

@@ -43,6 +43,8 @@ type settledData struct {
 	Answer string        `json:"answer,omitempty"`
 	// Evidence is what the answer was believed by; absent if its key alone.
 	Evidence *identity.Evidence `json:"evidence,omitempty"`
+	// Decision is what two operators said, if they settled it.
+	Decision *decision `json:"decision,omitempty"`
 }
 
 type verdictData struct {
@@ -418,6 +420,16 @@ func (n *Node) enterSettled(t *tx, b *bill, w witness.Record) error {
 	if d.By == "operators" {
 		if x.state == Prepared {
 			x.state = Sending
+		}
+		if d.Decision == nil {
+			return errors.New("the record does not say which operators decided")
+		}
+		outcome := ResolvedAway
+		if d.State == Rejected {
+			outcome = ResolvedHeld
+		}
+		if err := t.decideAgain(resolveKind, x.id, outcome, *d.Decision); err != nil {
+			return err
 		}
 		return n.settleResolved(t, b, x, d.State)
 	}

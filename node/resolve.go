@@ -81,6 +81,9 @@ func (n *Node) resolveIn(t *tx, user *User, id string, o ResolveOrder) error {
 	if o.Outcome == ResolvedHeld {
 		d.State = Rejected
 	}
+	if d.Decision, err = t.decided(resolveKind, id); err != nil {
+		return err
+	}
 	if err := t.witnessSettled(b, x, d, ""); err != nil {
 		return err
 	}

@@ -192,3 +192,41 @@ func TestLateAnswerAfterAResolveIsKeptAndMovesNothing(t *testing.T) {
 		})
 	}
 }
+
+// TestResolvedTransferAfterARestore: the backup knows nothing of what two operators
+// decided since; the witness does, and nothing is decided anew.
+func TestResolvedTransferAfterARestore(t *testing.T) {
+	for _, outcome := range []string{"held", "away"} {
+		t.Run(outcome, func(t *testing.T) {
+			w := ebltest.New(t)
+			a, b, d := w.Platform("a.example", ebltest.Manual()), w.Platform("b.example"), w.Platform("d.example")
+			one, two := a.User("one", node.OperatorRole), a.User("two", node.OperatorRole)
+			bob, dora := b.User("bob"), d.User("dora")
+			x := tap(w)
+			doc, id := inDoubt(t, a, x, bob.ID)
+			old := backup(t, a)
+			if _, err := a.Node().Resolve(t.Context(), one.User, id, proposal(outcome)); err != nil {
+				t.Fatal(err)
+			}
+			if _, err := a.Node().Resolve(t.Context(), two.User, id, confirmation(outcome)); err != nil {
+				t.Fatal(err)
+			}
+			restore(t, a, old)
+			x.answer(nil)
+			defer a.Run()()
+			waitFor(t, "the quarantine to end", func() bool { return a.View(doc).Quarantine == "" })
+			v := a.View(doc)
+			if v.Transfer.SettledBy != "operators" || (outcome == "held") != (v.Control == node.Held) || (outcome == "away") != (v.Control == node.Away) {
+				t.Errorf("got %s by %s", v.Control, v.Transfer.SettledBy)
+			}
+			if outcome == "held" {
+				a.Transfer(a.User("al"), doc, dora.ID)
+				mustHold(t, w, doc, dora.ID)
+			}
+			checkAll(t, w)
+			if r, err := a.Node().Fsck(t.Context(), node.FsckOptions{}); err != nil || len(r.Findings) > 0 {
+				t.Errorf("fsck: got %+v and %v", r.Findings, err)
+			}
+		})
+	}
+}

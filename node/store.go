@@ -157,12 +157,20 @@ func checkFiles(path string) error {
 		if err != nil {
 			return fmt.Errorf("looking at the database: %w", err)
 		}
-		if info.Mode().Perm()&0o077 != 0 {
-			return fmt.Errorf("%s is open to others (mode %o); run: chmod 600 %s", name, info.Mode().Perm(), name)
+		if err := checkMode(name, info); err != nil {
+			return err
 		}
 		if name == path && info.Size() == 0 {
 			return fmt.Errorf("database %s is empty; restore a backup (only if this node was never started, remove the file)", path)
 		}
+	}
+	return nil
+}
+
+// checkMode refuses a file that others can read or write.
+func checkMode(name string, info os.FileInfo) error {
+	if info.Mode().Perm()&0o077 != 0 {
+		return fmt.Errorf("%s is open to others (mode %o); run: chmod 600 %s", name, info.Mode().Perm(), name)
 	}
 	return nil
 }

@@ -21,6 +21,7 @@ type BillView struct {
 	Issuing   identity.Host
 	Issuer    string // localid@domain; "" where only the issuing platform knows
 	Possessor string // "" once void
+	Title     string // the endorsee; in v1 always the possessor
 	Returned  string // who returned it, while a return is pending
 	Head      envelope.Hash
 	Length    int
@@ -154,7 +155,7 @@ func (n *Node) visible(ctx context.Context, u *User, document envelope.Hash) (*b
 func (n *Node) view(ctx context.Context, b *bill) (*BillView, error) {
 	q := n.store.read
 	v := &BillView{Document: b.state.Document, Reference: b.reference, ToOrder: b.state.ToOrder, Status: b.state.Status, Control: b.control,
-		Issuing: b.state.Issuing, Issuer: text(b.state.Issuer), Possessor: text(b.state.Possessor), Returned: text(b.state.ReturnedBy),
+		Issuing: b.state.Issuing, Issuer: text(b.state.Issuer), Possessor: text(b.state.Possessor), Title: text(b.state.Endorsee), Returned: text(b.state.ReturnedBy),
 		Head: b.state.Head, Length: b.state.Length}
 	var created, changed int64
 	err := q.QueryRowContext(ctx, `SELECT created_at, changed_at,

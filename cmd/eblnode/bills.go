@@ -414,7 +414,7 @@ func showBill(w io.Writer, b *api.BillView) {
 		line("reference", strings.TrimSpace(b.Reference+" "+b.SubReference))
 		line("status", b.Status)
 		line("possessor", b.Possessor)
-		line("title", b.Possessor)
+		line("title", b.Title)
 		if b.Control != "" {
 			fmt.Fprintf(t, "control\t%s\n", standing(b)) // plain already
 		}

@@ -297,6 +297,7 @@ func encryptKeys(t *testing.T, dir string) {
 var fatalities = map[string]fatality{
 	"folder":        {harm: mode(0o750, "."), want: "the data folder … is open to others"},
 	"file":          {harm: mode(0o640, "node.db"), want: "… is open to others"},
+	"witness":       {harm: mode(0o604, "witness.log"), want: "… is open to others"},
 	"configuration": {harm: mode(0o644, "eblnode.yaml"), want: "… is open to others"},
 	"other domain":  {harm: remove("keys/*"), env: []string{"EBLNODE_DOMAIN=b.example"}, want: "keys.signing: there is no …"},
 	"no TLS key":    {harm: remove("keys/tls-*"), want: "keys.tls: there is no …"},

@@ -121,13 +121,13 @@ func (r *faultRun) torture(ctx context.Context) error {
 	r.l.serial.Store(int64(len(r.h.all())))
 	m := &nemesis{o: o, f: r.f, l: r.l, h: r.h, rng: o.random("nemesis"), counts: r.counts, kills: r.h.count("kill")}
 	r.l.busy.Store(m.kills < o.kills)
-	r.f.dns.SetHook(m.hook)
-	for _, n := range r.f.nodes {
-		n.proxy.harm.Store(250)
-	}
 	known, err := r.known(ctx)
 	if err != nil {
 		return err
+	}
+	r.f.dns.SetHook(m.hook)
+	for _, n := range r.f.nodes {
+		n.proxy.harm.Store(250)
 	}
 	start, before := time.Now(), r.l.done.Load()
 	finished := make(chan struct{})
@@ -174,18 +174,11 @@ func (r *faultRun) known(ctx context.Context) ([]*cargo, error) {
 			continue
 		}
 		gone[e.Document] = true // a name twice in the history is still one bill
-		c := &cargo{document: e.Document, issuing: r.f.find(e.From), at: r.f.find(e.From), user: "auditor"}
-		// Follow it from node to node by what they say.
-		for range 2 * len(r.f.nodes) {
-			at := c.at
-			if err := r.l.locate(ctx, c, c.at, "auditor", nil, ""); err != nil {
-				return nil, err
-			}
-			if c.at == at || c.gone {
-				break
-			}
+		c := &cargo{document: e.Document, issuing: r.f.find(e.From)}
+		if err := r.find(ctx, c); err != nil {
+			return nil, err
 		}
-		if c.user != "auditor" && !c.gone {
+		if !c.gone {
 			list = append(list, c)
 		}
 	}
@@ -193,6 +186,46 @@ func (r *faultRun) known(ctx context.Context) ([]*cargo, error) {
 		r.o.say("going on with %d bills and %d transfers of earlier runs", len(list), r.l.done.Load())
 	}
 	return list, nil
+}
+
+// find follows a bill from its issuing node to where it is, by what the nodes say: each
+// says where it went when it last left.
+func (r *faultRun) find(ctx context.Context, c *cargo) error {
+	c.at = r.f.find(c.issuing.domain)
+	var b *billView
+	var told time.Time
+	for until := time.Now().Add(settleTime); time.Now().Before(until); {
+		var err error
+		if b, err = r.l.ask(ctx, c.at, "auditor", c.document); err != nil {
+			return err
+		}
+		if b == nil {
+			r.s.wrong("bill %s: %s does not know it: LOST", c.document, c.at.domain)
+			c.gone = true
+			return nil
+		}
+		local, domain, _ := strings.Cut(b.Possessor, "@")
+		switch next := r.f.find(domain); {
+		case b.Control == "void":
+			c.gone = true
+			return nil
+		case b.Control == "held":
+			c.user, c.pending = local, b.Status != "active"
+			return nil
+		case b.Control == "away" && next != nil && next != c.at:
+			c.at = next
+		case !sleep(ctx, 50*time.Millisecond): // in flight
+			return ctx.Err()
+		case told.IsZero():
+			told = time.Now()
+		case time.Since(told) > 5*time.Second:
+			told = time.Now()
+			r.o.say("waiting for bill %.8s: %s says %s, %s %+v", c.document, c.at.domain, b.Control, b.Reason, b.Transfer)
+		}
+	}
+	r.s.wrong("bill %s: nobody says that it is there; %s says %+v", c.document, c.at.domain, b)
+	c.gone = true
+	return nil
 }
 
 // settleTime is how long transfers in doubt may take to resolve once all is well.

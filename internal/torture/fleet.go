@@ -147,6 +147,12 @@ func (f *fleet) start(ctx context.Context, resuming bool) error {
 	if f.trust, err = identity.NewTrust(entries...); err != nil {
 		return err
 	}
+	for _, n := range f.nodes {
+		if n.proxy != nil {
+			// Before any node asks: what DNS does not have is remembered for minutes.
+			f.publish(n, n.proxy.addr())
+		}
+	}
 	return f.each(func(n *node) error {
 		for _, other := range f.nodes {
 			if resuming || other == n {
@@ -194,10 +200,15 @@ func (f *fleet) serve(ctx context.Context, n *node) error {
 		n.proxy.aim(peer)
 		peer = n.proxy.addr()
 	}
-	_, port, _ := net.SplitHostPort(peer)
+	f.publish(n, peer)
+	return nil
+}
+
+// publish says in DNS where a node is.
+func (f *fleet) publish(n *node, address string) {
+	_, port, _ := net.SplitHostPort(address)
 	f.dns.SetTXT(n.domain, "v=spf1 -all", "ebl-transferblock=https://api."+n.domain+":"+port+"/v1/transferblocks")
 	f.dns.SetA("api."+n.domain, netip.MustParseAddr("127.0.0.1"))
-	return nil
 }
 
 // close ends everything, without ceremony.
