@@ -58,6 +58,10 @@ type TokenConfig struct {
 // maxAnswer bounds what a peer can make us read, in bytes.
 const maxAnswer = 1 << 20
 
+// maxConns is how many connections a peer gets: as many as transfers may be under way, and
+// some for the questions before a transfer, which must not wait for those.
+const maxConns = 16 + 8
+
 // A Client is a node elsewhere: a [node.Peer] over https, with connections that are
 // kept and used again. It is safe for concurrent use. Close it when done.
 type Client struct {
@@ -93,8 +97,8 @@ func NewClient(cfg ClientConfig) (*Client, error) {
 		TLSClientConfig:        ClientTLS(cfg.Certificate, cfg.Peer, cfg.Now, cfg.Revoked),
 		TLSHandshakeTimeout:    10 * time.Second,
 		DisableCompression:     true,
-		MaxIdleConnsPerHost:    16,
-		MaxConnsPerHost:        16,
+		MaxIdleConnsPerHost:    maxConns,
+		MaxConnsPerHost:        maxConns,
 		IdleConnTimeout:        90 * time.Second,
 		ResponseHeaderTimeout:  cfg.Timeout,
 		ExpectContinueTimeout:  time.Second,

@@ -71,6 +71,8 @@ type Transferblock struct {
 	ToOrder *bool
 	// Reference is what names the bill at its carrier.
 	Reference Reference
+
+	parsed bool
 }
 
 // A Reference is how a carrier names a bill: at most one live bill on its issuing
@@ -113,6 +115,10 @@ func (b *Transferblock) DocumentHash(issuer *identity.Platform) (Hash, error) {
 	if issuer != nil {
 		quirk = issuer.Quirks.DocumentHash
 	}
+	// Only of what was parsed is it certain that it is JSON.
+	if b.parsed && quirk == "" && isCanonical(b.Document) {
+		return HashOf(b.Document), nil
+	}
 	return documentHash(b.Document, quirk)
 }
 
@@ -120,7 +126,8 @@ func (b *Transferblock) DocumentHash(issuer *identity.Platform) (Hash, error) {
 func (b *Transferblock) Last() *Entry { return &b.Entries[len(b.Entries)-1] }
 
 // Parse reads a request body. The error is a *FormatError that names the place, and
-// the limit if one was passed.
+// the limit if one was passed. A document of more than 1 MiB stays where it is in body,
+// which must then not be changed.
 func Parse(body []byte, limits Limits) (*Transferblock, error) {
 	return ParseKnown(body, limits, nil)
 }
@@ -164,7 +171,7 @@ func parseSlowly(body []byte, limits Limits) (*Transferblock, *FormatError) {
 	if err != nil {
 		return nil, err
 	}
-	b := &Transferblock{Field: field}
+	b := &Transferblock{Field: field, parsed: true}
 	if err := b.parseDocument(w.Document); err != nil {
 		return nil, err.under("$.document")
 	}

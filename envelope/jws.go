@@ -3,6 +3,9 @@ package envelope
 import (
 	"bytes"
 	"crypto"
+	"crypto/ecdsa"
+	"crypto/rand"
+	"crypto/sha256"
 	"crypto/x509"
 	"encoding/base64"
 	"errors"
@@ -385,6 +388,11 @@ func (j JWS) verifies(k *identity.Key) bool {
 // sign makes a compact JWS with jwx, which does the encoding and the conversion of
 // ECDSA signatures. typ "" leaves the member out.
 func sign(payload []byte, s *identity.Signer, typ string, iat time.Time) (string, error) {
+	if key, ok := s.Private().(*ecdsa.PrivateKey); ok && s.Alg() == identity.ES256 && typ != "" {
+		if chain := certificatesFor(s.Key); chain == nil {
+			return signOften(payload, s, key, typ, iat)
+		}
+	}
 	h := jws.NewHeaders()
 	set := func(name string, value any) error { return h.Set(name, value) }
 	if s.Key.ID != "" {
@@ -412,6 +420,35 @@ func sign(payload []byte, s *identity.Signer, typ string, iat time.Time) (string
 		return "", fmt.Errorf("signing as %q: %w", s.Key.ID, err)
 	}
 	return string(out), nil
+}
+
+// signOften makes the same JWS as jwx does, in half its time, for what a node signs most:
+// receipts and the like, with ES256 and a key in memory. Each transfer waits for one.
+func signOften(payload []byte, s *identity.Signer, key *ecdsa.PrivateKey, typ string, iat time.Time) (string, error) {
+	header := append(make([]byte, 0, 256), `{"alg":"ES256"`...)
+	if !iat.IsZero() {
+		header = strconv.AppendInt(append(header, `,"iat":`...), iat.Unix(), 10)
+	}
+	if s.Key.ID != "" {
+		quoted, err := jsontext.AppendQuote(append(header, `,"kid":`...), s.Key.ID)
+		if err != nil {
+			return "", fmt.Errorf("signing as %q: %w", s.Key.ID, err)
+		}
+		header = quoted
+	}
+	header = append(append(append(header, `,"typ":"`...), typ...), `"}`...)
+	b64 := base64.RawURLEncoding
+	out := b64.AppendEncode(make([]byte, 0, b64.EncodedLen(len(header))+b64.EncodedLen(len(payload))+2+86), header)
+	out = b64.AppendEncode(append(out, '.'), payload)
+	digest := sha256.Sum256(out)
+	r, v, err := ecdsa.Sign(rand.Reader, key, digest[:])
+	if err != nil {
+		return "", fmt.Errorf("signing as %q: %w", s.Key.ID, err)
+	}
+	var signature [64]byte
+	r.FillBytes(signature[:32])
+	v.FillBytes(signature[32:])
+	return string(b64.AppendEncode(append(out, '.'), signature[:])), nil
 }
 
 // certificatesFor is the x5c of what k signs: what leads to an authority, for those who

@@ -203,6 +203,10 @@ func newScanner(text []byte, depth int) *scanner {
 	return &scanner{s: text, depth: depth}
 }
 
+// largeDocument is from which size on a document is not copied out of its body: whoever
+// uses a buffer again does not do so with large ones.
+const largeDocument = 1 << 20
+
 // scanBlock is nil where the text is not a block, or not an ordinary one.
 func scanBlock(body []byte, limits Limits, known Parsed) *Transferblock {
 	if !jsontext.Value(body).IsValid() {
@@ -212,7 +216,7 @@ func scanBlock(body []byte, limits Limits, known Parsed) *Transferblock {
 	if c.next() != '{' {
 		return nil
 	}
-	b := &Transferblock{}
+	b := &Transferblock{parsed: true}
 	c.members(func(name []byte) {
 		switch string(name) {
 		case "document":
@@ -259,7 +263,11 @@ func (b *Transferblock) scanDocument(c *scanner) {
 			c.skip(true)
 		}
 	})
-	if !c.bad {
+	switch {
+	case c.bad:
+	case c.i-start > largeDocument:
+		b.Document = c.s[start:c.i:c.i]
+	default:
 		b.Document = bytes.Clone(c.s[start:c.i])
 	}
 }

@@ -24,8 +24,9 @@ const (
 // circuits keeps in mind which peers answer. It is not stored: after a restart every
 // peer is tried anew.
 type circuits struct {
-	mu sync.Mutex
-	m  map[identity.Host]*circuit
+	mu      sync.Mutex
+	m       map[identity.Host]*circuit
+	answers map[*identity.Platform]time.Time // when each answered last; by the entry, which may change
 }
 
 type circuit struct {
@@ -133,6 +134,31 @@ func (cs *circuits) failed(peer identity.Host, began, now time.Time, trouble str
 	if c.open() {
 		c.next = now.Add(min(pause(c.failures-circuitFailures), circuitPause))
 	}
+}
+
+// heardFor is for how long an answer that a peer has signed shows that it can be reached and
+// knows us. A transfer sealed in that time does not ask once more.
+const heardFor = time.Second
+
+// heard notes that p, by this very trust entry, has answered rightly.
+func (cs *circuits) heard(p *identity.Platform, now time.Time) {
+	cs.mu.Lock()
+	defer cs.mu.Unlock()
+	if cs.answers == nil || len(cs.answers) > 4096 {
+		cs.answers = map[*identity.Platform]time.Time{}
+	}
+	cs.answers[p] = now
+}
+
+// justAnswered reports whether p has answered a moment ago, and has failed nobody since.
+func (cs *circuits) justAnswered(p *identity.Platform, now time.Time) bool {
+	cs.mu.Lock()
+	defer cs.mu.Unlock()
+	at, found := cs.answers[p]
+	if c := cs.m[p.Domain]; !found || c != nil && c.failures > 0 {
+		return false
+	}
+	return !now.Before(at) && now.Sub(at) < heardFor
 }
 
 // Circuit tells how a peer answers.

@@ -90,7 +90,7 @@ func (n *Node) Issue(ctx context.Context, user *User, o IssueOrder) (Moved, erro
 		return n.prepared(t, user, draft.state.Document, MoveOrder{Instruction: envelope.Transfer, To: o.To, Comments: o.Comments}, peer)
 	})
 	if err == nil && remote {
-		n.poke()
+		n.send(done, peer)
 	}
 	return done, err
 }
@@ -308,7 +308,7 @@ func (n *Node) Move(ctx context.Context, user *User, document envelope.Hash, o M
 	}
 	done, err := n.once(ctx, user, o.Once, func(t *tx) (Moved, error) { return n.prepared(t, user, document, o, peer) })
 	if err == nil {
-		n.poke()
+		n.send(done, peer)
 	}
 	return done, err
 }

@@ -96,6 +96,7 @@ type Node struct {
 	busy     sync.Map // transfer id → struct{}: attempts under way
 	watchers watchers
 	circuits circuits
+	fresh    freshTransfers
 	verified verifiedEntries
 	cores    cores
 	reenters reentries

@@ -44,7 +44,7 @@ func TestAcceptedDataIsWrittenWhole(t *testing.T) {
 	if got := reflect.TypeFor[againEntry]().NumField(); got != 3 {
 		t.Errorf("againEntry has %d fields, and appendJSON writes 3", got)
 	}
-	if got := reflect.TypeFor[acceptedData]().NumField(); got != 5 {
-		t.Errorf("acceptedData has %d fields, and appendJSON writes 4, without bill", got)
+	if got := reflect.TypeFor[acceptedData]().NumField(); got != 6 {
+		t.Errorf("acceptedData has %d fields, and appendJSON writes 4, without bill and document", got)
 	}
 }

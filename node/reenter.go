@@ -58,7 +58,17 @@ type acceptedData struct {
 	From     int          `json:"from"`
 	Entries  []againEntry `json:"entries"`
 
-	bill int64 // in this database
+	bill     int64  // in this database
+	document []byte // in the place of Document, where it is written; not copied
+}
+
+// size is about how many bytes appendJSON appends.
+func (d *acceptedData) size() int {
+	n := 256 + max(len(d.Document), len(d.document))*17/16
+	for _, e := range d.Entries {
+		n += 128 + len(e.JWS)
+	}
+	return n
 }
 
 // slim reports whether all of d can be read again from the tables entries and documents.
@@ -72,8 +82,9 @@ func (d acceptedData) appendJSON(b []byte) ([]byte, error) {
 	b = hex.AppendEncode(b, d.Sum[:])
 	b = append(b, '"')
 	if d.Document != "" {
-		b = append(b, `,"document":`...)
-		b = witness.AppendQuoted(b, d.Document)
+		b = witness.AppendQuoted(append(b, `,"document":`...), d.Document)
+	} else if len(d.document) > 0 {
+		b = witness.AppendQuoted(append(b, `,"document":`...), d.document)
 	}
 	b = append(b, `,"from":`...)
 	b = strconv.AppendInt(b, int64(d.From), 10)
@@ -129,7 +140,7 @@ func (t *tx) witnessSettled(b *bill, x *transfer, d settledData, jws string) err
 func (in *incoming) again(bill int64, from int, fresh bool) acceptedData {
 	d := acceptedData{Sum: in.sum, From: from, bill: bill}
 	if fresh {
-		d.Document = string(in.block.Document)
+		d.document = in.block.Document
 	}
 	for i, e := range in.block.Entries[from:] {
 		d.Entries = append(d.Entries, againEntry{e.Claimed, e.JWS.Raw, in.chain.Entries[from+i].Evidence})

@@ -6,6 +6,8 @@ import (
 	"errors"
 	"fmt"
 	"math/rand/v2"
+	"slices"
+	"sync"
 	"time"
 
 	"eblnode/chain"
@@ -26,12 +28,16 @@ func (n *Node) ready(ctx context.Context, to identity.Party) (*identity.Platform
 	}
 	ctx, cancel := context.WithTimeout(ctx, 15*time.Second)
 	defer cancel()
+	if n.circuits.justAnswered(p, n.cfg.Now()) {
+		return p, nil
+	}
 	peer, _, err := n.reach(ctx, p)
 	if err == nil {
 		err = peer.Check(ctx, n.Domain())
 	}
 	if err == nil {
 		n.circuits.retry(p.Domain)
+		n.circuits.heard(p, n.cfg.Now())
 	}
 	if err != nil {
 		e := refuse(NotPossible, TextPeerNotReady, "%s cannot be reached, so nothing was sealed: %s", p.Domain, err)
@@ -167,6 +173,14 @@ func (n *Node) after(b *bill, e envelope.Entry) (chain.State, error) {
 	return b.state.Apply(chain.LawOf(last, n.Trust()))
 }
 
+// send hands the outbox a transfer that was just prepared.
+func (n *Node) send(m Moved, to *identity.Platform) {
+	if m.Transfer != "" {
+		n.fresh.add(dueTransfer{m.Transfer, to.Domain})
+	}
+	n.poke()
+}
+
 // poke wakes the outbox.
 func (n *Node) poke() {
 	select {
@@ -191,6 +205,7 @@ func (n *Node) Run(ctx context.Context) error {
 	group.SetLimit(outboxWidth + 1)
 	timer := time.NewTimer(0)
 	defer timer.Stop()
+	var o outbox
 	for {
 		select {
 		case <-ctx.Done():
@@ -205,7 +220,7 @@ func (n *Node) Run(ctx context.Context) error {
 		case <-n.wake:
 		case <-timer.C:
 		}
-		pause, err := n.dispatch(ctx, group)
+		pause, err := n.dispatch(ctx, group, &o)
 		if err != nil && ctx.Err() == nil {
 			n.log.ErrorContext(ctx, "reading the outbox failed", "err", err)
 			_ = n.store.there() // if not, the node ends above
@@ -215,8 +230,27 @@ func (n *Node) Run(ctx context.Context) error {
 	}
 }
 
+// An outbox is what the dispatcher, and nobody else, knows of what is due.
+type outbox struct {
+	list []dueTransfer // read from the database, less what was begun since
+	read time.Time     // when that was
+	took time.Duration // how long it took
+}
+
+// outboxAge is for how long a list that is not used up serves. Each attempt that ends frees
+// a place, and to read thousands of rows each time would take longer than to send.
+const outboxAge = 50 * time.Millisecond
+
 // dispatch starts what is due and says when to look again.
-func (n *Node) dispatch(ctx context.Context, group *errgroup.Group) (time.Duration, error) {
+func (n *Node) dispatch(ctx context.Context, group *errgroup.Group, o *outbox) (time.Duration, error) {
+	fresh := n.fresh.take()
+	o.list = append(o.list, fresh...)
+	age := max(outboxAge, 20*o.took)
+	if len(o.list) > 0 && time.Since(o.read) < age {
+		n.begin(ctx, group, o)
+		return max(time.Until(o.read.Add(age)), 0), nil
+	}
+	start := time.Now()
 	now := n.cfg.Now()
 	n.sealDay(ctx)
 	n.retain(ctx)
@@ -228,11 +262,31 @@ func (n *Node) dispatch(ctx context.Context, group *errgroup.Group) (time.Durati
 	if err != nil {
 		return 0, err
 	}
+	// What is under way is in the list too, as it was before.
+	o.list = slices.DeleteFunc(due, func(x dueTransfer) bool { _, busy := n.busy.Load(x.id); return busy })
+	o.read, o.took = time.Now(), time.Since(start)
+	perPeer := n.begin(ctx, group, o)
+	if err := n.pollVerdicts(ctx, group, now, perPeer); err != nil {
+		return 0, err
+	}
+	pause, err := n.nextDue(ctx, now)
+	if !probe.IsZero() {
+		pause = min(pause, max(probe.Sub(now), 10*time.Millisecond))
+	}
+	return pause, err
+}
+
+// begin starts what the widths of the peers allow, and says how many attempts run to each.
+func (n *Node) begin(ctx context.Context, group *errgroup.Group, o *outbox) map[identity.Host]int {
+	now := n.cfg.Now()
 	perPeer, running := map[identity.Host]int{}, 0
 	n.busy.Range(func(_, v any) bool { perPeer[v.(identity.Host)]++; running++; return true })
-	for _, x := range due {
+	rest := o.list[:0]
+	full := false
+	for _, x := range o.list {
 		width := n.circuits.width(x.peer, now)
-		if perPeer[x.peer] >= width || running >= outboxWidth/2 && width < peerWidth {
+		if full || perPeer[x.peer] >= width || running >= outboxWidth/2 && width < peerWidth {
+			rest = append(rest, x)
 			continue
 		}
 		if _, busy := n.busy.LoadOrStore(x.id, x.peer); busy {
@@ -248,21 +302,41 @@ func (n *Node) dispatch(ctx context.Context, group *errgroup.Group) (time.Durati
 		})
 		if !started {
 			n.busy.Delete(x.id)
-			break
+			perPeer[x.peer]--
+			rest, full = append(rest, x), true
 		}
 	}
-	if err := n.pollVerdicts(ctx, group, now, perPeer); err != nil {
-		return 0, err
+	o.list = rest
+	return perPeer
+}
+
+// freshTransfers are those just prepared: the dispatcher need not look for them.
+type freshTransfers struct {
+	mu   sync.Mutex
+	list []dueTransfer
+}
+
+func (f *freshTransfers) add(x dueTransfer) {
+	f.mu.Lock()
+	defer f.mu.Unlock()
+	if len(f.list) < 4096 { // nobody may take them: the outbox may not run
+		f.list = append(f.list, x)
 	}
-	pause, err := n.nextDue(ctx, now)
-	if !probe.IsZero() {
-		pause = min(pause, max(probe.Sub(now), 10*time.Millisecond))
-	}
-	return pause, err
+}
+
+func (f *freshTransfers) take() []dueTransfer {
+	f.mu.Lock()
+	defer f.mu.Unlock()
+	list := f.list
+	f.list = nil
+	return list
 }
 
 // latest is the latest time to which an attempt is ever put off.
 func (n *Node) latest(now time.Time) time.Time { return now.Add(n.cfg.Retry) }
+
+// duePerPeer is how many transfers to one peer are read at once.
+const duePerPeer = 16 * peerWidth
 
 type dueTransfer struct {
 	id   string
@@ -277,7 +351,7 @@ func (n *Node) due(ctx context.Context, now time.Time, waiting []string) ([]dueT
 	// What is due later than any pause allows was put off by another clock, which has been
 	// set back since: waiting for that hour to come again would be a timer lost.
 	//
-	// Of each peer no more than can be under way and what may follow, or a dead one with
+	// Of each peer no more than what may follow for some time, or a dead one with
 	// a thousand bills due would fill the list and nobody else's would be seen.
 	// Nothing of a bill in quarantine: what was prepared before a backup may have been
 	// cancelled after it.
@@ -285,7 +359,7 @@ func (n *Node) due(ctx context.Context, now time.Time, waiting []string) ([]dueT
 	  (SELECT id, peer, next_at, row_number() OVER (PARTITION BY peer ORDER BY next_at) AS place FROM transfers
 	    WHERE state IN ('prepared', 'sending') AND (next_at <= ? OR next_at > ?) AND peer NOT IN (SELECT value FROM json_each(?))
 	      AND (SELECT frozen FROM witness) = '' AND bill NOT IN (SELECT id FROM bills WHERE document_hash IN (SELECT document_hash FROM quarantine)))
-	  WHERE place <= ? ORDER BY next_at LIMIT 1000`, millis(now), millis(n.latest(now)), string(not), 2*peerWidth)
+	  WHERE place <= ? ORDER BY next_at LIMIT 4000`, millis(now), millis(n.latest(now)), string(not), duePerPeer)
 	if err != nil {
 		return nil, err
 	}
@@ -342,6 +416,9 @@ func (n *Node) attempt(ctx context.Context, id string) {
 	n.note(ctx, x.peer, fromMillis(x.tried), err)
 	if err == nil {
 		err = n.believe(ctx, x, reply)
+	}
+	if p, found := n.Trust().Find(x.peer); found && err == nil {
+		n.circuits.heard(p, n.cfg.Now())
 	}
 	if err == nil {
 		return

@@ -16,8 +16,6 @@ type memory struct {
 	thumbs map[*identity.Key]envelope.Hash
 	// noRefused says that the table refused is empty.
 	noRefused bool
-	// scratch is for the data of a record.
-	scratch []byte
 }
 
 // maxRemembered bounds what is kept of keys.

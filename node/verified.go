@@ -32,7 +32,7 @@ type verifiedEntry struct {
 }
 
 // maxVerified bounds each generation, in bytes.
-const maxVerified = 24 << 20
+const maxVerified = 40 << 20
 
 // find looks in both generations.
 func (v *verifiedEntries) find(jws string) *verifiedEntry {

@@ -119,19 +119,20 @@ func (t *tx) witness(r record) error {
 	}
 	w := witness.Record{Generation: at.generation + 1, Previous: witness.Hash(at.hash), At: millis(t.now),
 		Document: witness.Hash(r.document), Head: witness.Hash(r.head), Kind: r.kind, Peer: r.peer, JWS: r.jws}
-	if d, ok := r.data.(acceptedData); ok {
-		var err error
-		if w.Data, err = d.appendJSON(t.store.scratch[:0]); err != nil {
-			return fmt.Errorf("recording %s: %w", r.kind, err)
-		}
-		t.store.scratch = w.Data
-	} else if r.data != nil {
+	accepted, isBlock := r.data.(acceptedData)
+	if r.data != nil && !isBlock {
 		var err error
 		if w.Data, err = json.Marshal(r.data); err != nil {
 			return fmt.Errorf("recording %s: %w", r.kind, err)
 		}
 	}
-	line, err := witness.Encode(w)
+	var line witness.Line
+	var err error
+	if isBlock {
+		line, err = witness.EncodeWith(w, accepted.size(), accepted.appendJSON)
+	} else {
+		line, err = witness.Encode(w)
+	}
 	if err != nil {
 		return err
 	}
@@ -139,8 +140,8 @@ func (t *tx) witness(r record) error {
 		return fmt.Errorf("recording %s: %d bytes are too many for the witness", r.kind, len(line.Text))
 	}
 	pending := line.Text
-	if d, ok := r.data.(acceptedData); ok && d.slim() {
-		if pending, err = json.Marshal(slimAccepted{Hash: line.Hash, Record: w.Bare(), Bill: d.bill, Sum: d.Sum, From: d.From, Count: len(d.Entries), Fresh: d.Document != ""}); err != nil {
+	if d := &accepted; isBlock && d.slim() {
+		if pending, err = json.Marshal(slimAccepted{Hash: line.Hash, Record: w.Bare(), Bill: d.bill, Sum: d.Sum, From: d.From, Count: len(d.Entries), Fresh: len(d.document) > 0}); err != nil {
 			return fmt.Errorf("recording %s: %w", r.kind, err)
 		}
 	}
@@ -309,7 +310,7 @@ func fatten(ctx context.Context, q querier, text []byte) (witness.Line, error) {
 		if err := b.loadDocument(ctx, q); err != nil {
 			return witness.Line{}, err
 		}
-		d.Document = string(b.document)
+		d.document = b.document
 	}
 	for i := range s.Count {
 		r, found, err := loadEntry(ctx, q, s.Bill, s.From+i)
@@ -321,11 +322,7 @@ func fatten(ctx context.Context, q querier, text []byte) (witness.Line, error) {
 		}
 		d.Entries = append(d.Entries, againEntry{Claimed: r.claimed, JWS: r.jws})
 	}
-	var err error
-	if s.Record.Data, err = d.appendJSON(nil); err != nil {
-		return witness.Line{}, err
-	}
-	l, err := witness.Encode(s.Record)
+	l, err := witness.EncodeWith(s.Record, d.size(), d.appendJSON)
 	if err == nil && l.Hash != s.Hash {
 		err = fmt.Errorf("completing record %d for the witness: what is stored is not what it was", s.Record.Generation)
 	}

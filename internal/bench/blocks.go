@@ -21,6 +21,13 @@ type party struct {
 	entry   *identity.Platform
 }
 
+// algs are those that are measured; a kid is the name of one.
+var algs = []identity.Alg{identity.ES256, identity.RS256}
+
+func entryOf(host identity.Host) *identity.Platform {
+	return &identity.Platform{Domain: host, Name: "The sending platform", Mode: identity.ModePinned, Issuer: true}
+}
+
 // newParty makes the keys and the trust entry of the sending platform.
 func newParty(domain string) (*party, error) {
 	host, err := identity.ParseHost(domain)
@@ -29,11 +36,14 @@ func newParty(domain string) (*party, error) {
 	}
 	now := time.Now()
 	p := &party{host: host, signers: map[identity.Alg]*identity.Signer{}}
-	p.entry = &identity.Platform{Domain: host, Name: "The sending platform", Mode: identity.ModePinned, Issuer: true}
-	for _, alg := range []identity.Alg{identity.ES256, identity.RS256} {
+	p.entry = entryOf(host)
+	for _, alg := range algs {
 		s, err := identity.GenerateSigner(host, alg, identity.CertificateSpec{Subject: domain + " " + string(alg),
 			NotBefore: now.Add(-24 * time.Hour), NotAfter: now.Add(300 * 24 * time.Hour)})
 		if err != nil {
+			return nil, err
+		}
+		if s.Key, err = identity.NewKey(host, string(alg), s.Key.Certificates...); err != nil {
 			return nil, err
 		}
 		p.signers[alg] = s

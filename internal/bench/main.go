@@ -16,84 +16,95 @@ import (
 	"io"
 	"os"
 	"os/signal"
-	"strings"
 	"syscall"
 	"time"
 )
 
 type options struct {
-	root    string
-	dir     string
-	only    string
-	rounds  int
-	json    bool
-	profile string
-	out     io.Writer
+	root, dir, only string
+	rounds          int
+	json, ci        bool
+	profile, plots  string
+	bills           int
+	fillOnly        bool
+	out             io.Writer
 }
 
 func main() {
 	var o options
 	flag.StringVar(&o.root, "root", ".", "the module's folder")
-	flag.StringVar(&o.dir, "dir", "", "work in this folder, on the disk to be measured (default: a temporary one)")
-	flag.StringVar(&o.only, "only", "", "only the scenarios whose name has this text")
-	flag.IntVar(&o.rounds, "rounds", 5, "rounds of each scenario")
+	flag.StringVar(&o.dir, "dir", "", "work in this folder, on the disk to be measured, and keep it; a later run goes on with it (default: a temporary one)")
+	flag.StringVar(&o.only, "only", "", "only the measurements whose name has this text")
+	flag.IntVar(&o.rounds, "rounds", 5, "rounds of each measurement; the median counts")
 	flag.BoolVar(&o.json, "json", false, "print JSON")
+	flag.BoolVar(&o.ci, "ci", false, "the short form: fail where a ratio is over twice its target")
 	flag.StringVar(&o.profile, "profile", "", "write pprof files of the node into this folder")
+	flag.StringVar(&o.plots, "plots", "", "write plots (SVG) into this folder")
+	flag.IntVar(&o.bills, "bills", 0, "compare the empty database with one of so many bills of 1 KiB; they are made first, and stay in -dir")
+	flag.BoolVar(&o.fillOnly, "fill", false, "only make the bills of -bills in -dir")
 	flag.Parse()
 	o.out = os.Stdout
 	ctx, stop := signal.NotifyContext(context.Background(), os.Interrupt, syscall.SIGTERM)
 	defer stop()
-	if err := o.run(ctx); err != nil {
+	err := o.run(ctx)
+	if err != nil {
 		fmt.Fprintln(os.Stderr, "bench: "+err.Error())
 		os.Exit(1)
 	}
 }
 
 func (o *options) progress(format string, args ...any) {
-	fmt.Fprintf(os.Stderr, format+"\n", args...)
+	fmt.Fprintf(os.Stderr, time.Now().Format("15:04:05 ")+format+"\n", args...)
 }
 
 func (o *options) run(ctx context.Context) (err error) {
-	if o.dir == "" {
+	kept := o.dir != ""
+	if !kept {
 		if o.dir, err = os.MkdirTemp("", "eblnode-bench-"); err != nil {
 			return err
 		}
 		defer func() { err = errors.Join(err, os.RemoveAll(o.dir)) }()
+	}
+	if o.fillOnly && (!kept || o.bills == 0) {
+		return errors.New("-fill needs -dir and -bills")
 	}
 	o.progress("building, making keys")
 	program, err := build(ctx, o.root, o.dir)
 	if err != nil {
 		return err
 	}
-	p, err := newParty(peerDomain)
+	p, err := loadParty(o.dir, peerDomain)
 	if err != nil {
 		return err
 	}
-	s, err := newStage(ctx, program, o.dir, p)
-	if err != nil {
-		return err
-	}
-	if err := s.start(ctx); err != nil {
-		return err
-	}
-	defer s.stop()
-	f, err := newFloor(p, o.dir)
-	if err != nil {
-		return err
-	}
-	defer f.close()
-	for _, sc := range scenarios() {
-		if !strings.Contains(sc.name(), o.only) {
-			continue
-		}
-		res, err := o.measure(ctx, s, f, sc)
+	if o.bills > 0 {
+		full, err := o.stage(ctx, program, "full", p)
 		if err != nil {
-			return fmt.Errorf("%s: %w", sc.name(), err)
+			return err
 		}
-		fmt.Fprintf(o.out, "%-28s floor %8.0f µs  node %8.0f µs  ratio %5.2f  %7.0f/s  p50 %s p99 %s  allocs %d bytes %d dials %d\n", sc.name(),
-			micro(res.floor), micro(res.node), res.ratio, res.rate, res.p50, res.p99, res.mallocs, res.bytes, res.dials)
+		if err := o.fill(ctx, full, o.bills, 1<<10); err != nil {
+			full.stop()
+			return err
+		}
+		full.stop()
+		if o.fillOnly {
+			return nil
+		}
 	}
-	return nil
+	return o.all(ctx, program, p)
+}
+
+// stage makes, or finds, a node in the folder of that name, and starts it.
+func (o *options) stage(ctx context.Context, program, name string, p *party) (*stage, error) {
+	dir := o.dir + "/" + name
+	if err := os.MkdirAll(dir, 0o700); err != nil {
+		return nil, err
+	}
+	s, err := newStage(ctx, program, dir, p)
+	if err != nil {
+		return nil, err
+	}
+	return s, s.start(ctx)
 }
 
 func micro(d time.Duration) float64 { return float64(d.Nanoseconds()) / 1000 }

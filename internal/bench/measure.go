@@ -16,51 +16,106 @@ type scenario struct {
 	alg     identity.Alg
 	entries int
 	clients int
+	known   bool // all entries but the newest are known to the node
 }
 
 func (s scenario) name() string {
-	return fmt.Sprintf("%s/n=%d/clients=%d", s.alg, s.entries, s.clients)
+	kind := "first"
+	if s.known {
+		kind = "known"
+	}
+	return fmt.Sprintf("%s/%s/n=%d/clients=%d", kind, s.alg, s.entries, s.clients)
 }
 
-func scenarios() []scenario {
+// scenarios are all that are measured; the short form has those with a target.
+func scenarios(short bool) []scenario {
 	var list []scenario
-	for _, alg := range []identity.Alg{identity.ES256, identity.RS256} {
-		for _, n := range []int{1, 5, 20, 100} {
-			for _, clients := range []int{1, 32} {
-				list = append(list, scenario{alg, n, clients})
+	for _, known := range []bool{false, true} {
+		for _, alg := range algs {
+			for _, n := range []int{1, 5, 20, 100} {
+				for _, clients := range []int{1, 32} {
+					s := scenario{alg, n, clients, known}
+					if known && n < 5 || short && (alg != identity.ES256 || clients == 1 && n > 1 || s.target() == 0 && clients > 1) {
+						continue
+					}
+					list = append(list, s)
+				}
 			}
 		}
 	}
 	return list
 }
 
-// perRound is how many transfers a round has: enough for a quarter of a second.
+// target is the largest ratio to the floor (first sight) or to first sight (known) that is
+// aimed at; 0: none.
+func (s scenario) target() float64 {
+	if s.alg != identity.ES256 || s.clients != 32 {
+		return 0
+	}
+	if s.known {
+		return map[int]float64{20: 0.30, 100: 0.12}[s.entries]
+	}
+	return map[int]float64{1: 3.5, 5: 2.2, 20: 1.7, 100: 1.4}[s.entries]
+}
+
+// perRound is how many transfers a round has: enough for a fifth of a second.
 func (s scenario) perRound() int {
 	n := map[int]int{1: 512, 5: 256, 20: 96, 100: 32}[s.entries]
+	if s.known {
+		n = map[int]int{5: 192, 20: 64, 100: 16}[s.entries] // what the node still remembers
+	}
 	if s.clients == 1 {
 		n = max(n/4, 16)
 	}
 	return n
 }
 
-// A result is what the rounds of a scenario gave: of each the median.
+// A result is what the rounds of a scenario gave: of each the median, in microseconds of
+// CPU and milliseconds of time.
 type result struct {
-	floor, node    time.Duration
-	ratio, rate    float64
-	p50, p99       time.Duration
-	mallocs, bytes uint64
-	dials          int64
+	Name    string  `json:"name"`
+	Alg     string  `json:"alg"`
+	Entries int     `json:"entries"`
+	Clients int     `json:"clients"`
+	Known   bool    `json:"knownPrefix"`
+	Bills   int     `json:"storedBills,omitempty"`
+	Floor   float64 `json:"floorMicros"`
+	Node    float64 `json:"nodeMicros"`
+	Best    float64 `json:"bestNodeMicros"`
+	Ratio   float64 `json:"ratio"` // to the floor of the same round
+	Rate    float64 `json:"perSecond"`
+	P50     float64 `json:"p50Millis"`
+	P99     float64 `json:"p99Millis"`
+	Mallocs float64 `json:"allocations"`
+	Bytes   float64 `json:"allocatedBytes"`
+	Dials   int64   `json:"connectionsOpened"`
+	Sent    int     `json:"transfers"`
+	// Of is the cost as a part of that of first sight, for a known prefix.
+	Of     float64 `json:"ofFirstSight,omitempty"`
+	Target float64 `json:"target,omitempty"`
+	scenario
 }
 
 const documentSize = 8 << 10
 
 var serial int
 
-// measure runs the rounds of a scenario, floor and node by turns.
-func (o *options) measure(ctx context.Context, s *stage, f *floor, sc scenario) (*result, error) {
+// supply signs, and for a known prefix prepares, blocks.
+func (o *options) supply(ctx context.Context, s *stage, sc scenario, size, count int) ([]*block, error) {
 	serial++
+	prefix := fmt.Sprintf("R%d-%d", os.Getpid(), serial)
+	if !sc.known {
+		return s.party.blocks(sc.alg, prefix, size, sc.entries, count, holder+"@"+nodeDomain)
+	}
+	l := newLoad(s, 16)
+	defer l.close()
+	return s.comeBack(ctx, l, sc.alg, prefix, sc.entries, count)
+}
+
+// measure runs the rounds of a scenario, floor and node by turns.
+func (o *options) measure(ctx context.Context, s *stage, f *floor, sc scenario, size int) (*result, error) {
 	count := sc.perRound()
-	list, err := s.party.blocks(sc.alg, fmt.Sprintf("R%d-%d", os.Getpid(), serial), documentSize, sc.entries, count*(o.rounds+1), holder+"@"+nodeDomain)
+	list, err := o.supply(ctx, s, sc, size, count*(o.rounds+1))
 	if err != nil {
 		return nil, err
 	}
@@ -69,49 +124,95 @@ func (o *options) measure(ctx context.Context, s *stage, f *floor, sc scenario) 
 	if _, err := l.send(ctx, list[:count]); err != nil { // connections, caches
 		return nil, err
 	}
+	t, first := tally{}, tally{}
+	var fresh []*block // for a known prefix: first sight of as many, in the same rounds
+	part := count / 2
+	if sc.known {
+		unknown := sc
+		unknown.known = false
+		if fresh, err = o.supply(ctx, s, unknown, size, part*o.rounds); err != nil {
+			return nil, err
+		}
+	}
 	if o.profile != "" {
 		stop := o.profileNode(ctx, s, sc)
 		defer stop()
 	}
-	var floors, nodes, p50s, p99s []time.Duration
-	var ratios, rates []float64
-	var mallocs, bytes uint64
+	var of []float64
 	for round := range o.rounds {
-		part := list[count*(round+1) : count*(round+2)]
-		var cs []*checks
-		for _, b := range part {
-			cs = append(cs, f.prepare(sc.alg, b))
-		}
-		low, err := f.run(cs, 0)
-		if err != nil {
+		if err := t.round(ctx, s, f, l, sc, list[count*(round+1):count*(round+2)]); err != nil {
 			return nil, err
 		}
-		before, err := s.memstats(ctx, false)
-		if err != nil {
+		if !sc.known {
+			continue
+		}
+		if err := first.round(ctx, s, f, l, scenario{sc.alg, sc.entries, sc.clients, false}, fresh[part*round:part*(round+1)]); err != nil {
 			return nil, err
 		}
-		r, err := l.send(ctx, part)
-		if err != nil {
-			return nil, err
-		}
-		after, err := s.memstats(ctx, false)
-		if err != nil {
-			return nil, err
-		}
-		mallocs += after.Mallocs - before.Mallocs
-		bytes += after.Bytes - before.Bytes
-		floors, nodes = append(floors, low), append(nodes, r.perTransfer())
-		ratios, rates = append(ratios, float64(r.perTransfer())/float64(low)), append(rates, r.rate())
-		p50s, p99s = append(p50s, percentile(r.latency, 0.5)), append(p99s, percentile(r.latency, 0.99))
+		of = append(of, t.nodes[round]/first.nodes[round])
 	}
-	n := uint64(count * o.rounds)
-	return &result{floor: median(floors), node: median(nodes), ratio: median(ratios), rate: median(rates), p50: median(p50s), p99: median(p99s),
-		mallocs: mallocs / n, bytes: bytes / n, dials: l.dials.Load()}, nil
+	r := t.result(sc)
+	r.Of = median(of)
+	r.Dials, r.Sent = l.dials.Load(), count*(o.rounds+1)
+	return r, nil
 }
 
-// median sorts its argument.
-func median[T int64 | float64 | time.Duration](v []T) T {
-	slices.Sort(v)
+// A tally collects rounds.
+type tally struct {
+	floors, nodes, ratios, rates, p50s, p99s []float64
+	mallocs, bytes                           float64
+	count                                    int
+}
+
+func (t *tally) round(ctx context.Context, s *stage, f *floor, l *load, sc scenario, part []*block) error {
+	var cs []*checks
+	for _, b := range part {
+		cs = append(cs, f.prepare(sc.alg, b))
+	}
+	from := 0
+	if sc.known {
+		from = sc.entries - 1
+	}
+	low, err := f.run(cs, from)
+	if err != nil {
+		return err
+	}
+	before, err := s.memstats(ctx, false)
+	if err != nil {
+		return err
+	}
+	r, err := l.send(ctx, part)
+	if err != nil {
+		return err
+	}
+	after, err := s.memstats(ctx, false)
+	if err != nil {
+		return err
+	}
+	again, err := f.run(cs, from) // on both sides of the node's, since the hour changes
+	if err != nil {
+		return err
+	}
+	low = (low + again) / 2
+	t.floors, t.nodes = append(t.floors, micro(low)), append(t.nodes, micro(r.perTransfer()))
+	t.ratios, t.rates = append(t.ratios, float64(r.perTransfer())/float64(low)), append(t.rates, r.rate())
+	t.p50s, t.p99s = append(t.p50s, micro(percentile(r.latency, 0.5))/1000), append(t.p99s, micro(percentile(r.latency, 0.99))/1000)
+	t.mallocs += float64(after.Mallocs - before.Mallocs)
+	t.bytes += float64(after.Bytes - before.Bytes)
+	t.count += len(part)
+	return nil
+}
+
+func (t *tally) result(sc scenario) *result {
+	n := float64(max(t.count, 1))
+	return &result{Name: sc.name(), Alg: string(sc.alg), Entries: sc.entries, Clients: sc.clients, Known: sc.known, scenario: sc, Target: sc.target(),
+		Floor: median(t.floors), Node: median(t.nodes), Best: slices.Min(t.nodes), Ratio: median(t.ratios), Rate: median(t.rates), P50: median(t.p50s), P99: median(t.p99s),
+		Mallocs: t.mallocs / n, Bytes: t.bytes / n}
+}
+
+// median of a copy.
+func median(v []float64) float64 {
+	v = slices.Sorted(slices.Values(v))
 	if len(v) == 0 {
 		return 0
 	}
@@ -123,10 +224,10 @@ func (o *options) profileNode(ctx context.Context, s *stage, sc scenario) (stop 
 	done := make(chan struct{})
 	go func() {
 		defer close(done)
-		text, err := s.ask(ctx, "/debug/pprof/profile?seconds=3")
+		text, err := s.ask(ctx, "/debug/pprof/profile?seconds=2")
 		if err == nil {
-			name := filepath.Join(o.profile, fmt.Sprintf("cpu-%s-n%d-c%d.pprof", sc.alg, sc.entries, sc.clients))
-			err = os.WriteFile(name, text, 0o600)
+			kind := map[bool]string{true: "known", false: "first"}[sc.known]
+			err = os.WriteFile(filepath.Join(o.profile, fmt.Sprintf("cpu-%s-%s-n%d-c%d.pprof", kind, sc.alg, sc.entries, sc.clients)), text, 0o600)
 		}
 		if err != nil {
 			o.progress("no profile: %s", err)
@@ -134,3 +235,60 @@ func (o *options) profileNode(ctx context.Context, s *stage, sc scenario) (stop 
 	}()
 	return func() { <-done }
 }
+
+// compareSizes sends the same to an empty database and to a full one, by turns.
+func (o *options) compareSizes(ctx context.Context, empty, full *stage, f *floor, bills int) (*sizes, error) {
+	sc := scenario{identity.ES256, 1, 32, false}
+	count := sc.perRound()
+	var loads [2]*load
+	var lists [2][]*block
+	var ts [2]tally
+	for i, s := range []*stage{empty, full} {
+		loads[i] = newLoad(s, sc.clients)
+		defer loads[i].close()
+		var err error
+		if lists[i], err = o.supply(ctx, s, sc, 1<<10, count*(o.rounds+1)); err != nil {
+			return nil, err
+		}
+		if _, err := loads[i].send(ctx, lists[i][:count]); err != nil {
+			return nil, err
+		}
+	}
+	var ratios []float64
+	for round := range o.rounds {
+		for i, s := range []*stage{empty, full} {
+			if err := ts[i].round(ctx, s, f, loads[i], sc, lists[i][count*(round+1):count*(round+2)]); err != nil {
+				return nil, err
+			}
+		}
+		ratios = append(ratios, ts[1].nodes[round]/ts[0].nodes[round])
+	}
+	a, b := ts[0].result(sc), ts[1].result(sc)
+	return &sizes{Bills: bills, Empty: a.Node, Full: b.Node, Ratio: median(ratios), EmptyRate: a.Rate, FullRate: b.Rate}, nil
+}
+
+// sizes is what stored bills cost.
+type sizes struct {
+	Bills     int     `json:"bills"`
+	Empty     float64 `json:"emptyMicros"`
+	Full      float64 `json:"fullMicros"`
+	Ratio     float64 `json:"ratio"`
+	EmptyRate float64 `json:"emptyPerSecond"`
+	FullRate  float64 `json:"fullPerSecond"`
+}
+
+// parts are 1 to 32 clients, for the plot.
+func (o *options) clientCurve(ctx context.Context, s *stage, f *floor) ([]*result, error) {
+	var list []*result
+	for _, clients := range []int{1, 2, 4, 8, 16, 32, 64} {
+		r, err := o.measure(ctx, s, f, scenario{identity.ES256, 1, clients, false}, documentSize)
+		if err != nil {
+			return nil, err
+		}
+		list = append(list, r)
+	}
+	return list, nil
+}
+
+// unhurried lets the node's checkpoints and collector come to rest between measurements.
+func unhurried() { time.Sleep(100 * time.Millisecond) }

@@ -35,6 +35,7 @@ type stage struct {
 	program string
 	party   *party
 	dns     *dnsserver.Server
+	taker   *taker             // the sending platform's own listener
 	entry   *identity.Platform // the node's
 	tokens  map[string]string
 
@@ -54,6 +55,7 @@ import (
 	_ "net/http/pprof"
 	"os"
 	"runtime"
+	"runtime/debug"
 )
 
 func init() {
@@ -67,7 +69,7 @@ func init() {
 	}
 	http.HandleFunc("/memstats", func(w http.ResponseWriter, r *http.Request) {
 		if r.FormValue("gc") != "" {
-			runtime.GC()
+			debug.FreeOSMemory()
 		}
 		var m runtime.MemStats
 		runtime.ReadMemStats(&m)
@@ -113,34 +115,49 @@ func newStage(ctx context.Context, program, dir string, p *party) (*stage, error
 		return nil, err
 	}
 	s.dns.SetA("api."+peerDomain, netip.MustParseAddr("127.0.0.1"))
-	if _, err := s.command(ctx, "init", "--domain", nodeDomain, "--issuer", "--resolver", s.dns.Addr(), "--allow-network", "127.0.0.0/8",
-		"--listen-peer", "127.0.0.1:0", "--listen-local", "127.0.0.1:0"); err != nil {
+	if s.taker, err = newTaker(p); err != nil {
 		return nil, err
+	}
+	p.entry.Endpoint = "https://api." + peerDomain + ":" + s.taker.port() + "/v1/transferblocks"
+	if err := s.init(ctx, dir); err != nil {
+		return nil, err
+	}
+	return s, s.addPeer(ctx)
+}
+
+// init makes the folder, or takes that of an earlier run.
+func (s *stage) init(ctx context.Context, dir string) error {
+	_, err := os.Stat(s.dir)
+	fresh := os.IsNotExist(err)
+	if fresh {
+		if _, err := s.command(ctx, "init", "--domain", nodeDomain, "--issuer", "--resolver", s.dns.Addr(), "--allow-network", "127.0.0.0/8",
+			"--listen-peer", "127.0.0.1:0", "--listen-local", "127.0.0.1:0"); err != nil {
+			return err
+		}
 	}
 	self, err := s.command(ctx, "peer", "self")
 	if err != nil {
-		return nil, err
+		return err
 	}
 	ps, err := identity.ParseTrust(self)
 	if err != nil {
-		return nil, err
+		return err
 	}
 	s.entry = ps[0]
-	if err := s.addPeer(ctx); err != nil {
-		return nil, err
-	}
 	for name, role := range map[string]string{holder: "holder", "issuer": "issuer"} {
 		file := filepath.Join(dir, name+".token")
-		if _, err := s.command(ctx, "user", "add", name, "--name", name, "--role", role, "--token-file", file); err != nil {
-			return nil, err
+		if fresh {
+			if _, err := s.command(ctx, "user", "add", name, "--name", name, "--role", role, "--token-file", file); err != nil {
+				return err
+			}
 		}
 		token, err := os.ReadFile(file)
 		if err != nil {
-			return nil, err
+			return err
 		}
 		s.tokens[name] = strings.TrimSpace(string(token))
 	}
-	return s, nil
+	return nil
 }
 
 // addPeer hands the node the trust entry of the sending platform.
@@ -190,7 +207,7 @@ func (s *stage) start(ctx context.Context) error {
 	defer log.Close()
 	_ = os.Remove(s.probePath())
 	s.cmd = exec.Command(s.program, "serve", "--data", s.dir)
-	s.cmd.Env = append(append(cleanEnv(), limits...), "BENCH_PROBE="+s.probePath(), "EBLNODE_RETRYMAX=2s")
+	s.cmd.Env = append(append(cleanEnv(), limits...), "BENCH_PROBE="+s.probePath(), "EBLNODE_RETRYMAX=2s", "EBLNODE_DISCOVERY_RESOLVERS="+s.dns.Addr())
 	s.cmd.Stdout, s.cmd.Stderr = log, log
 	// The death signal comes when the thread that started the child ends.
 	runtime.LockOSThread()

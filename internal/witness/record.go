@@ -89,10 +89,13 @@ type header struct {
 // It is written here and not by encoding/json, which reads the data again to see whether
 // it is JSON: that is for who made it to know. It must be of one line.
 func Encode(r Record) (Line, error) {
-	if bytes.IndexByte(r.Data, '\n') >= 0 {
-		return Line{}, fmt.Errorf("encoding record %d: the data has a line end", r.Generation)
-	}
-	b := make([]byte, hashWidth, hashWidth+512+len(r.JWS)+len(r.Data))
+	return EncodeWith(r, len(r.Data), func(b []byte) ([]byte, error) { return append(b, r.Data...), nil })
+}
+
+// EncodeWith is Encode with data that is appended in its place, of about that size: a large
+// one is then not held twice. r.Data is not looked at.
+func EncodeWith(r Record, size int, data func([]byte) ([]byte, error)) (Line, error) {
+	b := make([]byte, hashWidth, hashWidth+512+len(r.JWS)+size)
 	b = strconv.AppendInt(append(b, `{"generation":`...), r.Generation, 10)
 	b = hex.AppendEncode(append(b, `,"previous":"`...), r.Previous[:])
 	b = strconv.AppendInt(append(b, `","at":`...), r.At, 10)
@@ -105,15 +108,22 @@ func Encode(r Record) (Line, error) {
 	if r.JWS != "" {
 		b = AppendQuoted(append(b, `,"jws":`...), r.JWS)
 	}
-	if len(r.Data) > 0 {
-		b = append(append(b, `,"data":`...), r.Data...)
+	if size > 0 {
+		at := len(b)
+		var err error
+		if b, err = data(append(b, `,"data":`...)); err != nil {
+			return Line{}, fmt.Errorf("encoding record %d: %w", r.Generation, err)
+		}
+		if bytes.IndexByte(b[at:], '\n') >= 0 {
+			return Line{}, fmt.Errorf("encoding record %d: the data has a line end", r.Generation)
+		}
 	}
 	b = append(b, "}\n"...)
 	return Line{r.Generation, r.Previous, seal(b), b}, nil
 }
 
 // AppendQuoted appends s as a JSON string.
-func AppendQuoted(b []byte, s string) []byte {
+func AppendQuoted[T string | []byte](b []byte, s T) []byte {
 	b = append(b, '"')
 	from := 0
 	for i := 0; i < len(s); i++ {
@@ -122,7 +132,7 @@ func AppendQuoted(b []byte, s string) []byte {
 			continue
 		}
 		if c >= utf8.RuneSelf {
-			if r, size := utf8.DecodeRuneInString(s[i:]); r != utf8.RuneError || size > 1 {
+			if r, size := utf8.DecodeRuneInString(string(s[i:min(i+utf8.UTFMax, len(s))])); r != utf8.RuneError || size > 1 {
 				i += size - 1
 				continue
 			}

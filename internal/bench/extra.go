@@ -1,0 +1,206 @@
+package main
+
+import (
+	"context"
+	"encoding/binary"
+	"encoding/json"
+	"fmt"
+	"os"
+	"os/exec"
+	"path/filepath"
+	"strconv"
+	"strings"
+	"syscall"
+	"time"
+
+	"eblnode/identity"
+)
+
+// walState is where the database's write-ahead log stands: its salt changes when it begins
+// anew, and a frame with another salt is an old one.
+func (s *stage) walFrames() (salt uint64, frames int64, pageSize int64, err error) {
+	f, err := os.Open(filepath.Join(s.dir, "node.db-wal"))
+	if err != nil {
+		return 0, 0, 0, err
+	}
+	defer f.Close()
+	head := make([]byte, 32)
+	if _, err := f.ReadAt(head, 0); err != nil {
+		return 0, 0, 0, err
+	}
+	pageSize = int64(binary.BigEndian.Uint32(head[8:]))
+	salt = binary.BigEndian.Uint64(head[16:])
+	frame := make([]byte, 24)
+	for ; ; frames++ {
+		if _, err := f.ReadAt(frame, 32+frames*(24+pageSize)); err != nil || binary.BigEndian.Uint64(frame[8:]) != salt {
+			return salt, frames, pageSize, nil
+		}
+	}
+}
+
+// wal counts the pages written to the log for each transfer, with 32 clients.
+func (o *options) wal(ctx context.Context, s *stage, clients int) (pages float64, err error) {
+	sc := scenario{identity.ES256, 1, clients, false}
+	const count = 128
+	for range 20 { // until the log did not begin anew meanwhile
+		list, err := o.supply(ctx, s, sc, documentSize, count+clients)
+		if err != nil {
+			return 0, err
+		}
+		l := newLoad(s, clients)
+		_, err = l.send(ctx, list[:clients])
+		salt, before, _, err2 := s.walFrames()
+		if err == nil && err2 == nil {
+			_, err = l.send(ctx, list[clients:])
+		}
+		l.close()
+		if err != nil {
+			return 0, err
+		}
+		again, after, _, err := s.walFrames()
+		if err != nil {
+			return 0, err
+		}
+		if err2 == nil && again == salt && after > before {
+			return float64(after-before) / count, nil
+		}
+	}
+	return 0, fmt.Errorf("the log began anew each time")
+}
+
+// memory is what the node holds under load, and what one body of the largest size takes.
+type memory struct {
+	Load  int64   `json:"peakUnderLoadBytes"`
+	Body  int64   `json:"largeBodyBytes"`
+	Cost  int64   `json:"largeBodyCostBytes"`
+	Times float64 `json:"largeBodyTimes"`
+}
+
+// memory reads the peak so far, and sends blocks whose documents fill the limit.
+func (o *options) memory(ctx context.Context, s *stage) (*memory, error) {
+	m := &memory{Load: memoryOf(s.pid(), "VmHWM")}
+	const size = 8<<20 - 16<<10
+	list, err := s.party.blocks(identity.ES256, fmt.Sprintf("M%d", os.Getpid()), size, 1, 4, holder+"@"+nodeDomain)
+	if err != nil {
+		return nil, err
+	}
+	l := newLoad(s, 1)
+	defer l.close()
+	for i, b := range list {
+		if _, err := s.memstats(ctx, true); err != nil { // gives back all that is free
+			return nil, err
+		}
+		if err := os.WriteFile(fmt.Sprintf("/proc/%d/clear_refs", s.pid()), []byte("5"), 0); err != nil {
+			return nil, fmt.Errorf("setting the peak back: %w", err)
+		}
+		before := memoryOf(s.pid(), "VmRSS")
+		if err := l.all(ctx, []*block{b}); err != nil {
+			return nil, err
+		}
+		if i > 0 { // the first makes buffers that stay
+			m.Body = int64(len(b.body))
+			m.Cost = max(m.Cost, memoryOf(s.pid(), "VmHWM")-before)
+		}
+	}
+	if o.profile != "" {
+		text, err := s.ask(ctx, "/debug/pprof/allocs")
+		if err != nil {
+			return nil, err
+		}
+		if err := os.WriteFile(filepath.Join(o.profile, "allocs.pprof"), text, 0o600); err != nil {
+			return nil, err
+		}
+	}
+	m.Times = float64(m.Cost) / float64(m.Body)
+	return m, nil
+}
+
+// memoryOf reads a field of /proc/PID/status, in bytes: VmRSS, or VmHWM for the peak.
+func memoryOf(pid int, field string) int64 {
+	text, err := os.ReadFile(fmt.Sprintf("/proc/%d/status", pid))
+	if err != nil {
+		return 0
+	}
+	for line := range strings.Lines(string(text)) {
+		if rest, ok := strings.CutPrefix(line, field+":"); ok {
+			n, _ := strconv.ParseInt(strings.TrimSpace(strings.TrimSuffix(strings.TrimSpace(rest), "kB")), 10, 64)
+			return n << 10
+		}
+	}
+	return 0
+}
+
+// verifying is what eblverify does in a second of CPU.
+type verifying struct {
+	Entries int     `json:"entries"`
+	Rate    float64 `json:"perSecondAndCore"`
+	Floor   float64 `json:"floorMicros"`
+	Micros  float64 `json:"micros"`
+	Peak    int64   `json:"peakBytes"`
+}
+
+// eblverify gives the real program many files, and takes off what it costs to start it.
+func (o *options) eblverify(ctx context.Context, p *party, n int) (*verifying, error) {
+	dir := filepath.Join(o.dir, fmt.Sprintf("verify-%d", n))
+	if err := os.MkdirAll(dir, 0o700); err != nil {
+		return nil, err
+	}
+	trust, err := p.entry.JSON()
+	if err != nil {
+		return nil, err
+	}
+	trustFile := filepath.Join(dir, "trust.json")
+	if err := os.WriteFile(trustFile, trust, 0o600); err != nil {
+		return nil, err
+	}
+	count := map[int]int{1: 1000, 20: 200, 100: 60}[n]
+	list, err := p.blocks(identity.ES256, "V", documentSize, n, count, "x@"+peerDomain)
+	if err != nil {
+		return nil, err
+	}
+	var files []string
+	for i, b := range list {
+		name := filepath.Join(dir, fmt.Sprintf("%d.json", i))
+		if err := os.WriteFile(name, b.body, 0o600); err != nil {
+			return nil, err
+		}
+		files = append(files, name)
+	}
+	run := func(files []string) (time.Duration, int64, error) {
+		cmd := exec.CommandContext(ctx, filepath.Join(o.dir, "eblverify"), append([]string{"--json", "--trust", trustFile}, files...)...)
+		if out, err := cmd.Output(); err != nil {
+			return 0, 0, fmt.Errorf("eblverify: %w\n%.500s", err, out)
+		}
+		u := cmd.ProcessState.SysUsage().(*syscall.Rusage)
+		return time.Duration(u.Utime.Nano() + u.Stime.Nano()), u.Maxrss << 10, nil
+	}
+	var costs []float64
+	v := &verifying{Entries: n}
+	for range o.rounds {
+		one, _, err := run(files[:1])
+		if err != nil {
+			return nil, err
+		}
+		all, peak, err := run(files)
+		if err != nil {
+			return nil, err
+		}
+		v.Peak = max(v.Peak, peak)
+		costs = append(costs, micro(all-one)/float64(count-1))
+	}
+	v.Micros = median(costs)
+	v.Rate = 1e6 / v.Micros
+	return v, nil
+}
+
+// fsck lets the program check the database of a stopped node.
+func (s *stage) fsck(ctx context.Context, sample int) error {
+	out, err := s.command(ctx, "fsck", "--sample", strconv.Itoa(sample), "--json")
+	if err != nil {
+		return fmt.Errorf("fsck: %w\n%.2000s", err, out)
+	}
+	if !json.Valid(out) {
+		return fmt.Errorf("fsck said %.200s", out)
+	}
+	return nil
+}

@@ -1,0 +1,282 @@
+package main
+
+import (
+	"context"
+	"encoding/json"
+	"fmt"
+	"os"
+	"os/exec"
+	"runtime"
+	"strings"
+	"text/tabwriter"
+	"time"
+
+	"eblnode/identity"
+)
+
+// A report is all that one run measured.
+type report struct {
+	At       time.Time    `json:"at"`
+	Go       string       `json:"go"`
+	CPU      string       `json:"cpu"`
+	Cores    int          `json:"cores"`
+	Revision string       `json:"revision,omitempty"`
+	Rounds   int          `json:"rounds"`
+	Results  []*result    `json:"results"`
+	Clients  []*result    `json:"byClients,omitempty"`
+	Group    float64      `json:"groupCommit"` // the rate of 32 clients over that of one
+	WAL32    float64      `json:"walPages32Clients"`
+	WAL1     float64      `json:"walPages1Client"`
+	Sizes    *sizes       `json:"storedBills,omitempty"`
+	Sender   *sending     `json:"sender,omitempty"`
+	Memory   *memory      `json:"memory,omitempty"`
+	Verify   []*verifying `json:"eblverify,omitempty"`
+	Goals    []goal       `json:"goals"`
+}
+
+// A goal is a target and what came of it.
+type goal struct {
+	Name  string  `json:"name"`
+	Want  float64 `json:"want"`
+	Got   float64 `json:"got"`
+	Least bool    `json:"atLeast"` // else at most
+}
+
+func (g goal) met() bool {
+	if g.Least {
+		return g.Got >= g.Want
+	}
+	return g.Got <= g.Want
+}
+
+// hopeless is twice as bad as aimed at: the short form fails.
+func (g goal) hopeless() bool {
+	if g.Least {
+		return g.Got < g.Want/2
+	}
+	return g.Got > g.Want*2
+}
+
+// all runs everything that was asked for.
+func (o *options) all(ctx context.Context, program string, p *party) error {
+	s, err := o.stage(ctx, program, fmt.Sprintf("empty-%d", os.Getpid()), p)
+	if err != nil {
+		return err
+	}
+	defer s.stop()
+	f, err := newFloor(p, o.dir)
+	if err != nil {
+		return err
+	}
+	defer f.close()
+	r := &report{At: time.Now().UTC().Truncate(time.Second), Go: runtime.Version(), CPU: cpuName(), Cores: runtime.NumCPU(), Rounds: o.rounds}
+	if out, err := exec.CommandContext(ctx, "git", "-C", o.root, "rev-parse", "--short", "HEAD").Output(); err == nil {
+		r.Revision = strings.TrimSpace(string(out))
+	}
+	for _, sc := range scenarios(o.ci) {
+		if !strings.Contains(sc.name(), o.only) {
+			continue
+		}
+		res, err := o.measure(ctx, s, f, sc, documentSize)
+		if err != nil {
+			return fmt.Errorf("%s: %w", sc.name(), err)
+		}
+		r.Results = append(r.Results, res)
+		o.progress("%-30s floor %7.0f µs, node %7.0f µs, %5.2f of the floor, %6.0f a second", res.Name, res.Floor, res.Node, res.Ratio, res.Rate)
+		unhurried()
+	}
+	if err := o.rest(ctx, program, s, f, r); err != nil {
+		return err
+	}
+	r.goals()
+	return o.tell(r)
+}
+
+func (o *options) wants(name string) bool { return strings.Contains(name, o.only) }
+
+// rest is what is measured beside the scenarios.
+func (o *options) rest(ctx context.Context, program string, s *stage, f *floor, r *report) (err error) {
+	if o.wants("wal") {
+		if r.WAL32, err = o.wal(ctx, s, 32); err != nil {
+			return err
+		}
+		if r.WAL1, err = o.wal(ctx, s, 1); err != nil {
+			return err
+		}
+		o.progress("pages of the log a transfer: %.1f with 32 clients, %.1f with one", r.WAL32, r.WAL1)
+	}
+	if o.wants("clients") && !o.ci {
+		if r.Clients, err = o.clientCurve(ctx, s, f); err != nil {
+			return err
+		}
+	}
+	if o.wants("memory") {
+		if r.Memory, err = o.memory(ctx, s); err != nil {
+			return err
+		}
+		o.progress("memory: %d MiB under load; a body of %d MiB takes %.1f times its size", r.Memory.Load>>20, r.Memory.Body>>20, r.Memory.Times)
+	}
+	if o.wants("sender") {
+		if err := o.senders(ctx, s, r); err != nil {
+			return err
+		}
+	}
+	if o.wants("eblverify") {
+		for _, n := range []int{1, 20, 100} {
+			v, err := o.eblverify(ctx, s.party, n)
+			if err != nil {
+				return err
+			}
+			r.Verify = append(r.Verify, v)
+			o.progress("eblverify, %d entries: %.0f a second and core, peak %d MiB", n, v.Rate, v.Peak>>20)
+		}
+	}
+	if o.bills > 0 && o.wants("bills") {
+		full, err := o.stage(ctx, program, "full", s.party)
+		if err != nil {
+			return err
+		}
+		defer full.stop()
+		if r.Sizes, err = o.compareSizes(ctx, s, full, f, o.bills); err != nil {
+			return err
+		}
+		o.progress("%d stored bills: %.2f of the empty database's cost", o.bills, r.Sizes.Ratio)
+		full.stop()
+		if err := full.fsck(ctx, 1000); err != nil {
+			return err
+		}
+	}
+	return nil
+}
+
+// senders keeps the median of some runs.
+func (o *options) senders(ctx context.Context, s *stage, r *report) error {
+	l := newLoad(s, 16)
+	defer l.close()
+	var outbox, whole []float64
+	for range min(o.rounds, 3) {
+		v, err := s.sender(ctx, l, 1000)
+		if err != nil {
+			return err
+		}
+		outbox, whole = append(outbox, v.CPU), append(whole, v.AllCPU)
+		r.Sender = v
+	}
+	r.Sender.CPU, r.Sender.AllCPU = median(outbox), median(whole)
+	r.Sender.Outbox, r.Sender.Whole = 1e6/r.Sender.CPU, 1e6/r.Sender.AllCPU
+	o.progress("sending: %.0f transfers a second and core from the outbox, %.0f with the orders of users", r.Sender.Outbox, r.Sender.Whole)
+	return nil
+}
+
+func (r *report) goals() {
+	var one, many float64
+	for _, res := range r.Results {
+		if res.Alg == string(identity.ES256) && res.Entries == 1 && !res.Known {
+			if res.Clients == 1 {
+				one = res.Rate
+			} else if res.Clients == 32 {
+				many = res.Rate
+			}
+		}
+		switch {
+		case res.Target == 0:
+		case res.Known && res.Of > 0:
+			r.Goals = append(r.Goals, goal{"known prefix, n=" + fmt.Sprint(res.Entries) + ", of first sight", res.Target, res.Of, false})
+		case !res.Known:
+			r.Goals = append(r.Goals, goal{"first sight, n=" + fmt.Sprint(res.Entries) + ", of the floor", res.Target, res.Ratio, false})
+		}
+	}
+	if one > 0 && many > 0 {
+		r.Group = many / one
+		r.Goals = append(r.Goals, goal{"32 clients, of one client's rate", 2.5, r.Group, true})
+	}
+	if r.Sizes != nil {
+		r.Goals = append(r.Goals, goal{fmt.Sprintf("%d stored bills, of the empty database", r.Sizes.Bills), 1.15, r.Sizes.Ratio, false})
+	}
+	if r.Memory != nil {
+		r.Goals = append(r.Goals, goal{"memory under load, MiB", 256, float64(r.Memory.Load) / (1 << 20), false},
+			goal{"a body at the limit, of its size", 4, r.Memory.Times, false})
+	}
+	if r.Sender != nil {
+		r.Goals = append(r.Goals, goal{"sending, transfers a second and core", 800, r.Sender.Outbox, true})
+	}
+}
+
+// tell prints the report, draws the plots, and fails where -ci says so.
+func (o *options) tell(r *report) error {
+	if o.plots != "" {
+		if err := r.plot(o.plots); err != nil {
+			return err
+		}
+	}
+	if o.json {
+		enc := json.NewEncoder(o.out)
+		enc.SetIndent("", "  ")
+		if err := enc.Encode(r); err != nil {
+			return err
+		}
+	} else {
+		r.print(o)
+	}
+	if !o.ci {
+		return nil
+	}
+	for _, g := range r.Goals {
+		if g.hopeless() {
+			return fmt.Errorf("%s: %.2f, and %.2f is aimed at", g.Name, g.Got, g.Want)
+		}
+	}
+	return nil
+}
+
+func (r *report) print(o *options) {
+	fmt.Fprintf(o.out, "%s, %s, %d cores, %s, revision %s, %d rounds\n\n", r.At.Format(time.RFC3339), r.CPU, r.Cores, r.Go, r.Revision, r.Rounds)
+	w := tabwriter.NewWriter(o.out, 0, 0, 2, ' ', tabwriter.AlignRight)
+	fmt.Fprintln(w, "scenario\tfloor µs\tnode µs\tof floor\tof first\ta second\tp50 ms\tp99 ms\tallocs\tkB\tconns\t")
+	for _, v := range append(append([]*result{}, r.Results...), r.Clients...) {
+		of := ""
+		if v.Of > 0 {
+			of = fmt.Sprintf("%.3f", v.Of)
+		}
+		fmt.Fprintf(w, "%s\t%.0f\t%.0f\t%.2f\t%s\t%.0f\t%.1f\t%.1f\t%.0f\t%.0f\t%d\t\n", v.Name, v.Floor, v.Node, v.Ratio, of, v.Rate, v.P50, v.P99, v.Mallocs, v.Bytes/1000, v.Dials)
+	}
+	_ = w.Flush()
+	if r.WAL32 > 0 {
+		fmt.Fprintf(o.out, "\npages of the database's log a transfer: %.1f with 32 clients, %.1f with one\n", r.WAL32, r.WAL1)
+	}
+	if r.Sizes != nil {
+		fmt.Fprintf(o.out, "stored bills: %.0f µs with none, %.0f µs with %d; ratio %.2f\n", r.Sizes.Empty, r.Sizes.Full, r.Sizes.Bills, r.Sizes.Ratio)
+	}
+	if r.Sender != nil {
+		fmt.Fprintf(o.out, "sending: %.0f µs a transfer from the outbox, %.0f µs with the order of the user; %.0f a second in all\n", r.Sender.CPU, r.Sender.AllCPU, r.Sender.Wall)
+	}
+	if r.Memory != nil {
+		fmt.Fprintf(o.out, "memory: peak %d MiB under load; a body of %d bytes takes %d\n", r.Memory.Load>>20, r.Memory.Body, r.Memory.Cost)
+	}
+	for _, v := range r.Verify {
+		fmt.Fprintf(o.out, "eblverify: %d entries in %.0f µs, %.0f a second and core, peak %d MiB\n", v.Entries, v.Micros, v.Rate, v.Peak>>20)
+	}
+	fmt.Fprintln(o.out)
+	w = tabwriter.NewWriter(o.out, 0, 0, 2, ' ', 0)
+	for _, g := range r.Goals {
+		word, verdict := "at most", "met"
+		if g.Least {
+			word = "at least"
+		}
+		if !g.met() {
+			verdict = "MISSED"
+		}
+		fmt.Fprintf(w, "%s\t%s %.2f\t%.2f\t%s\n", g.Name, word, g.Want, g.Got, verdict)
+	}
+	_ = w.Flush()
+}
+
+func cpuName() string {
+	text, _ := os.ReadFile("/proc/cpuinfo")
+	for line := range strings.Lines(string(text)) {
+		if name, value, ok := strings.Cut(line, ":"); ok && strings.TrimSpace(name) == "model name" {
+			return strings.TrimSpace(value)
+		}
+	}
+	return runtime.GOARCH
+}
