@@ -5,6 +5,8 @@ import (
 	"path/filepath"
 	"sync"
 	"testing"
+
+	"eblnode/internal/torture/mutants"
 )
 
 // TestOverlaysBuild: what the modes lay over the sources still fits them.
@@ -37,12 +39,28 @@ func TestOverlaysBuild(t *testing.T) {
 	}
 }
 
-// TestModes: each mode has a short form, and each that is no test of others is a gate of
-// some mutant or has a control of its own.
+// TestModes: each mode has a short form, and is a gate that catches some mutant; one that
+// catches none proves nothing.
 func TestModes(t *testing.T) {
+	all, err := mutants.All()
+	if err != nil {
+		t.Fatal(err)
+	}
+	known := gates(&options{})
+	gated := map[string]bool{}
+	for _, m := range all {
+		for _, g := range m.Gates {
+			if gated[g.Mode] = true; g.Mode != "" && known[g.Mode] == nil {
+				t.Errorf("mutant %s: there is no mode %q", m.Name, g.Mode)
+			}
+		}
+	}
 	for _, m := range modes {
 		if m.ci == nil {
 			t.Errorf("%s: -ci leaves it out", m.name)
+		}
+		if m.name != "mutants" && !gated[m.name] {
+			t.Errorf("%s: it is the gate of no mutant", m.name)
 		}
 	}
 }

@@ -66,7 +66,10 @@ func modeCatches(ctx context.Context, o *options, m mode, x mutants.Mutant) (str
 		return "", err
 	}
 	one := *o
-	one.ci, one.state, one.only, one.out = false, "", "", io.Discard
+	one.ci, one.state, one.only = false, "", ""
+	if !o.verbose {
+		one.out = io.Discard
+	}
 	m.gate(&one)
 	for _, e := range x.Edits {
 		one.broken = append(one.broken, edit{file: e.File, old: e.Old, new: e.New})
