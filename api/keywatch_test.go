@@ -28,6 +28,10 @@ func TestNewsInAPeersKeySet(t *testing.T) {
 	fakeBank(t, bank, bank.TLS, func(w http.ResponseWriter, _ *http.Request) {
 		asked.Add(1)
 		list := keys.Load()
+		if list != nil && len(*list) == 0 {
+			w.WriteHeader(http.StatusNotFound)
+			return
+		}
 		if list == nil {
 			w.WriteHeader(http.StatusInternalServerError)
 			return
@@ -60,6 +64,7 @@ func TestNewsInAPeersKeySet(t *testing.T) {
 		{"as in the entry", []*identity.Key{bank.Signer.Key}, "", "0", "0", "0"},
 		{"a new key", []*identity.Key{bank.Signer.Key, other}, "level=WARN msg=\"a peer publishes keys that we do not hold", "1", "0", "0"},
 		{"the same again", []*identity.Key{bank.Signer.Key, other}, "", "1", "0", "0"},
+		{"it publishes none for a while", []*identity.Key{}, "", "1", "0", "0"},
 		{"a key twice", []*identity.Key{other, other}, "could not be read; what we hold of it serves on", "1", "0", "1"},
 		{"an error", nil, "could not be read", "1", "0", "1"},
 		{"revoked", []*identity.Key{&gone}, "level=ERROR msg=\"a peer says that keys are revoked", "0", "1", "0"},

@@ -55,6 +55,9 @@ func TestOurAuthoritySignsOnlyWhatItShould(t *testing.T) {
 	if cert.IsCA || cert.KeyUsage != x509.KeyUsageDigitalSignature {
 		t.Errorf("got CA %t, key usage %d, want a leaf that signs handshakes", cert.IsCA, cert.KeyUsage)
 	}
+	if ca.Certificate.MaxPathLen != 0 || !ca.Certificate.MaxPathLenZero {
+		t.Error("our authority could certify other authorities")
+	}
 	// What it certified cannot certify others in its name.
 	thief := &Authority{Certificate: cert, priv: key}
 	forged, err := thief.Sign(r, day0, day0.Add(day))
