@@ -190,6 +190,9 @@ func TestApprovalThatIsNone(t *testing.T) {
 	// Too late.
 	p = ask(issue())
 	late.Store(int64(25 * time.Hour))
+	if v, err := a.Node().Approval(t.Context(), bob.User, p.ID); err != nil || v.State != node.ApprovalExpired {
+		t.Errorf("after its time: got %+v, %v, want that it shows as expired", v, err)
+	}
 	refuses(node.Conflict, node.TextApprovalOver, bob.User, p, p.Request)
 	if again := ask(p.Document); again.ID == p.ID {
 		t.Error("an order that has expired waits on")
