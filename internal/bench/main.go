@@ -77,7 +77,9 @@ func (o *options) run(ctx context.Context) (err error) {
 	if err != nil {
 		return err
 	}
-	if o.bills > 0 {
+	if have, err := (&stage{dir: o.dir + "/full/node"}).filled(); err != nil {
+		return err
+	} else if have < o.bills { // to start a node of a million bills takes a minute
 		full, err := o.stage(ctx, program, "full", p)
 		if err != nil {
 			return err
@@ -87,9 +89,9 @@ func (o *options) run(ctx context.Context) (err error) {
 			return err
 		}
 		full.stop()
-		if o.fillOnly {
-			return nil
-		}
+	}
+	if o.fillOnly {
+		return nil
 	}
 	return o.all(ctx, program, p)
 }
