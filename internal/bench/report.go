@@ -4,6 +4,7 @@ import (
 	"context"
 	"encoding/json"
 	"fmt"
+	"io"
 	"os"
 	"os/exec"
 	"runtime"
@@ -209,6 +210,11 @@ func (o *options) tell(r *report) error {
 			return err
 		}
 	}
+	if o.doc != "" {
+		if err := r.document(o.doc); err != nil {
+			return err
+		}
+	}
 	if o.json {
 		enc := json.NewEncoder(o.out)
 		enc.SetIndent("", "  ")
@@ -216,7 +222,7 @@ func (o *options) tell(r *report) error {
 			return err
 		}
 	} else {
-		r.print(o)
+		r.print(o.out)
 	}
 	if !o.ci {
 		return nil
@@ -229,9 +235,26 @@ func (o *options) tell(r *report) error {
 	return nil
 }
 
-func (r *report) print(o *options) {
-	fmt.Fprintf(o.out, "%s, %s, %d cores, %s, revision %s, %d rounds\n\n", r.At.Format(time.RFC3339), r.CPU, r.Cores, r.Go, r.Revision, r.Rounds)
-	w := tabwriter.NewWriter(o.out, 0, 0, 2, ' ', tabwriter.AlignRight)
+// document puts the table between the marks in a file.
+func (r *report) document(path string) error {
+	const begin, end = "<!-- table -->", "<!-- end of the table -->"
+	text, err := os.ReadFile(path)
+	if err != nil {
+		return err
+	}
+	before, rest, ok := strings.Cut(string(text), begin)
+	_, after, ok2 := strings.Cut(rest, end)
+	if !ok || !ok2 {
+		return fmt.Errorf("%s has no %s and %s", path, begin, end)
+	}
+	var b strings.Builder
+	r.print(&b)
+	return os.WriteFile(path, []byte(before+begin+"\n\n```\n"+b.String()+"```\n\n"+end+after), 0o644)
+}
+
+func (r *report) print(out io.Writer) {
+	fmt.Fprintf(out, "%s, %s, %d cores, %s, revision %s, %d rounds\n\n", r.At.Format(time.RFC3339), r.CPU, r.Cores, r.Go, r.Revision, r.Rounds)
+	w := tabwriter.NewWriter(out, 0, 0, 2, ' ', tabwriter.AlignRight)
 	fmt.Fprintln(w, "scenario\tfloor µs\tnode µs\tof floor\tof first\ta second\tp50 ms\tp99 ms\tallocs\tkB\tconns\t")
 	for _, v := range append(append([]*result{}, r.Results...), r.Clients...) {
 		of := ""
@@ -242,22 +265,22 @@ func (r *report) print(o *options) {
 	}
 	_ = w.Flush()
 	if r.WAL32 > 0 {
-		fmt.Fprintf(o.out, "\npages of the database's log a transfer: %.1f with 32 clients, %.1f with one\n", r.WAL32, r.WAL1)
+		fmt.Fprintf(out, "\npages of the database's log a transfer: %.1f with 32 clients, %.1f with one\n", r.WAL32, r.WAL1)
 	}
 	if r.Sizes != nil {
-		fmt.Fprintf(o.out, "stored bills: %.0f µs with none, %.0f µs with %d; ratio %.2f\n", r.Sizes.Empty, r.Sizes.Full, r.Sizes.Bills, r.Sizes.Ratio)
+		fmt.Fprintf(out, "stored bills: %.0f µs with none, %.0f µs with %d; ratio %.2f\n", r.Sizes.Empty, r.Sizes.Full, r.Sizes.Bills, r.Sizes.Ratio)
 	}
 	if r.Sender != nil {
-		fmt.Fprintf(o.out, "sending: %.0f µs a transfer from the outbox, %.0f µs with the order of the user; %.0f a second in all\n", r.Sender.CPU, r.Sender.AllCPU, r.Sender.Wall)
+		fmt.Fprintf(out, "sending: %.0f µs a transfer from the outbox, %.0f µs with the order of the user; %.0f a second in all\n", r.Sender.CPU, r.Sender.AllCPU, r.Sender.Wall)
 	}
 	if r.Memory != nil {
-		fmt.Fprintf(o.out, "memory: peak %d MiB under load; a body of %d bytes takes %d\n", r.Memory.Load>>20, r.Memory.Body, r.Memory.Cost)
+		fmt.Fprintf(out, "memory: peak %d MiB under load; a body of %d bytes takes %d\n", r.Memory.Load>>20, r.Memory.Body, r.Memory.Cost)
 	}
 	for _, v := range r.Verify {
-		fmt.Fprintf(o.out, "eblverify: %d entries in %.0f µs, %.0f a second and core, peak %d MiB\n", v.Entries, v.Micros, v.Rate, v.Peak>>20)
+		fmt.Fprintf(out, "eblverify: %d entries in %.0f µs, %.0f a second and core, peak %d MiB\n", v.Entries, v.Micros, v.Rate, v.Peak>>20)
 	}
-	fmt.Fprintln(o.out)
-	w = tabwriter.NewWriter(o.out, 0, 0, 2, ' ', 0)
+	fmt.Fprintln(out)
+	w = tabwriter.NewWriter(out, 0, 0, 2, ' ', 0)
 	for _, g := range r.Goals {
 		word, verdict := "at most", "met"
 		if g.Least {
