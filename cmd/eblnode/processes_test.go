@@ -466,7 +466,7 @@ func wait(t *testing.T, c <-chan struct{}, what string) {
 
 func eventually(t *testing.T, what string, is func() bool) {
 	t.Helper()
-	for until := time.Now().Add(15 * time.Second); !is(); time.Sleep(50 * time.Millisecond) {
+	for until := time.Now().Add(time.Minute); !is(); time.Sleep(50 * time.Millisecond) {
 		if time.Now().After(until) {
 			t.Fatalf("it does not happen that %s", what)
 		}
