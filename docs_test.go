@@ -156,6 +156,40 @@ func TestErrorCodesAreListed(t *testing.T) {
 	}
 }
 
+// TestEveryThreatIsShown walks the threat table of docs/SECURITY.md: where a row says that
+// an attacker cannot do something, it names tests that exist.
+func TestEveryThreatIsShown(t *testing.T) {
+	text, err := os.ReadFile("docs/SECURITY.md")
+	if err != nil {
+		t.Fatal(err)
+	}
+	table, _, found := strings.Cut(string(text), "\n\n## ")
+	if !found {
+		t.Fatal("docs/SECURITY.md does not begin with the table")
+	}
+	tests, _ := testNames(t)
+	rows := 0
+	for line := range strings.Lines(table) {
+		cells := strings.Split(strings.Trim(strings.TrimSpace(line), "|"), " | ")
+		if !strings.HasPrefix(line, "| ") || len(cells) < 3 || strings.Contains(line, "they cannot") || strings.HasPrefix(line, "| ---") {
+			continue
+		}
+		rows++
+		refs := codeSpan.FindAllStringSubmatch(cells[len(cells)-1], -1)
+		if len(refs) == 0 && strings.TrimSpace(cells[2]) != "" && len(cells) > 3 {
+			t.Errorf("%q: no test shows what they cannot", cells[0])
+		}
+		for _, ref := range refs {
+			if strings.HasPrefix(ref[1], "Test") && !tests[ref[1]] {
+				t.Errorf("%q: there is no test %s", cells[0], ref[1])
+			}
+		}
+	}
+	if rows < 20 {
+		t.Errorf("got %d rows, want 20 at least: is the table's form still what this test reads?", rows)
+	}
+}
+
 var caseRow = regexp.MustCompile(`(?m)^\| ([A-Z][A-Z0-9]*-[0-9]+) \| (.*) \| (.*) \| (.*) \|$`)
 
 // TestEverySecurityCaseIsShown walks the tables of cases in docs/SECURITY.md: each row names
