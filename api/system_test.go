@@ -293,3 +293,30 @@ func askSystems(t *testing.T, a *admin) {
 	a.ask("POST", "/admin/v1/systems/erp/disable", "").want(t, 200, 0)
 	a.ask("POST", "/admin/v1/systems/nobody/disable", "").want(t, 404, 7104)
 }
+
+// TestOrderOfADisabledSystemIsNotCarriedOut: disable counts at once, also for an order that
+// waits for a second person.
+func TestOrderOfADisabledSystemIsNotCarriedOut(t *testing.T) {
+	bank, l, erp := newSystem(t, identity.ES256)
+	desk, boss := bank.User("desk"), bank.User("boss")
+	bank.User("other")
+	doc := bank.Issue(desk.ID).String()
+	if err := bank.Node().SetApprovers(t.Context(), "test", "desk", []string{"boss"}); err != nil {
+		t.Fatal(err)
+	}
+	l.with(erp.token(nil), "POST", "/api/v1/ebls/"+doc+"/transfer", `{"to":"other@bank.example"}`)
+	if err := bank.Node().DisableSystem(t.Context(), "test", "erp"); err != nil {
+		t.Fatal(err)
+	}
+	waiting, err := bank.Node().Approvals(t.Context(), boss.User)
+	if err != nil || len(waiting) != 1 {
+		t.Fatalf("got %v, %v; want the order that waits", waiting, err)
+	}
+	_, err = bank.Node().Approve(t.Context(), boss.User, waiting[0].ID, waiting[0].Request)
+	if got := node.AsError(err); err == nil || got.Text != node.TextApprovalOver {
+		t.Errorf("got %v, want %s", err, node.TextApprovalOver)
+	}
+	if c := l.with(desk.Token, "GET", "/api/v1/ebls/"+doc, ""); !strings.Contains(string(c.answer), `"possessor":"desk@bank.example"`) {
+		t.Errorf("the bill moved: %s", c.answer)
+	}
+}

@@ -52,13 +52,15 @@ func (j *judging) picture() {
 		if entries[i].Payload.Linked != (i > 0) || entries[i].Payload.Previous != previous {
 			leg.Link = Failed
 		}
-		for _, jws := range j.b.Receipts {
-			if string(jws.Payload) != entries[i].Claimed.String() {
-				continue
-			}
-			leg.Receipt = Unjudged
-			if j.receipted[i] {
+		for k, jws := range j.b.Receipts {
+			switch {
+			case string(jws.Payload) != entries[i].Claimed.String():
+			case j.Receipt != nil && *j.Receipt == k:
+				leg.Receipt = Failed
+			case j.receipted[i]:
 				leg.Receipt = OK
+			default:
+				leg.Receipt = Unjudged
 			}
 		}
 		if j.Entry == i && j.Transaction >= 0 && j.Transaction < len(leg.Transactions) {
@@ -73,7 +75,7 @@ func (j *judging) picture() {
 		leg := j.leg(&e, "step", i)
 		leg.Hash = ""
 		leg.Broken = j.Step != nil && *j.Step == i
-		if leg.Broken && leg.Signer == OK {
+		if leg.Broken && (j.Rule == "badStep/head" || j.Rule == "badStep/previous") {
 			leg.Link = Failed
 		}
 		j.Journey = append(j.Journey, leg)

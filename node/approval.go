@@ -119,8 +119,9 @@ func approversOf(ctx context.Context, q querier, local string) (list []string, e
 
 // An approving is the second person's yes, inside an order that is carried out by it.
 type approving struct {
-	id string
-	by string
+	id  string
+	by  string
+	act *Act // by which system the order was given; nil: by the user itself
 }
 
 // waits reports whether an order of user must wait: it has approvers, and this is not the

@@ -99,7 +99,7 @@ func (n *Node) Approve(ctx context.Context, user *User, id string, request envel
 		return nil, refuse(Conflict, TextApprovalOver, "%s, whose order this is, is no active user any more", a.User)
 	}
 	requester.Via = a.Act
-	if err := n.carryOut(ctx, requester, a, Once{approving: &approving{id, user.Local}}); err != nil {
+	if err := n.carryOut(ctx, requester, a, Once{approving: &approving{id, user.Local, a.Act}}); err != nil {
 		return nil, err
 	}
 	done, err := loadApproval(ctx, n.store.read, id)
@@ -178,6 +178,11 @@ func (t *tx) begin(p *approving) error {
 	case user == p.by || !slices.Contains(approvers, p.by) || by == nil || by.Disabled:
 		return refuse(Forbidden, TextSecondPerson, "you may not approve this order")
 	}
+	if acts, err := t.stillActs(p.act, user); err != nil {
+		return err
+	} else if !acts {
+		return refuse(Conflict, TextApprovalOver, "the system that gave this order does not act for %s any more", user)
+	}
 	if version == 0 {
 		return nil
 	}
@@ -189,6 +194,19 @@ func (t *tx) begin(p *approving) error {
 		return refuse(Conflict, TextApprovalOver, "the bill has changed since this order was given; reject it, and have it given again")
 	}
 	return nil
+}
+
+// stillActs reports whether an order that a system gave may still be carried out: disable
+// counts at once, also for what waits.
+func (t *tx) stillActs(a *Act, user string) (bool, error) {
+	if a == nil || a.System == "" {
+		return true, nil
+	}
+	s, err := loadSystem(t.ctx, t, a.System)
+	if err != nil || s == nil || s.Disabled {
+		return false, err
+	}
+	return slices.ContainsFunc(s.Customers, func(c Customer) bool { return c.Local == user }), nil
 }
 
 // end writes what came of an approved order, in its transaction. The key of the order is

@@ -112,7 +112,7 @@ func (c *billCheck) settled(x *transfer, e *envelope.Entry, bad func(string, ...
 	if inChain != (x.state == Accepted) {
 		bad("state: %s, and its envelope in the chain: %t", x.state, inChain)
 	}
-	if x.state == Prepared && (x.sentAt.Valid || x.attempts > 0) || x.state == Sending && !x.sentAt.Valid {
+	if (x.state == Prepared || x.state == Cancelled) && (x.sentAt.Valid || x.attempts > 0) || x.state == Sending && !x.sentAt.Valid {
 		bad("state: %s, sent: %t, %d attempts", x.state, x.sentAt.Valid, x.attempts)
 	}
 	switch x.state {

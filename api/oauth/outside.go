@@ -8,6 +8,7 @@ import (
 	"fmt"
 	"net"
 	"net/http"
+	"slices"
 	"strings"
 	"sync"
 	"time"
@@ -182,6 +183,9 @@ func (o *Outside) readKeys(ctx context.Context) (*identity.Platform, error) {
 	return keys, nil
 }
 
+// privateMembers are those of a JWK that nobody publishes (RFC 7518).
+var privateMembers = []string{"d", "p", "q", "dp", "dq", "qi", "oth", "k"}
+
 // parseKeys reads a key set by the strict rules of a trust entry: a kid that names two
 // keys, a private or a symmetric key refuse the whole. Keys that are plainly for something
 // else, encryption or a kind that we do not take, are passed over: issuers publish all
@@ -193,11 +197,20 @@ func parseKeys(issuer string, body []byte) (*identity.Platform, error) {
 	if err := json.Unmarshal(body, &set); err != nil {
 		return nil, errors.New("it is not a JWK set")
 	}
-	use := []map[string]jsontext.Value{}
+	use, names := []map[string]jsontext.Value{}, map[string]bool{}
 	for _, k := range set.Keys {
+		if name := string(k["kid"]); name != "" && names[name] {
+			return nil, errors.New("a kid names two keys")
+		} else {
+			names[name] = true
+		}
 		is := func(name, value string) bool { return string(k[name]) == `"`+value+`"` }
 		other := is("use", "enc") || is("kty", "OKP") || is("crv", "secp256k1")
-		if _, private := k["d"]; other && !private {
+		secret := slices.ContainsFunc(privateMembers, func(m string) bool { return k[m] != nil })
+		if secret {
+			return nil, errors.New("it holds a private or symmetric key")
+		}
+		if other {
 			continue
 		}
 		// The issuer vouches for its keys by its TLS identity; the certificate beside one

@@ -171,7 +171,7 @@ func (a *app) fetchFrom(ctx context.Context, domain identity.Host, p fetchPlan) 
 func renewed(held, now *identity.Platform) *identity.Platform {
 	p := *held
 	p.Name, p.Code, p.Endpoint = now.Name, now.Code, now.Endpoint
-	p.TLS.Pins, p.OCSP, p.OAuth = now.TLS.Pins, now.OCSP, now.OAuth
+	p.TLS.Pins, p.OAuth = now.TLS.Pins, now.OAuth // how revocation is asked is ours to say
 	p.Hosts = slices.Clone(now.Hosts)
 	for _, h := range held.Hosts {
 		if !p.Owns(h) {

@@ -108,7 +108,7 @@ their codes: docs/BUNDLE.md.`,
 	if err := c.Execute(); err != nil {
 		// Where the flags could not be read, --json after the bad one was not either.
 		if o.json || slices.Contains(args, "--json") {
-			_ = json.NewEncoder(out).Encode(map[string]any{"error": err.Error(), "exitCode": exitUsage})
+			_ = printJSON(out, map[string]any{"error": err.Error(), "exitCode": exitUsage})
 		} else {
 			fmt.Fprintln(errOut, "eblverify: "+judge.Plain(err.Error()))
 		}

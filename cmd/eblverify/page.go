@@ -7,6 +7,7 @@ import (
 	"github.com/spf13/cobra"
 )
 
+//go:generate rm -f page.html
 //go:generate go run . page --out page.html
 
 func pageCommand(out io.Writer) *cobra.Command {

@@ -89,17 +89,6 @@
     },
   };
 
-  // A file that is dropped beside the two fields goes where it belongs.
-  const sort = async (files) => {
-    const trust = [], bundles = [];
-    for (const f of files) {
-      const head = f.size > LIMIT ? "" : await f.text();
-      (/"(chain|endorsementChain|endorcementChain)"\s*:/.test(head) ? bundles : /"keys"\s*:/.test(head) ? trust : bundles).push(f);
-    }
-    await take.trust(trust);
-    await take.bundle(bundles);
-  };
-
   for (const kind of ["trust", "bundle"]) {
     const zone = $("drop-" + kind);
     $("pick-" + kind).addEventListener("change", (e) => take[kind]([...e.target.files]));
@@ -111,7 +100,9 @@
     });
   }
   document.addEventListener("dragover", (e) => e.preventDefault());
-  document.addEventListener("drop", (e) => { e.preventDefault(); sort([...e.dataTransfer.files]); });
+  // Whom to trust is set by the one field for it and by nothing else: whoever sent the bundle
+  // may have sent a trust file of his own with it.
+  document.addEventListener("drop", (e) => { e.preventDefault(); take.bundle([...e.dataTransfer.files]); });
   $("at").addEventListener("change", judge);
   $("print").addEventListener("click", () => globalThis.print());
   $("save").addEventListener("click", () => {
