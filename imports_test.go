@@ -46,7 +46,8 @@ var allowed = map[string][]string{
 	"eblnode/internal/page":            {"eblnode/internal/report"},
 	"eblnode/internal/shots":           {"eblnode/envelope", "eblnode/identity", "eblnode/internal/report", "eblnode/judge"}, // the pictures of docs/
 	"eblnode/internal/page/wasm":       {"eblnode/identity", "eblnode/internal/report", "eblnode/judge"},
-	"eblnode/internal/keyfile":         {"eblnode/identity"}, // our own keys, in a folder
+	"eblnode/internal/vectest":         {"eblnode/chain", "eblnode/identity", "eblnode/judge", "eblnode/testvectors"}, // the vectors, read; tests only
+	"eblnode/internal/keyfile":         {"eblnode/identity"},                                                          // our own keys, in a folder
 	// Our own keys, in hardware: with the build tag pkcs11, and the one place with cgo.
 	"eblnode/internal/hsm":     {"github.com/ThalesGroup/crypto11"},
 	"eblnode/internal/ebltest": {"eblnode/api", "eblnode/api/oauth", "eblnode/chain", "eblnode/discovery", "eblnode/envelope", "eblnode/identity", "eblnode/internal/catest", "eblnode/node"},

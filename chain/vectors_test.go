@@ -3,45 +3,12 @@ package chain_test
 import (
 	"errors"
 	"testing"
-	"time"
 
 	"eblnode/chain"
 	"eblnode/envelope"
-	"eblnode/identity"
+	"eblnode/internal/vectest"
 	"eblnode/testvectors"
 )
-
-func trustOf(t testing.TB, name string) *identity.Trust {
-	t.Helper()
-	text, err := testvectors.Trust(name)
-	if err != nil {
-		t.Fatal(err)
-	}
-	ps, err := identity.ParseTrust(text)
-	if err != nil {
-		t.Fatalf("trust file %s: %v", name, err)
-	}
-	trust, err := identity.NewTrust(ps...)
-	if err != nil {
-		t.Fatalf("trust file %s: %v", name, err)
-	}
-	return trust
-}
-
-func optionsOf(t testing.TB, v *testvectors.Vector) chain.Options {
-	t.Helper()
-	o := chain.Options{Trust: trustOf(t, v.Trust)}
-	var err error
-	if o.Now, err = time.Parse(time.RFC3339, v.At); err != nil {
-		t.Fatal(err)
-	}
-	if v.Sender != "" {
-		if o.Sender, err = identity.ParseHost(v.Sender); err != nil {
-			t.Fatal(err)
-		}
-	}
-	return o
-}
 
 func blockOf(t testing.TB, v *testvectors.Vector) (*envelope.Transferblock, error) {
 	t.Helper()
@@ -78,7 +45,7 @@ func TestVectors(t *testing.T) {
 			if err != nil {
 				t.Fatalf("%s: got %v, want %s", v.Comment, err, v.Expect)
 			}
-			c, err := chain.Verify(b, optionsOf(t, v))
+			c, err := chain.Verify(b, vectest.Options(t, v))
 			if v.Expect == "accept" {
 				if err != nil {
 					t.Fatalf("%s: got %v, want accept", v.Comment, err)

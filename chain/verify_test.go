@@ -14,6 +14,7 @@ import (
 	"eblnode/chain"
 	"eblnode/envelope"
 	"eblnode/identity"
+	"eblnode/internal/vectest"
 	"eblnode/testvectors"
 )
 
@@ -32,7 +33,7 @@ func vector(t testing.TB, name string) *testvectors.Vector {
 // that was signed and shown is the same.
 func TestMangledBlock(t *testing.T) {
 	v := vector(t, "chain/three-entries")
-	o := optionsOf(t, v)
+	o := vectest.Options(t, v)
 	in, err := v.Bytes()
 	if err != nil {
 		t.Fatal(err)
@@ -111,7 +112,7 @@ func TestRandomMutations(t *testing.T) {
 		return b
 	}
 	a, other := read("chain/three-entries"), read("chain/return-surr-declined")
-	o := optionsOf(t, vector(t, "chain/three-entries"))
+	o := vectest.Options(t, vector(t, "chain/three-entries"))
 	r := rand.New(rand.NewPCG(1, 2))
 	accepted := 0
 	for range 10_000 {
@@ -181,7 +182,7 @@ func TestVerifiedSkipsOnlyTheSignature(t *testing.T) {
 	if err != nil {
 		t.Fatal(err)
 	}
-	whole, err := chain.Verify(b, optionsOf(t, v))
+	whole, err := chain.Verify(b, vectest.Options(t, v))
 	if err != nil {
 		t.Fatal(err)
 	}
@@ -204,8 +205,8 @@ func TestVerifiedSkipsOnlyTheSignature(t *testing.T) {
 		{"window shortened since", "rollover", stored, before, ""},
 	} {
 		t.Run(c.name, func(t *testing.T) {
-			o := optionsOf(t, v)
-			o.Trust = trustOf(t, c.trust)
+			o := vectest.Options(t, v)
+			o.Trust = vectest.Trust(t, c.trust)
 			asked := 0
 			o.Known = func(entry int, jws string) envelope.Known {
 				asked++
@@ -225,8 +226,8 @@ func TestVerifiedSkipsOnlyTheSignature(t *testing.T) {
 		})
 	}
 	// Without the store's word the stolen key stops the chain.
-	o := optionsOf(t, v)
-	o.Trust = trustOf(t, "compromised")
+	o := vectest.Options(t, v)
+	o.Trust = vectest.Trust(t, "compromised")
 	if _, err := chain.Verify(b, o); err == nil {
 		t.Error("a stolen key without proof: got no error")
 	}
@@ -246,7 +247,7 @@ func TestErrorSaysWhere(t *testing.T) {
 		if err != nil {
 			t.Fatal(err)
 		}
-		_, err = chain.Verify(b, optionsOf(t, v))
+		_, err = chain.Verify(b, vectest.Options(t, v))
 		cerr, ok := errors.AsType[*chain.Error](err)
 		if !ok || cerr.Path() != want {
 			t.Errorf("%s: got %v, want the path %s", name, err, want)

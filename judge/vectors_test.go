@@ -3,9 +3,8 @@ package judge_test
 import (
 	"strings"
 	"testing"
-	"time"
 
-	"eblnode/identity"
+	"eblnode/internal/vectest"
 	"eblnode/judge"
 	"eblnode/testvectors"
 )
@@ -23,27 +22,7 @@ func TestVectors(t *testing.T) {
 	verdicts := map[string]judge.Verdict{"valid": judge.Valid, "validAtSigningTime": judge.ValidThen, "invalid": judge.Invalid, "indeterminate": judge.Indeterminate}
 	for _, v := range list {
 		t.Run(v.Name, func(t *testing.T) {
-			text, err := testvectors.Trust(v.Trust)
-			if err != nil {
-				t.Fatal(err)
-			}
-			ps, err := identity.ParseTrust(text)
-			if err != nil {
-				t.Fatal(err)
-			}
-			trust, err := identity.NewTrust(ps...)
-			if err != nil {
-				t.Fatal(err)
-			}
-			at, err := time.Parse(time.RFC3339, v.At)
-			if err != nil {
-				t.Fatal(err)
-			}
-			body, err := v.Bytes()
-			if err != nil {
-				t.Fatal(err)
-			}
-			r := judge.File(body, judge.Options{Trust: trust, Now: at, Journey: true})
+			r, _ := vectest.Judge(t, v)
 			want, known := verdicts[v.Expect]
 			if !known {
 				t.Fatalf("the vector expects %q", v.Expect)

@@ -7,11 +7,10 @@ import (
 	"math/rand/v2"
 	"slices"
 	"testing"
-	"time"
 
 	"eblnode/chain"
 	"eblnode/envelope"
-	"eblnode/identity"
+	"eblnode/internal/vectest"
 	"eblnode/testvectors"
 )
 
@@ -108,38 +107,6 @@ func meansTheSame(a, b *envelope.Transferblock) bool {
 	})
 }
 
-func trustOf(t *testing.T, name string) *identity.Trust {
-	t.Helper()
-	text, err := testvectors.Trust(name)
-	if err != nil {
-		t.Fatal(err)
-	}
-	ps, err := identity.ParseTrust(text)
-	if err != nil {
-		t.Fatal(err)
-	}
-	trust, err := identity.NewTrust(ps...)
-	if err != nil {
-		t.Fatal(err)
-	}
-	return trust
-}
-
-func optionsOf(t *testing.T, v *testvectors.Vector) chain.Options {
-	t.Helper()
-	o := chain.Options{Trust: trustOf(t, v.Trust)}
-	var err error
-	if o.Now, err = time.Parse(time.RFC3339, v.At); err != nil {
-		t.Fatal(err)
-	}
-	if v.Sender != "" {
-		if o.Sender, err = identity.ParseHost(v.Sender); err != nil {
-			t.Fatal(err)
-		}
-	}
-	return o
-}
-
 // mutations is how many to try.
 func mutations() int {
 	if testing.Short() {
@@ -159,13 +126,13 @@ func TestSingleMutationsAreRefused(t *testing.T) {
 	for refused < mutations() {
 		v := vs[r.IntN(len(vs))]
 		in := compact(t, v)
-		good, _, reason := verdict(in, optionsOf(t, v))
+		good, _, reason := verdict(in, vectest.Options(t, v))
 		if reason != "" {
 			t.Fatalf("%s, unchanged: got %s", v.Name, reason)
 		}
 		for range 50 {
 			text := mutate(r, in)
-			b, c, reason := verdict(text, optionsOf(t, v))
+			b, c, reason := verdict(text, vectest.Options(t, v))
 			switch {
 			case b != nil && meansTheSame(b, good):
 				same++

@@ -17,6 +17,7 @@ import (
 	"strings"
 	"testing"
 
+	"eblnode/internal/vectest"
 	"eblnode/testvectors"
 )
 
@@ -196,7 +197,7 @@ func TestBothReadersAgree(t *testing.T) {
 	seen := map[string]int{}
 	for i, got := range askNode(t, qs) {
 		q := qs[i]
-		_, c, reason := verdict(q.Input, optionsOf(t, q.vector))
+		_, c, reason := verdict(q.Input, vectest.Options(t, q.vector))
 		seen[reason]++
 		if got.String() != reason {
 			t.Errorf("%s, changed: Go says %q, Node says %q (%s): %s", q.vector.Name, reason, got, got.Detail, q.Input)

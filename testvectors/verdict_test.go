@@ -14,6 +14,7 @@ import (
 
 	"eblnode/envelope"
 	"eblnode/identity"
+	"eblnode/internal/vectest"
 	"eblnode/judge"
 	"eblnode/testvectors"
 )
@@ -29,7 +30,7 @@ func judged(t *testing.T, text []byte, trust, at string) *judge.Report {
 	if err != nil {
 		t.Fatal(err)
 	}
-	return judge.File(text, judge.Options{Trust: trustOf(t, trust), Now: now})
+	return judge.File(text, judge.Options{Trust: vectest.Trust(t, trust), Now: now})
 }
 
 // checkReport holds a report against a bundle's vector: verdict, rule, place, state.
@@ -185,7 +186,7 @@ func TestSingleMutationsOfBundlesAreRefused(t *testing.T) {
 			verdicts[report.Reason]++
 			changed, err := envelope.ParseBundle(text, envelope.Limits{})
 			switch {
-			case err == nil && report.Verdict.Holds() && sameEvidence(t, changed, whole, trustOf(t, v.Trust)):
+			case err == nil && report.Verdict.Holds() && sameEvidence(t, changed, whole, vectest.Trust(t, v.Trust)):
 				same++
 				if s := report.State; expects[report.Verdict] != v.Expect || s.Possessor != v.State.Possessor || s.Status != v.State.Status || s.Head != v.State.Head {
 					t.Errorf("%s: got %s %+v, want %s %+v: %s", v.Name, report.Verdict, s, v.Expect, v.State, text)

@@ -11,6 +11,7 @@ import (
 	"eblnode/envelope"
 	"eblnode/identity"
 	"eblnode/internal/ebltest"
+	"eblnode/internal/vectest"
 	"eblnode/judge"
 	"eblnode/node"
 	"eblnode/testvectors"
@@ -38,23 +39,6 @@ func blocks(t *testing.T) (list []*testvectors.Vector) {
 	return list
 }
 
-func platformsOf(t *testing.T, name string) ([]*identity.Platform, *identity.Trust) {
-	t.Helper()
-	text, err := testvectors.Trust(name)
-	if err != nil {
-		t.Fatal(err)
-	}
-	ps, err := identity.ParseTrust(text)
-	if err != nil {
-		t.Fatal(err)
-	}
-	trust, err := identity.NewTrust(ps...)
-	if err != nil {
-		t.Fatal(err)
-	}
-	return ps, trust
-}
-
 // judged is the verdict of eblverify on a vector.
 func judged(t *testing.T, v *testvectors.Vector) (r *judge.Report, body []byte, at time.Time) {
 	t.Helper()
@@ -65,7 +49,7 @@ func judged(t *testing.T, v *testvectors.Vector) (r *judge.Report, body []byte, 
 	if at, err = time.Parse(time.RFC3339, v.At); err != nil {
 		t.Fatal(err)
 	}
-	_, trust := platformsOf(t, v.Trust)
+	_, trust := vectest.Platforms(t, v.Trust)
 	return judge.File(body, judge.Options{Trust: trust, Now: at}), body, at
 }
 
@@ -179,7 +163,7 @@ func newJury(t *testing.T, trustName string) *jury {
 		// A key without the window of a certificate: the vectors are of other years.
 		p.Keys[0].NotBefore, p.Keys[0].NotAfter, p.Keys[0].Certificates, p.Quirks.BareKey = time.Time{}, time.Time{}, nil, true
 	}))
-	ps, trust := platformsOf(t, trustName)
+	ps, trust := vectest.Platforms(t, trustName)
 	j.trust = trust
 	if err := j.receiver.Node().AddPeers(t.Context(), "test", ps); err != nil {
 		t.Fatal(err)

@@ -18,8 +18,8 @@ import (
 	"testing"
 	"time"
 
-	"eblnode/identity"
 	"eblnode/internal/page"
+	"eblnode/internal/vectest"
 	"eblnode/judge"
 	"eblnode/testvectors"
 )
@@ -98,19 +98,11 @@ func cases(t *testing.T) (in []verdictCase, want []*judge.Report) {
 		if err != nil {
 			t.Fatal(err)
 		}
-		ps, err := identity.ParseTrust(text)
-		if err != nil {
-			t.Fatal(err)
-		}
-		trust, err := identity.NewTrust(ps...)
-		if err != nil {
-			t.Fatal(err)
-		}
 		at, err := time.Parse(time.RFC3339, v.At)
 		if err != nil {
 			t.Fatal(err)
 		}
-		r := judge.File(body, judge.Options{Trust: trust, Now: at})
+		r := judge.File(body, judge.Options{Trust: vectest.Trust(t, v.Trust), Now: at})
 		r.File = v.Name
 		in = append(in, verdictCase{[]string{string(text)}, v.Name, base64.StdEncoding.EncodeToString(body), v.At})
 		want = append(want, r)

@@ -11,8 +11,8 @@ import (
 	"time"
 	"unicode"
 
-	"eblnode/identity"
 	"eblnode/internal/report"
+	"eblnode/internal/vectest"
 	"eblnode/judge"
 	"eblnode/testvectors"
 )
@@ -20,29 +20,8 @@ import (
 // drawn is the page of a vector.
 func drawn(t *testing.T, v *testvectors.Bundle) (string, *judge.Report) {
 	t.Helper()
-	text, err := testvectors.Trust(v.Trust)
-	if err != nil {
-		t.Fatal(err)
-	}
-	ps, err := identity.ParseTrust(text)
-	if err != nil {
-		t.Fatal(err)
-	}
-	trust, err := identity.NewTrust(ps...)
-	if err != nil {
-		t.Fatal(err)
-	}
-	at, err := time.Parse(time.RFC3339, v.At)
-	if err != nil {
-		t.Fatal(err)
-	}
-	body, err := v.Bytes()
-	if err != nil {
-		t.Fatal(err)
-	}
-	r := judge.File(body, judge.Options{Trust: trust, Now: at, Journey: true})
-	r.File = v.Name
-	page, err := report.HTML(report.Input{Report: r, Trust: trust, At: at, Maker: "eblverify test"})
+	r, o := vectest.Judge(t, v)
+	page, err := report.HTML(report.Input{Report: r, Trust: o.Trust, At: o.Now, Maker: "eblverify test"})
 	if err != nil {
 		t.Fatal(err)
 	}
