@@ -21,6 +21,12 @@ func bundleOf(t *testing.T, p *ebltest.Platform, doc envelope.Hash, entry int) *
 	if err != nil {
 		t.Fatal(err)
 	}
+	return asRead(t, b)
+}
+
+// asRead is b as whoever is handed its file reads it.
+func asRead(t *testing.T, b *envelope.Bundle) *envelope.Bundle {
+	t.Helper()
 	text, err := b.Marshal()
 	if err != nil {
 		t.Fatal(err)

@@ -19,15 +19,7 @@ func evidence(t *testing.T, p *ebltest.Platform, doc envelope.Hash) *envelope.Bu
 	if err != nil {
 		t.Fatal(err)
 	}
-	text, err := b.Marshal()
-	if err != nil {
-		t.Fatal(err)
-	}
-	out, err := envelope.ParseBundle(text, envelope.Limits{})
-	if err != nil {
-		t.Fatal(err)
-	}
-	return out
+	return asRead(t, b)
 }
 
 // stranger trusts the platforms and holds nothing else.

@@ -12,8 +12,6 @@ import (
 
 	"eblnode/envelope"
 	"eblnode/testvectors"
-
-	"github.com/getkin/kin-openapi/openapi3"
 )
 
 func bundles(t *testing.T) []*testvectors.Bundle {
@@ -36,14 +34,7 @@ func bytesOf(t *testing.T, b *testvectors.Bundle) []byte {
 
 // TestBundleSchema checks every bundle's file against bundle.schema.json.
 func TestBundleSchema(t *testing.T) {
-	text, err := os.ReadFile("bundle.schema.json")
-	if err != nil {
-		t.Fatal(err)
-	}
-	var schema openapi3.Schema
-	if err := json.Unmarshal(plainSchema(t, text), &schema); err != nil {
-		t.Fatal(err)
-	}
+	schema := schemaOf(t, "bundle.schema.json")
 	for _, b := range bundles(t) {
 		file, err := testvectors.Files.ReadFile("testdata/" + b.Name + ".json")
 		if err != nil {

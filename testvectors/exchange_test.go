@@ -2,12 +2,9 @@ package testvectors_test
 
 import (
 	"encoding/json"
-	"os"
 	"testing"
 
 	"eblnode/testvectors"
-
-	"github.com/getkin/kin-openapi/openapi3"
 )
 
 func exchanges(t *testing.T) []*testvectors.Exchange {
@@ -22,14 +19,7 @@ func exchanges(t *testing.T) []*testvectors.Exchange {
 // TestExchangeSchema checks every exchange against exchange.schema.json, and that each
 // kind of answer occurs.
 func TestExchangeSchema(t *testing.T) {
-	text, err := os.ReadFile("exchange.schema.json")
-	if err != nil {
-		t.Fatal(err)
-	}
-	var schema openapi3.Schema
-	if err := json.Unmarshal(plainSchema(t, text), &schema); err != nil {
-		t.Fatal(err)
-	}
+	schema := schemaOf(t, "exchange.schema.json")
 	seen := map[string]bool{}
 	for _, x := range exchanges(t) {
 		file, err := testvectors.Files.ReadFile("testdata/" + x.Name + ".json")

@@ -23,7 +23,7 @@ import (
 // revoked the bill comes back to its holder.
 func TestAuthorityAndItsResponder(t *testing.T) {
 	if testing.Short() {
-		t.Skip("starts two processes")
+		t.Skip("-short: starts two processes")
 	}
 	a, b := startTwo(t)
 	authority := catest.New(t, "Consortium")

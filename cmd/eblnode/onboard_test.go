@@ -12,7 +12,6 @@ import (
 	"testing"
 
 	"eblnode/api"
-	"eblnode/internal/dnsserver"
 	"net/netip"
 )
 
@@ -21,7 +20,7 @@ import (
 // of the other's own authority; each finds out what is wrong where something is.
 func TestOnboardingInMinutes(t *testing.T) {
 	if testing.Short() {
-		t.Skip("starts two processes")
+		t.Skip("-short: starts two processes")
 	}
 	a, b := startStrangers(t)
 	_, commands := sectionOf(t, "The first peer")
@@ -117,14 +116,7 @@ func (p *process) manual(t *testing.T, commands []string, begins string, replace
 // startStrangers is two nodes with public listeners that know nothing of each other.
 func startStrangers(t *testing.T) (a, b *process) {
 	t.Helper()
-	dns, err := dnsserver.New()
-	if err != nil {
-		t.Fatal(err)
-	}
-	if err := dns.Start("127.0.0.1:0"); err != nil {
-		t.Fatal(err)
-	}
-	t.Cleanup(func() { _ = dns.Close() })
+	dns := startDNS(t)
 	dir, ports := t.TempDir(), freePorts(t, 4)
 	var list []*process
 	for i, name := range []string{"a", "b"} {

@@ -28,7 +28,7 @@ import (
 // after the other side has taken it. At each hop exactly one node holds the bill.
 func TestFiveProcesses(t *testing.T) {
 	if testing.Short() {
-		t.Skip("starts five processes")
+		t.Skip("-short: starts five processes")
 	}
 	five := startFive(t)
 	carrier, alpha, beta, gamma, delta := five.node("carrier"), five.node("alpha"), five.node("beta"), five.node("gamma"), five.node("delta")
@@ -95,14 +95,7 @@ func (f *fleet) node(name string) *process {
 
 func startFive(t *testing.T) *fleet {
 	t.Helper()
-	dns, err := dnsserver.New()
-	if err != nil {
-		t.Fatal(err)
-	}
-	if err := dns.Start("127.0.0.1:0"); err != nil {
-		t.Fatal(err)
-	}
-	t.Cleanup(func() { _ = dns.Close() })
+	dns := startDNS(t)
 	f := &fleet{dns: dns}
 	names := []string{"carrier", "alpha", "beta", "gamma", "delta"}
 	ports := freePorts(t, len(names)) // fixed: a node that is killed comes back where it was
@@ -471,4 +464,18 @@ func eventually(t *testing.T, what string, is func() bool) {
 			t.Fatalf("it does not happen that %s", what)
 		}
 	}
+}
+
+// startDNS is a DNS server until the test ends.
+func startDNS(t *testing.T) *dnsserver.Server {
+	t.Helper()
+	dns, err := dnsserver.New()
+	if err != nil {
+		t.Fatal(err)
+	}
+	if err := dns.Start("127.0.0.1:0"); err != nil {
+		t.Fatal(err)
+	}
+	t.Cleanup(func() { _ = dns.Close() })
+	return dns
 }

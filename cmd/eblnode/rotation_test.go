@@ -20,7 +20,6 @@ import (
 
 	"eblnode/api"
 	"eblnode/envelope"
-	"eblnode/internal/dnsserver"
 	"eblnode/node"
 )
 
@@ -31,7 +30,7 @@ import (
 // chains have signatures of every key.
 func TestRotationUnderLoad(t *testing.T) {
 	if testing.Short() {
-		t.Skip("starts two processes")
+		t.Skip("-short: starts two processes")
 	}
 	a, b := startTwo(t)
 	l := newLoad(t, a, b, 6)
@@ -72,14 +71,7 @@ func TestRotationUnderLoad(t *testing.T) {
 // startTwo is two nodes that trust each other.
 func startTwo(t *testing.T) (a, b *process) {
 	t.Helper()
-	dns, err := dnsserver.New()
-	if err != nil {
-		t.Fatal(err)
-	}
-	if err := dns.Start("127.0.0.1:0"); err != nil {
-		t.Fatal(err)
-	}
-	t.Cleanup(func() { _ = dns.Close() })
+	dns := startDNS(t)
 	dir, ports := t.TempDir(), freePorts(t, 2)
 	var list []*process
 	for i, name := range []string{"a", "b"} {

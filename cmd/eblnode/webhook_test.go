@@ -78,7 +78,7 @@ func (b *backEnd) lacks(ids []string) int {
 // the last start the back end has every one.
 func TestKilledNodeTellsEveryEvent(t *testing.T) {
 	if testing.Short() {
-		t.Skip("starts a process again and again")
+		t.Skip("-short: starts a process again and again")
 	}
 	dir := t.TempDir()
 	p := &process{domain: "a.example", dir: filepath.Join(dir, "a"), user: "acme"}
