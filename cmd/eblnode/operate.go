@@ -32,6 +32,16 @@ func (a *app) withAdmin(c *cobra.Command, f func(*remote) error) error {
 	return err
 }
 
+// shown prints what the node has at path: out is filled before text is called.
+func (a *app) shown(c *cobra.Command, path string, out any, text func(io.Writer)) error {
+	return a.withAdmin(c, func(r *remote) error {
+		if err := r.call(c.Context(), http.MethodGet, path, nil, out); err != nil {
+			return err
+		}
+		return a.print(out, text)
+	})
+}
+
 func (a *app) peerCommand() *cobra.Command {
 	peer := &cobra.Command{Use: "peer", Short: "Trust entries: ours, and those of peers",
 		Long: `A peer is a platform whose trust entry we hold. Onboarding is an exchange of two such
@@ -130,21 +140,16 @@ func (a *app) peerList() *cobra.Command {
 	return &cobra.Command{
 		Use: "list", Short: "List peers", Args: cobra.NoArgs,
 		RunE: func(c *cobra.Command, _ []string) error {
-			return a.withAdmin(c, func(r *remote) error {
-				var out api.PeerList
-				if err := r.call(c.Context(), http.MethodGet, "/admin/v1/peers", nil, &out); err != nil {
-					return err
-				}
-				return a.print(out, func(w io.Writer) {
-					table(w, "DOMAIN\tNAME\tISSUER\tKEYS\tENDPOINT\tFINGERPRINT\tANSWERS", func(t io.Writer) {
-						for _, p := range out.Peers {
-							endpoint := p.Endpoint
-							if endpoint == "" {
-								endpoint = "(DNS)"
-							}
-							fmt.Fprintf(t, "%s\t%s\t%t\t%d\t%s\t%s\t%s\n", p.Domain, plain(p.Name), p.Issuer, p.Keys, endpoint, p.Fingerprint, answers(&p))
+			var out api.PeerList
+			return a.shown(c, "/admin/v1/peers", &out, func(w io.Writer) {
+				table(w, "DOMAIN\tNAME\tISSUER\tKEYS\tENDPOINT\tFINGERPRINT\tANSWERS", func(t io.Writer) {
+					for _, p := range out.Peers {
+						endpoint := p.Endpoint
+						if endpoint == "" {
+							endpoint = "(DNS)"
 						}
-					})
+						fmt.Fprintf(t, "%s\t%s\t%t\t%d\t%s\t%s\t%s\n", p.Domain, plain(p.Name), p.Issuer, p.Keys, endpoint, p.Fingerprint, answers(&p))
+					}
 				})
 			})
 		},
@@ -279,21 +284,16 @@ func (a *app) userList() *cobra.Command {
 	return &cobra.Command{
 		Use: "list", Short: "List users", Args: cobra.NoArgs,
 		RunE: func(c *cobra.Command, _ []string) error {
-			return a.withAdmin(c, func(r *remote) error {
-				var out api.UserList
-				if err := r.call(c.Context(), http.MethodGet, "/admin/v1/users", nil, &out); err != nil {
-					return err
-				}
-				return a.print(out, func(w io.Writer) {
-					table(w, "LOCAL ID\tNAME\tROLE\tSTATE", func(t io.Writer) {
-						for _, u := range out.Users {
-							state := "active"
-							if u.Disabled {
-								state = "disabled"
-							}
-							fmt.Fprintf(t, "%s\t%s\t%s\t%s\n", u.Local, plain(u.Name), u.Role, state)
+			var out api.UserList
+			return a.shown(c, "/admin/v1/users", &out, func(w io.Writer) {
+				table(w, "LOCAL ID\tNAME\tROLE\tSTATE", func(t io.Writer) {
+					for _, u := range out.Users {
+						state := "active"
+						if u.Disabled {
+							state = "disabled"
 						}
-					})
+						fmt.Fprintf(t, "%s\t%s\t%s\t%s\n", u.Local, plain(u.Name), u.Role, state)
+					}
 				})
 			})
 		},

@@ -77,28 +77,23 @@ func (a *app) systemList() *cobra.Command {
 	return &cobra.Command{
 		Use: "list", Short: "List systems, their keys, and for whom they act", Args: cobra.NoArgs,
 		RunE: func(c *cobra.Command, _ []string) error {
-			return a.withAdmin(c, func(r *remote) error {
-				var out api.SystemList
-				if err := r.call(c.Context(), http.MethodGet, "/admin/v1/systems", nil, &out); err != nil {
-					return err
-				}
-				return a.print(out, func(w io.Writer) {
-					table(w, "SYSTEM\tSTATE\tFOR\tKEYS", func(t io.Writer) {
-						for _, s := range out.Systems {
-							state := "active"
-							if s.Disabled {
-								state = "disabled"
-							}
-							var who, keys []string
-							for _, c := range s.Customers {
-								who = append(who, plain(c.Customer)+"="+c.Local)
-							}
-							for _, k := range s.Keys {
-								keys = append(keys, plain(k.ID))
-							}
-							fmt.Fprintf(t, "%s\t%s\t%s\t%s\n", s.Name, state, strings.Join(who, " "), strings.Join(keys, " "))
+			var out api.SystemList
+			return a.shown(c, "/admin/v1/systems", &out, func(w io.Writer) {
+				table(w, "SYSTEM\tSTATE\tFOR\tKEYS", func(t io.Writer) {
+					for _, s := range out.Systems {
+						state := "active"
+						if s.Disabled {
+							state = "disabled"
 						}
-					})
+						var who, keys []string
+						for _, c := range s.Customers {
+							who = append(who, plain(c.Customer)+"="+c.Local)
+						}
+						for _, k := range s.Keys {
+							keys = append(keys, plain(k.ID))
+						}
+						fmt.Fprintf(t, "%s\t%s\t%s\t%s\n", s.Name, state, strings.Join(who, " "), strings.Join(keys, " "))
+					}
 				})
 			})
 		},

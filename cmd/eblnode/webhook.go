@@ -98,22 +98,17 @@ func (a *app) webhookList() *cobra.Command {
 	return &cobra.Command{
 		Use: "list", Short: "List webhooks, and how their receivers are", Args: cobra.NoArgs,
 		RunE: func(c *cobra.Command, _ []string) error {
-			return a.withAdmin(c, func(r *remote) error {
-				var out api.WebhookList
-				if err := r.call(c.Context(), http.MethodGet, "/admin/v1/webhooks", nil, &out); err != nil {
-					return err
-				}
-				return a.print(out, func(w io.Writer) {
-					table(w, "ID\tSTATE\tPENDING\tDELIVERED\tDROPPED\tCURSOR\tLAST ANSWER\tURL", func(t io.Writer) {
-						for i := range out.Webhooks {
-							h := &out.Webhooks[i]
-							state := h.State
-							if h.Reason != "" {
-								state += ": " + plain(h.Reason)
-							}
-							fmt.Fprintf(t, "%s\t%s\t%d\t%d\t%d\t%s\t%s\t%s\n", h.ID, state, h.Pending, h.Delivered, h.Dropped, h.Cursor, plain(h.LastAnswer), plain(h.URL))
+			var out api.WebhookList
+			return a.shown(c, "/admin/v1/webhooks", &out, func(w io.Writer) {
+				table(w, "ID\tSTATE\tPENDING\tDELIVERED\tDROPPED\tCURSOR\tLAST ANSWER\tURL", func(t io.Writer) {
+					for i := range out.Webhooks {
+						h := &out.Webhooks[i]
+						state := h.State
+						if h.Reason != "" {
+							state += ": " + plain(h.Reason)
 						}
-					})
+						fmt.Fprintf(t, "%s\t%s\t%d\t%d\t%d\t%s\t%s\t%s\n", h.ID, state, h.Pending, h.Delivered, h.Dropped, h.Cursor, plain(h.LastAnswer), plain(h.URL))
+					}
 				})
 			})
 		},
