@@ -58,7 +58,7 @@ var crashCode = map[string]string{
 }
 
 // crashFiles are the sources with crash points, by the package they are in.
-var crashFiles = []string{"node/send.go", "node/receive.go", "node/store.go", "api/client.go", "api/peer.go"}
+var crashFiles = []string{"node/send.go", "node/receive.go", "node/accept.go", "node/store.go", "api/client.go", "api/peer.go"}
 
 var crashComment = regexp.MustCompile(`(?m)^\s*(// crashpoint: ([a-z0-9 ]+))$`)
 
