@@ -71,20 +71,7 @@ func (c *scanner) value() string {
 // members calls f for each member of the object that begins here; f reads the value. A
 // name with an escape ends the scan.
 func (c *scanner) members(f func(name []byte)) {
-	c.i++
-	if c.depth--; c.depth < 0 {
-		c.bad = true
-	}
-	for !c.bad {
-		switch c.next() {
-		case '}':
-			c.i++
-			c.depth++
-			return
-		case ',':
-			c.i++
-			continue
-		}
+	c.each('}', func() {
 		name, plain := c.text()
 		if !plain {
 			c.bad = true
@@ -94,18 +81,21 @@ func (c *scanner) members(f func(name []byte)) {
 		c.i++ // the colon
 		c.next()
 		f(name)
-	}
+	})
 }
 
 // elements calls f for each element of the array that begins here.
-func (c *scanner) elements(f func()) {
+func (c *scanner) elements(f func()) { c.each(']', f) }
+
+// each calls f at each part of the object or array that begins here and ends with end.
+func (c *scanner) each(end byte, f func()) {
 	c.i++
 	if c.depth--; c.depth < 0 {
 		c.bad = true
 	}
 	for !c.bad {
 		switch c.next() {
-		case ']':
+		case end:
 			c.i++
 			c.depth++
 			return
