@@ -370,13 +370,8 @@ func (r *restore) rewound(ctx context.Context) error {
 	if err := os.WriteFile(r.witness(), text, 0o600); err != nil {
 		return err
 	}
-	if _, err := r.a.command(ctx, "restore", r.backup); err != nil {
+	if err := r.again(ctx); err != nil {
 		return err
-	}
-	for _, n := range r.f.nodes {
-		if err := r.f.serve(ctx, n); err != nil {
-			return err
-		}
 	}
 	for _, b := range r.bills {
 		if b.fate != "sent away" {
@@ -407,11 +402,8 @@ func (r *restore) rewound(ctx context.Context) error {
 	return nil
 }
 
-// frozen is the other control: the backup without the witness.
-func (r *restore) frozen(ctx context.Context) error {
-	if err := errors.Join(r.f.stop(), os.Remove(r.witness())); err != nil {
-		return err
-	}
+// again puts the backup back and starts all nodes.
+func (r *restore) again(ctx context.Context) error {
 	if _, err := r.a.command(ctx, "restore", r.backup); err != nil {
 		return err
 	}
@@ -419,6 +411,17 @@ func (r *restore) frozen(ctx context.Context) error {
 		if err := r.f.serve(ctx, n); err != nil {
 			return err
 		}
+	}
+	return nil
+}
+
+// frozen is the other control: the backup without the witness.
+func (r *restore) frozen(ctx context.Context) error {
+	if err := errors.Join(r.f.stop(), os.Remove(r.witness())); err != nil {
+		return err
+	}
+	if err := r.again(ctx); err != nil {
+		return err
 	}
 	for _, b := range r.bills {
 		for _, user := range []string{"u0", "u1"} {
