@@ -55,6 +55,17 @@ func Update(t testing.TB, n *Node, queries ...string) error {
 	})
 }
 
+// KeepRefused puts a block on the list of those that were refused without a signature, as
+// a judgement does that took long.
+func KeepRefused(t testing.TB, n *Node, r Request, refusal *Error) {
+	t.Helper()
+	block, err := envelope.Parse(r.Body, n.cfg.Limits)
+	if err != nil {
+		t.Fatal(err)
+	}
+	n.keepRefused(t.Context(), r, block, refusal)
+}
+
 // AuditHash is the hash of an audit row.
 func AuditHash(previous []byte, at int64, fields []string) [32]byte {
 	return auditHash(previous, at, fields)
