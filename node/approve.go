@@ -158,10 +158,11 @@ const (
 func (t *tx) begin(p *approving) error {
 	var state ApprovalState
 	var user string
+	var kind, content string
 	var expires, version int64
-	var document envelope.Hash
-	if err := t.QueryRowContext(t.ctx, "SELECT state, user, expires_at, version, document_hash FROM approvals WHERE id = ?", p.id).
-		Scan(&state, &user, &expires, &version, sqlHash{&document}); err != nil {
+	var document, sum envelope.Hash
+	if err := t.QueryRowContext(t.ctx, "SELECT state, user, kind, content, request_sum, expires_at, version, document_hash FROM approvals WHERE id = ?", p.id).
+		Scan(&state, &user, &kind, &content, sqlHash{&sum}, &expires, &version, sqlHash{&document}); err != nil {
 		return err
 	}
 	approvers, err := approversOf(t.ctx, t, user)
@@ -173,6 +174,8 @@ func (t *tx) begin(p *approving) error {
 		return err
 	}
 	switch {
+	case orderSum(user, kind, document, []byte(content)) != sum:
+		return refuse(Internal, "internalError", "the order that waits is not the one that was asked; run: eblnode fsck")
 	case state != ApprovalPending || expires <= millis(t.now):
 		return refuse(Conflict, TextApprovalOver, "this order does not wait any more")
 	case user == p.by || !slices.Contains(approvers, p.by) || by == nil || by.Disabled:

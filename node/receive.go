@@ -84,6 +84,7 @@ type incoming struct {
 	refuse   *Error                    // a refusal from checks 7 to 10 whose envelope may have an answer; or nil
 	stored   map[int]envelope.Known    // what the database has of older entries
 	branches []branch                  // of a fork, stored as proof
+	decision *decision                 // of two operators to reject it; nil: nobody was asked
 	receipt  string                    // signed before, where the block is entered again from the witness
 	kept     map[string]envelope.Known // by the JWS: what the witness kept, then too
 }

@@ -122,6 +122,8 @@ type rejectionData struct {
 	Code     envelope.ResponseCode `json:"code"`
 	Refusal  json.RawMessage       `json:"refusal"`
 	Branches []branch              `json:"branches,omitempty"`
+	// Decision is what two operators said, if they rejected it.
+	Decision *decision `json:"decision,omitempty"`
 }
 
 // A branch is an entry of another chain of a bill.
@@ -250,6 +252,8 @@ func (n *Node) enter(t *tx, w witness.Record) error {
 		return n.enterStep(t, b, w.JWS)
 	case recordPrepared:
 		return n.enterPrepared(t, b, w)
+	case recordSending:
+		return t.enterSending(b, w)
 	case recordSettled:
 		return n.enterSettled(t, b, w)
 	case recordAccepted:
@@ -400,6 +404,19 @@ func (n *Node) enterPrepared(t *tx, b *bill, w witness.Record) error {
 	}
 	t.event(TransferSending, b.id, x.id, EventDetail{})
 	return t.exec("UPDATE transfers SET state = 'sending', sent_at = ? WHERE id = ?", w.At, x.id)
+}
+
+// enterSending notes that the envelope of a transfer may have left.
+func (t *tx) enterSending(b *bill, w witness.Record) error {
+	var state TransferState
+	err := t.QueryRowContext(t.ctx, "SELECT state FROM transfers WHERE bill = ? AND envelope_hash = ?", b.id, w.Head[:]).Scan(&state)
+	if errors.Is(err, sql.ErrNoRows) {
+		return fmt.Errorf("the sending of envelope %s, which is not here", w.Head)
+	}
+	if err != nil || state != Prepared {
+		return err
+	}
+	return t.exec("UPDATE transfers SET state = 'sending', sent_at = ? WHERE bill = ? AND envelope_hash = ? AND state = 'prepared'", w.At, b.id, w.Head[:])
 }
 
 // enterSettled ends a transfer by the answer that had come.
@@ -557,6 +574,11 @@ func (n *Node) enterRejection(t *tx, b *bill, w witness.Record) error {
 			return errors.New("a fork of a bill that is not here")
 		}
 		if err := t.exec("INSERT INTO branches (bill, idx, peer, jws, at) VALUES (?, ?, ?, ?, ?)", b.id, br.Index, w.Peer, br.JWS, w.At); err != nil {
+			return err
+		}
+	}
+	if d.Decision != nil {
+		if err := t.decideAgain(rejectKind, refusedSubject(sender, d.Sum), "reject", *d.Decision); err != nil {
 			return err
 		}
 	}

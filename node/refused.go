@@ -166,7 +166,12 @@ func (n *Node) Refused(ctx context.Context, user *User) ([]Refused, error) {
 	return list, nil
 }
 
-func (v *Refused) subject() string { return v.Peer.String() + " " + v.Request.String() }
+func (v *Refused) subject() string { return refusedSubject(v.Peer, v.Request) }
+
+// refusedSubject is what proposals to reject a block are about.
+func refusedSubject(peer identity.Host, request envelope.Hash) string {
+	return peer.String() + " " + request.String()
+}
 
 // A RejectOrder is one operator's part in rejecting a block that was refused without a
 // signature. Exactly one of Hash and Block is given.
@@ -262,6 +267,9 @@ func (n *Node) rejectRefusedIn(t *tx, user *User, o RejectOrder) (*Refused, bool
 	if err := t.confirm(user, rejectKind, v.subject(), "reject", envelope.Hash{}); err != nil {
 		return nil, false, err
 	}
+	if in.decision, err = t.decided(rejectKind, v.subject()); err != nil {
+		return nil, false, err
+	}
 	if _, _, err := in.reject(t, refusal); err != nil {
 		return nil, false, err
 	}
@@ -296,7 +304,12 @@ func (n *Node) loadRefused(t *tx, hash envelope.Hash) (*Refused, *incoming, erro
 	if err != nil {
 		return nil, nil, AsError(err)
 	}
-	return found, &incoming{node: n, sender: found.Peer, block: block, sum: block.RequestSum()}, nil
+	in := &incoming{node: n, sender: found.Peer, block: block, sum: block.RequestSum()}
+	if in.sum != found.Request || in.hash() != found.Envelope {
+		// Two operators decide about what they were shown, and nothing else.
+		return nil, nil, refuse(Internal, "internalError", "the block on the list is not the one that came; run: eblnode fsck")
+	}
+	return found, in, nil
 }
 
 // withBody scans one column more.

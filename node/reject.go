@@ -59,7 +59,7 @@ func (in *incoming) reject(t *tx, e *Error) (Reply, func(), error) {
 		return Reply{}, nil, err
 	}
 	if err := t.insertRejection(in.block.Last().Payload.DocumentHash, in.sender, jws, rejectionData{
-		Envelope: hash, JWSSum: jwsSum, Sum: in.sum, Code: code, Refusal: text, Branches: in.branches}); err != nil {
+		Envelope: hash, JWSSum: jwsSum, Sum: in.sum, Code: code, Refusal: text, Branches: in.branches, Decision: in.decision}); err != nil {
 		return Reply{}, nil, err
 	}
 	if err := in.decided(t); err != nil {

@@ -2,7 +2,6 @@ package node
 
 import (
 	"context"
-	"fmt"
 	"slices"
 
 	"eblnode/envelope"
@@ -134,7 +133,7 @@ func (n *Node) late(ctx context.Context, x *transfer, answer string, accepted, r
 		if err != nil {
 			return err
 		}
-		return t.audit(now.peer.String(), "transfer.late", b.state.Document, fmt.Sprintf("%s contradicts: %t", now.hash, wrong))
+		return t.audit(now.peer.String(), "transfer.late", b.state.Document, lateDetail(now.hash, answer, wrong))
 	})
 }
 

@@ -142,7 +142,7 @@ func (t *tx) addSystem(actor string, s *System) error {
 	if err := t.exec("DELETE FROM system_customers WHERE system = ?", s.Name); err != nil {
 		return err
 	}
-	var names []string
+	var names, pairs []string
 	for _, c := range s.Customers {
 		u, err := loadUser(t.ctx, t, c.Local)
 		switch {
@@ -155,12 +155,12 @@ func (t *tx) addSystem(actor string, s *System) error {
 		case slices.Contains(names, c.ID):
 			return refuse(Malformed, "malformed", "the customer %s is there twice", c.ID)
 		}
-		names = append(names, c.ID)
+		names, pairs = append(names, c.ID), append(pairs, c.ID+"="+c.Local)
 		if err := t.exec("INSERT INTO system_customers (system, customer, local_id) VALUES (?, ?, ?)", s.Name, c.ID, c.Local); err != nil {
 			return err
 		}
 	}
-	return t.audit(actor, "system.add", envelope.Hash{}, s.Name+" for "+strings.Join(names, " ")+" keys "+envelope.HashOf(s.Keys).String())
+	return t.audit(actor, "system.add", envelope.Hash{}, s.Name+" for "+strings.Join(slices.Sorted(slices.Values(pairs)), " ")+" keys "+envelope.HashOf(s.Keys).String())
 }
 
 // DisableSystem stops a system's tokens at once.

@@ -16,6 +16,7 @@ import (
 
 	"eblnode/envelope"
 	"eblnode/identity"
+	"eblnode/internal/rights"
 
 	"github.com/goccy/go-yaml"
 )
@@ -125,15 +126,11 @@ func loadConfig(dir string) (*config, error) {
 // ownConfig refuses a configuration that others can read or write: whoever can write to it
 // can send bills elsewhere.
 func ownConfig(dir string) error {
-	path := filepath.Join(dir, configFile)
-	info, err := os.Stat(path)
-	if err != nil {
+	err := rights.Ours(filepath.Join(dir, configFile))
+	if err == nil || errors.Is(err, os.ErrNotExist) {
 		return err
 	}
-	if info.Mode().Perm()&0o077 != 0 {
-		return usage("%s is open to others (mode %o); run: chmod 600 %s", path, info.Mode().Perm(), path)
-	}
-	return nil
+	return usage("%s", err)
 }
 
 // parseConfig reads what is, or will be, in the file at path.

@@ -190,6 +190,63 @@ func mode(m os.FileMode, name string) func(*testing.T, string) {
 	}
 }
 
+// modeOf is mode for the files of a pattern.
+func modeOf(m os.FileMode, pattern string) func(*testing.T, string) {
+	return func(t *testing.T, dir string) {
+		t.Helper()
+		for _, name := range globbed(t, dir, pattern) {
+			if err := os.Chmod(name, m); err != nil {
+				t.Fatal(err)
+			}
+		}
+	}
+}
+
+// copyOf copies the one file of a pattern.
+func copyOf(pattern, to string) func(*testing.T, string) {
+	return func(t *testing.T, dir string) {
+		t.Helper()
+		for _, name := range globbed(t, dir, pattern) {
+			if name == filepath.Join(dir, to) {
+				continue
+			}
+			b, err := os.ReadFile(name)
+			if err != nil {
+				t.Fatal(err)
+			}
+			write(to, string(b))(t, dir)
+			return
+		}
+	}
+}
+
+func globbed(t *testing.T, dir, pattern string) []string {
+	t.Helper()
+	names, err := filepath.Glob(filepath.Join(dir, pattern))
+	if err != nil || len(names) == 0 {
+		t.Fatalf("%s: %v, %v", pattern, names, err)
+	}
+	return names
+}
+
+// witnessElsewhere moves the witness to a folder to which others can write.
+func witnessElsewhere(t *testing.T, dir string) {
+	t.Helper()
+	folder := filepath.Join(dir, "elsewhere")
+	err := os.Mkdir(folder, 0o700)
+	if err == nil {
+		err = os.Rename(filepath.Join(dir, node.WitnessFile), filepath.Join(folder, node.WitnessFile))
+	}
+	if err == nil {
+		err = os.Chmod(folder, 0o770)
+	}
+	text, readErr := os.ReadFile(filepath.Join(dir, configFile))
+	if err := errors.Join(err, readErr); err != nil {
+		t.Fatal(err)
+	}
+	write(configFile, strings.Replace(string(text), `witness: {path: ""}`, `witness: {path: "elsewhere/witness.log"}`, 1))(t, dir)
+}
+
 func write(name, text string) func(*testing.T, string) {
 	return func(t *testing.T, dir string) {
 		t.Helper()
@@ -299,6 +356,12 @@ var fatalities = map[string]fatality{
 	"file":          {harm: mode(0o640, "node.db"), want: "… is open to others"},
 	"witness":       {harm: mode(0o604, "witness.log"), want: "… is open to others"},
 	"configuration": {harm: mode(0o644, "eblnode.yaml"), want: "… is open to others"},
+	"keys":          {harm: mode(0o750, "keys"), want: "… is open to others"},
+	"lock":          {harm: mode(0o660, "lock"), want: "… is open to others"},
+	"private key":   {harm: modeOf(0o640, "keys/signing-*.key"), want: "… is open to others"},
+	"certificate":   {harm: modeOf(0o664, "keys/signing-*.crt"), want: "… is open to others who can write to it"},
+	"note of a key": {harm: both(write("keys/signing-x.json", "{}"), write("keys/signing-x.crt", ""), mode(0o644, "keys/signing-x.json"), copyOf("keys/signing-*.crt", "keys/signing-x.crt")), want: "… is open to others"},
+	"its folder":    {harm: witnessElsewhere, want: "… is open to others who can write to it"},
 	"other domain":  {harm: remove("keys/*"), env: []string{"EBLNODE_DOMAIN=b.example"}, want: "keys.signing: there is no …"},
 	"no TLS key":    {harm: remove("keys/tls-*"), want: "keys.tls: there is no …"},
 	"another name":  {env: []string{"EBLNODE_DOMAIN=b.example"}, want: "this database belongs to …"},
@@ -330,6 +393,7 @@ var shown = map[string]string{
 	"the witness could not be written":                       "internal/witness/journal.go",
 	"is damaged":                                             "node/witness.go",
 	"ends at record …":                                       "node/witness.go",
+	"lacks records, and …":                                   "node/witness.go",
 	"tells another history":                                  "node/witness.go",
 	"after a failure (…) the database cannot be relied upon": "node/store_fault.go",
 }

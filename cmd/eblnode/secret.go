@@ -13,6 +13,7 @@ import (
 	"eblnode/identity"
 	"eblnode/internal/hsm"
 	"eblnode/internal/keyfile"
+	"eblnode/internal/rights"
 )
 
 // A secret comes from a file, from the environment, or from a descriptor that whoever
@@ -43,12 +44,8 @@ func (s secret) read() ([]byte, error) {
 	if s.file == "" {
 		return nil, nil
 	}
-	info, err := os.Stat(s.file)
-	if err != nil {
+	if err := rights.Ours(s.file); err != nil {
 		return nil, err
-	}
-	if info.Mode().Perm()&0o077 != 0 {
-		return nil, fmt.Errorf("%s is open to others (mode %o); run: chmod 600 %s", s.file, info.Mode().Perm(), s.file)
 	}
 	f, err := os.Open(s.file)
 	if err != nil {
@@ -102,6 +99,10 @@ func (c *config) access() *keyfile.Access {
 	a := &keyfile.Access{Passphrase: sync.OnceValues(secret{c.Keys.PassphraseFile, passphraseVariable}.read)}
 	if at := c.Keys.PKCS11; at.Module != "" {
 		token := sync.OnceValues(func() (*hsm.Token, error) {
+			// Its code runs in this process.
+			if err := rights.Unchanged(at.Module); err != nil && !errors.Is(err, os.ErrNotExist) {
+				return nil, fmt.Errorf("keys.pkcs11.module: %w", err)
+			}
 			pin, err := secret{at.PinFile, pinVariable}.read()
 			if err != nil {
 				return nil, err

@@ -19,6 +19,9 @@ package witness
 
 import (
 	"bufio"
+	"crypto/hmac"
+	"crypto/rand"
+	"crypto/sha256"
 	"errors"
 	"fmt"
 	"io"
@@ -56,6 +59,9 @@ func (d *Damage) Error() string {
 type Journal struct {
 	path     string
 	identity Identity
+	after    int64
+	logged   int64
+	secret   Hash
 	file     *os.File
 	damage   *Damage
 
@@ -83,7 +89,9 @@ func Create(path string, id Identity, after int64, previous Hash) (*Journal, err
 	if err != nil {
 		return nil, fmt.Errorf("making the witness: %w", err)
 	}
-	text, _, err := encode(header{1, id, after, previous, time.Now().UnixMilli()})
+	var secret Hash
+	_, _ = rand.Read(secret[:]) // never fails
+	text, _, err := encode(header{1, id, after, previous, time.Now().UnixMilli(), secret})
 	if err == nil {
 		_, err = f.Write(text)
 	}
@@ -97,7 +105,7 @@ func Create(path string, id Identity, after int64, previous Hash) (*Journal, err
 		// A header that may be half on the disk would be foreign at the next start.
 		return nil, fmt.Errorf("making the witness: %w", errors.Join(err, f.Close(), os.Remove(path)))
 	}
-	return &Journal{path: path, identity: id, file: f, size: int64(len(text)), last: after, hash: previous, durable: after, broken: make(chan struct{})}, nil
+	return &Journal{path: path, identity: id, after: after, secret: secret, file: f, size: int64(len(text)), last: after, hash: previous, durable: after, broken: make(chan struct{})}, nil
 }
 
 // syncDir makes a new name in dir last.
@@ -156,6 +164,9 @@ func (j *Journal) read(visit func(Record, Line) error) error {
 			}
 			if detail == "" {
 				j.last, j.hash = r.Generation, l.Hash
+				if r.Log != nil {
+					j.logged = r.Log.Last
+				}
 			}
 		}
 		if detail != "" {
@@ -192,15 +203,29 @@ func (j *Journal) readHeader(text []byte) (detail string) {
 	if _, err := decode(text, &h); err != nil {
 		return err.Error()
 	}
-	if h.Witness != 1 || h.Identity.Domain == "" || h.Identity.ID == "" || h.After < 0 {
+	if h.Witness != 1 || h.Identity.Domain == "" || h.Identity.ID == "" || h.After < 0 || h.Secret == (Hash{}) {
 		return "not the first line of a journal of this version"
 	}
-	j.identity, j.last, j.hash = h.Identity, h.After, h.Previous
+	j.identity, j.after, j.secret, j.last, j.hash = h.Identity, h.After, h.Secret, h.After, h.Previous
 	return ""
 }
 
 // Identity says whose journal it is.
 func (j *Journal) Identity() Identity { return j.identity }
+
+// After is the generation after which the journal begins: zero, unless an older one was lost.
+func (j *Journal) After() int64 { return j.after }
+
+// Logged is the newest row of the audit log in the journal as Open read it; zero if none.
+func (j *Journal) Logged() int64 { return j.logged }
+
+// Seal is what a record that waits outside the journal is marked with (HMAC-SHA256 over its
+// hash): who writes to that place alone cannot make one that the journal is completed by.
+func (j *Journal) Seal(record Hash) []byte {
+	m := hmac.New(sha256.New, j.secret[:])
+	m.Write(record[:])
+	return m.Sum(nil)
+}
 
 // Path is where it is.
 func (j *Journal) Path() string { return j.path }

@@ -55,8 +55,18 @@ type Record struct {
 	Peer string `json:"peer,omitempty"`
 	// JWS is the signed text that the change rests on.
 	JWS string `json:"jws,omitempty"`
+	// Log are the rows of the audit log that were written with the change; nil for none.
+	Log *LogRows `json:"log,omitempty"`
 	// Data is what else is needed to make the change again, by Kind.
 	Data json.RawMessage `json:"data,omitempty"`
+}
+
+// LogRows are rows of the audit log, which is numbered without holes and whose rows are each
+// hashed with the one before: whoever knows the hash of the last one knows all of it.
+type LogRows struct {
+	First int64 `json:"first"`
+	Last  int64 `json:"last"`
+	Hash  Hash  `json:"hash"` // of the last one
 }
 
 // Bare is r without its Data.
@@ -82,6 +92,8 @@ type header struct {
 	After    int64 `json:"after"`
 	Previous Hash  `json:"previous"`
 	At       int64 `json:"at"`
+	// Secret is random, and in no other file: see [Journal.Seal].
+	Secret Hash `json:"secret"`
 }
 
 // Encode gives the line of r.
@@ -107,6 +119,11 @@ func EncodeWith(r Record, size int, data func([]byte) ([]byte, error)) (Line, er
 	}
 	if r.JWS != "" {
 		b = AppendQuoted(append(b, `,"jws":`...), r.JWS)
+	}
+	if r.Log != nil {
+		b = strconv.AppendInt(append(b, `,"log":{"first":`...), r.Log.First, 10)
+		b = strconv.AppendInt(append(b, `,"last":`...), r.Log.Last, 10)
+		b = append(hex.AppendEncode(append(b, `,"hash":"`...), r.Log.Hash[:]), `"}`...)
 	}
 	if size > 0 {
 		at := len(b)
