@@ -4,6 +4,7 @@ import (
 	"os"
 	"path/filepath"
 	"regexp"
+	"slices"
 	"strings"
 )
 
@@ -85,6 +86,11 @@ func crashEdits(root string) ([]edit, error) {
 	return edits, nil
 }
 
+// only are the edits without those of other points than the one named.
+func only(all []edit, point string) []edit {
+	return slices.DeleteFunc(slices.Clone(all), func(e edit) bool { return !e.add && !strings.Contains(e.new, `"`+point+`"`) })
+}
+
 // crashCommon: a point that is armed, by a file in the folder that the environment names,
 // reports that it was reached and waits, to be killed or let go. Each goes off once.
 const crashCommon = `
@@ -106,7 +112,7 @@ func crashAt(name string) {
 		return
 	}
 	_ = os.WriteFile(filepath.Join(crashDir, "hit-"+name), nil, 0o600)
-	for range 10000 {
+	for range 60000 {
 		if _, err := os.Stat(filepath.Join(crashDir, "go-"+name)); err == nil {
 			return
 		}

@@ -287,6 +287,9 @@ func (r *faultRun) audit(ctx context.Context) error {
 	if report.Forks > 0 {
 		r.s.wrong("%d branches of forks were kept, and nobody signed twice", report.Forks)
 	}
+	if r.o.kills > 0 {
+		unduplicated(r.s, counts, r.o.kills >= 60 && r.o.skew > 0 && r.o.far > 0)
+	}
 	if r.o.kills >= 60 {
 		r.missed(counts)
 		if r.o.skew > 0 && r.o.far > 0 && report.Rejected == 0 {

@@ -49,7 +49,8 @@ var modes = []mode{
 		func(o *options) { o.every, o.only = 25, quickFaults }, func(o *options) { o.every, o.only = 25, "^disk: .* of accept" }},
 	{"mutants", "nodes broken on purpose, which the tests or the other modes must notice", runMutants,
 		func(o *options) { o.only = quickMutants }, nil},
-	{"restore", "a backup restored, and every way to spend a bill twice with it", runRestore, func(*options) {}, func(*options) {}},
+	{"restore", "a backup restored, and every way to spend a bill twice with it", runRestore,
+		func(o *options) { o.each = 1 }, func(o *options) { o.each = 1 }},
 	{"crashpoints", "every pair of crash points of sender and receiver, one killed, the other, both", runCrashpoints,
 		func(o *options) { o.pairs = 27 }, func(o *options) { o.pairs = 60 }},
 }
@@ -65,6 +66,7 @@ type options struct {
 	callers   int
 	cuts      int
 	every     int
+	each      int
 	only      string
 	pairs     int
 	skew      time.Duration
@@ -197,6 +199,7 @@ func parse(args []string, progress io.Writer) (*options, error) {
 	f.IntVar(&o.callers, "callers", 64, "race: callers for each bill")
 	f.IntVar(&o.cuts, "cuts", 20, "powercut: number of power cuts")
 	f.IntVar(&o.every, "every", 1, "syscalls: of the writes only every so many")
+	f.IntVar(&o.each, "each", 2, "restore: bills of each fate")
 	f.StringVar(&o.only, "only", "", "mutants: a regular expression of their names; syscalls: of the faults")
 	f.IntVar(&o.pairs, "pairs", 0, "crashpoints: so many runs, drawn; 0 for all")
 	f.DurationVar(&o.skew, "skew", 2*time.Minute, "faults: clocks of the nodes differ from ours by up to this; 0 runs the program as it is shipped")

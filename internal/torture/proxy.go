@@ -253,6 +253,13 @@ func (c *counter) addN(name string, n int) {
 	c.m[name] += n
 }
 
+// of is how often a name was counted.
+func (c *counter) of(name string) int {
+	c.mu.Lock()
+	defer c.mu.Unlock()
+	return c.m[name]
+}
+
 // into adds the counts to m.
 func (c *counter) into(m map[string]int) {
 	c.mu.Lock()
