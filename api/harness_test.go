@@ -145,7 +145,7 @@ func (l *local) as(u *ebltest.User, method, path, body string) *call {
 }
 
 // serveTLS serves h with config on loopback and gives its address.
-func serveTLS(t testing.TB, h http.Handler, config *tls.Config, change func(*http.Server)) string {
+func serveTLS(t testing.TB, h http.Handler, config *tls.Config, change func(*api.Server)) string {
 	t.Helper()
 	s := api.NewServer(h, config, nil, nil)
 	if change != nil {
@@ -154,7 +154,10 @@ func serveTLS(t testing.TB, h http.Handler, config *tls.Config, change func(*htt
 	return serveAt(t, s, "127.0.0.1:0")
 }
 
-func serveAt(t testing.TB, s *http.Server, addr string) string {
+func serveAt(t testing.TB, s interface {
+	ServeTLS(l net.Listener, certFile, keyFile string) error
+	Close() error
+}, addr string) string {
 	t.Helper()
 	l, err := net.Listen("tcp", addr)
 	if err != nil {

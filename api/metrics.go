@@ -18,6 +18,7 @@ type Metrics struct {
 	requests   *prometheus.CounterVec
 	seconds    *prometheus.HistogramVec
 	handshakes prometheus.Counter
+	tooMany    prometheus.Counter
 }
 
 // NewMetrics makes the metrics of n.
@@ -31,8 +32,10 @@ func NewMetrics(n *node.Node) *Metrics {
 			[]string{"listener", "route"}),
 		handshakes: prometheus.NewCounter(prometheus.CounterOpts{Name: "eblnode_tls_handshakes_failed_total",
 			Help: "TLS handshakes that failed, mostly strangers."}),
+		tooMany: prometheus.NewCounter(prometheus.CounterOpts{Name: "eblnode_connections_refused_total",
+			Help: "Connections closed unread because their address or platform had too many open."}),
 	}
-	m.registry.MustRegister(m.requests, m.seconds, m.handshakes, &nodeMetrics{n})
+	m.registry.MustRegister(m.requests, m.seconds, m.handshakes, m.tooMany, &nodeMetrics{n})
 	m.registry.MustRegister(&hookMetrics{n})
 	return m
 }

@@ -89,8 +89,9 @@ func newEngine(listener string, o Options) *gin.Engine {
 	return g
 }
 
-// observe is the one middleware. It refuses nothing: whatever can refuse a request is
-// part of the protocol and stands in the handler, in the order of the wire document.
+// observe is the one middleware. It refuses nothing but a request whose end is not certain:
+// whatever else can refuse one is part of the protocol and stands in the handler, in the
+// order of the wire document.
 func observe(listener string, o Options) gin.HandlerFunc {
 	return func(c *gin.Context) {
 		start := time.Now()
@@ -115,6 +116,13 @@ func observe(listener string, o Options) gin.HandlerFunc {
 			}
 			record(c, listener, o, start)
 		}()
+		if f := framingOf(c.Request); f != nil && f.blind.Load() {
+			c.Header("Connection", "close") // nothing that follows is somebody's request
+			if f.bad.Load() {
+				fail(c, malformed("", "the end of this request is not certain: send Content-Length once, or Transfer-Encoding: chunked, and not both"))
+				return
+			}
+		}
 		c.Next()
 	}
 }

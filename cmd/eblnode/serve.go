@@ -282,7 +282,7 @@ type services struct {
 type service struct {
 	name   string
 	l      net.Listener
-	server *http.Server
+	server *api.Server
 	tls    bool
 }
 
@@ -329,8 +329,11 @@ func (a *app) listen(o *opened, log *slog.Logger) (*services, error) {
 			}
 		}
 		server := api.NewServer(f.handler, f.tls, log, metrics)
-		if f.name == "peer" {
-			api.LimitConnections(server, api.ConnectionsOf(opts.Concurrency))
+		switch f.name {
+		case "peer":
+			api.LimitConnections(server, api.PeerLimits(opts.Concurrency, api.PeerOf(o.node.Trust, now)))
+		case "public":
+			api.LimitConnections(server, api.PublicLimits())
 		}
 		s.list = append(s.list, &service{f.name, l, server, f.tls != nil})
 	}
