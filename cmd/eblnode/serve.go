@@ -299,6 +299,10 @@ func (a *app) listen(o *opened, log *slog.Logger) (*services, error) {
 	opts := api.Options{Log: log, Metrics: metrics, Version: Version, Tokens: tokens,
 		Rate: o.config.Limits.Rate, Burst: o.config.Limits.Burst, Concurrency: o.config.Limits.Concurrency}
 	opts.Revoked = o.ocsp.CheckTLS
+	opts.MetricsOpen = o.config.Metrics.Open
+	if opts.MetricsToken, err = o.config.metricsToken(a.data); err != nil {
+		return nil, err
+	}
 	source := o.stapled(o.keys.source(""))
 	now := time.Now
 	socket := filepath.Join(a.data, socketFile)
