@@ -30,6 +30,10 @@ type Options struct {
 	// Revoked asks at each request of a peer whether its certificate is revoked: connections
 	// live longer than answers. nil: nobody is asked.
 	Revoked RevocationCheck
+	// MetricsToken, where it is set, opens /metrics and nothing else, beside the tokens of
+	// operators and auditors. MetricsOpen opens it to everybody who reaches the listener.
+	MetricsToken string
+	MetricsOpen  bool
 	// Version is shown to operators, never to peers.
 	Version string
 	// Examine looks at what lies between us and a peer; for the admin listener. nil: refused.
