@@ -35,6 +35,7 @@ var Version = "dev"
 type options struct {
 	trust  []string
 	at     string
+	root   string
 	json   bool
 	html   string
 	limits envelope.Limits
@@ -57,7 +58,8 @@ func run(args []string, in io.Reader, out, errOut io.Writer) int {
 		Short: "Verify evidence bundles and transferblocks offline",
 		Long: `Verify evidence bundles and transferblocks offline: every signature, every hash link back
 to the issuance, and the law of the bill. Prints who is in control, and why. A folder means
-all files in it that end in .json; "-" reads standard input.
+all files in it that end in .json; "-" reads standard input. Of a folder that "eblnode archive"
+wrote it also says whether anything was taken out, put in or changed.
 
 The trust file holds the trust entries of the platforms that you believe, as
 "eblnode peer self" prints them: one object, an array, or {"platforms": […]}. A file
@@ -73,6 +75,7 @@ their codes: docs/BUNDLE.md.`,
 		Example: `  eblverify bundle.json --trust platforms.json
   eblverify folder/ --trust platforms.json --json
   eblverify --json --trust carrier.json --trust bank.json < block.json -
+  eblverify archive/ --trust platforms.json --root 3f5a…
   eblverify bundle.json --trust platforms.json --at 2036-11-23T00:00:00Z
   eblverify bundle.json --trust platforms.json --html report.html`,
 		SilenceErrors: true,
@@ -83,8 +86,11 @@ their codes: docs/BUNDLE.md.`,
 			}
 			return nil
 		},
-		RunE: func(_ *cobra.Command, files []string) error {
-			var err error
+		RunE: func(c *cobra.Command, files []string) error {
+			err := o.checkLimits(c.Flags().Changed)
+			if err != nil {
+				return err
+			}
 			code, err = o.verifyAll(files, in, out, errOut)
 			return err
 		},
@@ -97,6 +103,7 @@ their codes: docs/BUNDLE.md.`,
 	f := c.Flags()
 	f.StringArrayVar(&o.trust, "trust", nil, "file with trust entries (needed; may be given again)")
 	f.StringVar(&o.at, "at", "", "judge as of this time, RFC 3339 (default: now)")
+	f.StringVar(&o.root, "root", "", "hash of an archive's root that you kept: it must be among the roots of each archive")
 	f.BoolVar(&o.json, "json", false, "print JSON")
 	f.StringVar(&o.html, "html", "", "write the verdict on the one file to this new file too, as a page with the journey as a picture")
 	f.IntVar(&o.limits.Body, "max-bytes", 0, "largest file, in bytes (default 8 MiB a block, 32 MiB a bundle)")
@@ -136,8 +143,11 @@ func (o *options) verifyAll(files []string, in io.Reader, out, errOut io.Writer)
 			return exitUsage, fmt.Errorf("--at: %q is not a time such as 2026-01-31T12:00:00Z", o.at)
 		}
 	}
-	if l := o.limits; min(l.Body, l.Chain, l.Transactions, l.Depth) < 0 {
-		return exitUsage, errors.New("--max-bytes, --max-entries, --max-transactions, --max-depth: a limit is not negative")
+	archiveOptions := judge.ArchiveOptions{Trust: trust, Now: at}
+	if o.root != "" {
+		if archiveOptions.Root, err = envelope.ParseHash(o.root); err != nil || archiveOptions.Root.IsZero() {
+			return exitUsage, fmt.Errorf("--root: %q is not the hash of a root: 64 lower-case hex digits, as this program prints it of an archive", o.root)
+		}
 	}
 	inputs, err := expand(files)
 	if err != nil {
@@ -149,7 +159,11 @@ func (o *options) verifyAll(files []string, in io.Reader, out, errOut io.Writer)
 	}
 	code := exitValid
 	for _, name := range files {
-		for _, r := range archives(name, trust) {
+		found := archives(name, archiveOptions)
+		if o.root != "" && found == nil {
+			found = []*judge.Report{judge.NoArchive(name)}
+		}
+		for _, r := range found {
 			code = worse(code, exit(r.Verdict))
 			reports = append(reports, r)
 			if !o.json {
