@@ -24,7 +24,10 @@ function options() {
 
 // verdict judges one file, by what its first member says it is.
 function verdict(bytes, { trust, at, now }) {
-  if (/"format"\s*:/.test(bytes.toString('latin1'))) return judgeBundle(bytes, trust, now);
+  if (/"format"\s*:/.test(bytes.toString('latin1'))) {
+    const end = Date.now() + 30_000; // as docs/BUNDLE.md has it
+    return judgeBundle(bytes, trust, now, () => Date.now() > end);
+  }
   const { expect, reason, law, entry, transaction, state } = judge('block', bytes, { trust, at });
   const words = { accept: 'VALID', indeterminate: 'INDETERMINATE' };
   return { verdict: words[expect] ?? 'INVALID', code: law ? `${reason}/${law}` : reason, place: reason && { entry, transaction }, state };
