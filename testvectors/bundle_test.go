@@ -44,9 +44,7 @@ func TestBundleSchema(t *testing.T) {
 		if err := json.Unmarshal(file, &value); err != nil {
 			t.Fatal(err)
 		}
-		if err := schema.VisitJSON(value); err != nil {
-			t.Errorf("%s: %v", b.Name, err)
-		}
+		mustFit(t, schema, b.Name, file)
 		for name := range value {
 			if _, ok := schema.Properties[name]; !ok {
 				t.Errorf("%s: the member %s is not in the schema", b.Name, name)
