@@ -17,7 +17,8 @@ var (
 	errorRow       = regexp.MustCompile(`(?m)^\| (7\d\d\d|8\d\d\d) \| (.*?) \|`)
 	anErrorCode    = regexp.MustCompile(`\b[45]\d\d\b.*\b[78]\d\d\d\b`)
 	comparesTables = regexp.MustCompile(`\b(dump|mustChange|mustAnswer|checkDump)\(`)
-	vectorRef      = regexp.MustCompile(`^(json|canonical|signed|envelope|chain|receipt|exchange|ca)/[a-z0-9-]+$`)
+	vectorRef      = regexp.MustCompile(`^(json|canonical|signed|envelope|chain|receipt|exchange|ca|ocsp|bundle)/[a-z0-9-]+$`)
+	offTheWire     = regexp.MustCompile(`^(receipt|ocsp|bundle)/`) // not sent to a node
 )
 
 // TestEveryCheckIsShown walks the tables of checks in docs/PROTOCOL.md: each row must
@@ -43,7 +44,7 @@ func TestEveryCheckIsShown(t *testing.T) {
 		// all of which are sent to a node between two dumps, or a test with a dump.
 		reads := id == "U7" || id == "U8" || id == "U9" // what is told, not what is done
 		if answer := row[3]; !reads && anErrorCode.MatchString(answer) && !strings.HasPrefix(answer, "(") && !slices.ContainsFunc(refs, func(ref []string) bool {
-			return vectorRef.MatchString(ref[1]) && !strings.HasPrefix(ref[1], "receipt/") || dumps[ref[1]]
+			return vectorRef.MatchString(ref[1]) && !offTheWire.MatchString(ref[1]) || dumps[ref[1]]
 		}) {
 			t.Errorf("%s names no vector and no test that compares the tables before and after", id)
 		}

@@ -60,7 +60,7 @@ var allowed = map[string][]string{
 }
 
 // forTests are imports that any package's tests may have beside its own.
-var forTests = []string{"eblnode/…", "github.com/getkin/kin-openapi/…", "github.com/lestrrat-go/jwx/v2/…", "github.com/miekg/dns", "github.com/rogpeppe/go-internal/testscript",
+var forTests = []string{"eblnode/…", "github.com/getkin/kin-openapi/…", "github.com/lestrrat-go/jwx/v2/…", "github.com/miekg/dns", "github.com/rogpeppe/go-internal/testscript", "github.com/santhosh-tekuri/jsonschema/v6",
 	"github.com/gin-gonic/gin", "github.com/go-json-experiment/json/…", "github.com/goccy/go-yaml", "golang.org/x/crypto/ocsp", "modernc.org/sqlite"}
 
 // TestImports holds the tree against the table.

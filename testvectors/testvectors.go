@@ -93,12 +93,38 @@ type Bundle struct {
 	Place map[string]int `json:"place,omitempty"`
 	At    string         `json:"at"`
 	Trust string         `json:"trust"`
+	// Seconds is how long the reader may take; nil: as long as it takes.
+	Seconds *int `json:"seconds,omitempty"`
 	// One of the two inputs is there.
 	InputText   *string `json:"inputText,omitempty"`
 	InputBase64 *string `json:"inputBase64,omitempty"`
 	// State is who is in control, where the verdict is good. A void bill has no possessor,
 	// and one that never left its platform no head.
 	State *State `json:"state,omitempty"`
+}
+
+// An OCSP is one file of the folder ocsp: an answer of a responder, and what it says of one
+// certificate at one time.
+type OCSP struct {
+	Name string `json:"-"`
+
+	Comment string `json:"comment"`
+	Spec    string `json:"spec"`
+	Expect  string `json:"expect"`           // "accept", or "indeterminate": it says nothing
+	Reason  string `json:"reason,omitempty"` // "revocationUnknown"
+	At      string `json:"at"`               // the time of the check
+	// The certificate that is asked about, its issuer, and the answer, DER.
+	Certificate []byte    `json:"certificate"`
+	Issuer      []byte    `json:"issuer"`
+	Input       []byte    `json:"inputBase64"`
+	Status      *Standing `json:"status,omitempty"`
+}
+
+// A Standing is what an answer says that counts.
+type Standing struct {
+	Good    bool   `json:"good"`
+	Revoked string `json:"revoked,omitempty"` // since when
+	Reason  string `json:"reason,omitempty"`  // the RFC 5280 name
 }
 
 // An Exchange is one file of the folder exchange: requests to one receiver, in order, and
@@ -188,6 +214,11 @@ func Load(family string) ([]*Vector, error) {
 // LoadBundles reads the evidence bundles, in the order of their names.
 func LoadBundles() ([]*Bundle, error) {
 	return load("bundle", func(b *Bundle, name string) { b.Name = name })
+}
+
+// LoadOCSP reads the OCSP answers, in the order of their names.
+func LoadOCSP() ([]*OCSP, error) {
+	return load("ocsp", func(a *OCSP, name string) { a.Name = name })
 }
 
 // LoadExchanges reads the exchanges, in the order of their names.

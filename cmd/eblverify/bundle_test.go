@@ -6,7 +6,6 @@ import (
 	"os/exec"
 	"path/filepath"
 	"strings"
-	"sync/atomic"
 	"testing"
 	"time"
 
@@ -148,55 +147,6 @@ func TestTenYearsLater(t *testing.T) {
 	if code != 0 || !strings.Contains(out, "VALID AT SIGNING TIME\n") || !strings.Contains(out, "of a.example: ended on ") {
 		t.Errorf("got exit code %d, want 0 and which key has ended: %s", code, out)
 	}
-}
-
-// TestArchiveFolder judges a folder of archives as a whole, and each bundle in it.
-func TestArchiveFolder(t *testing.T) {
-	var ahead atomic.Int64
-	w := ebltest.New(t)
-	a := w.Platform("a.example", ebltest.Configure(func(c *node.Config) {
-		c.Now = func() time.Time { return time.Now().Add(time.Duration(ahead.Load())) }
-	}))
-	doc := a.Issue(a.User("al").ID)
-	dir := t.TempDir()
-	trust := entryFile(t, filepath.Join(t.TempDir(), "trust"), a)
-	made, err := a.Node().Archive(t.Context(), "op", dir, false)
-	if err != nil {
-		t.Fatal(err)
-	}
-	see := func(name string, code int, says ...string) {
-		t.Helper()
-		out, errOut, got := do(t, "", dir, "--trust", trust, "--at", time.Now().Add(72*time.Hour).Format(time.RFC3339))
-		for _, say := range says {
-			if got != code || !strings.Contains(out, say) {
-				t.Errorf("%s: got exit code %d, %s %s, want %d and %q", name, got, out, errOut, code, say)
-			}
-		}
-	}
-	see("before the day is over", 3, "archive/unsealed", "VALID  al@a.example")
-	ahead.Store(int64(24 * time.Hour))
-	if _, err := a.Node().Archive(t.Context(), "op", dir, true); err != nil {
-		t.Fatal(err)
-	}
-	see("signed", 0, "signed under the root of", "1 roots, each signed", "VALID  al@a.example", "3 files: 3 VALID")
-	bundle := filepath.Join(made.Folder, doc.String()+".json")
-	text, err := os.ReadFile(bundle)
-	if err == nil {
-		err = os.Remove(bundle)
-	}
-	if err != nil {
-		t.Fatal(err)
-	}
-	see("a bundle taken out", 1, "archive/deleted")
-	write(t, made.Folder, doc.String()+".json", string(text)+"\n")
-	see("a bundle written anew", 1, "archive/changed")
-	write(t, made.Folder, doc.String()+".json", string(text))
-	write(t, made.Folder, "another.json", string(text))
-	see("a bundle put in", 1, "archive/inserted")
-	if err := os.RemoveAll(made.Folder); err != nil {
-		t.Fatal(err)
-	}
-	see("all taken away", 1, "archive/deleted")
 }
 
 // TestHTML writes the verdict as a page, once, for one file.
