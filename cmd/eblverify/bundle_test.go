@@ -209,7 +209,7 @@ func TestHTML(t *testing.T) {
 		t.Fatalf("got exit code %d, %s %s", code, out, errOut)
 	}
 	text, err := os.ReadFile(page)
-	if err != nil || !strings.Contains(string(text), "<h1>VALID</h1>") || !strings.Contains(string(text), "ben@bank.example") || !strings.Contains(string(text), `<svg class="journey`) {
+	if err != nil || !strings.Contains(string(text), "<h1>VALID</h1>") || !strings.Contains(string(text), "ben@bank.example") || !strings.Contains(string(text), `<div class="journey`) {
 		t.Errorf("got %v and a page of %d bytes, want the verdict and the journey", err, len(text))
 	}
 	for name, args := range map[string][]string{"a file that is there": args, "two files": append([]string{file}, args...), "a folder": append([]string{dir}, args[1:]...)} {

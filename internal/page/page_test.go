@@ -212,7 +212,7 @@ const sleep = (ms) => new Promise((r) => setTimeout(r, ms));
       drop("drop-trust", "trust.json", btoa(unescape(encodeURIComponent(c.trust[0]))));
       drop("drop-bundle", c.name, c.body);
       for (let i = 0; i < 200; i++) { await sleep(50); if (d.title.endsWith(": " + c.name)) break; }
-      out.push({ title: d.title, heading: (d.querySelector("#result h1") || {}).textContent, picture: !!d.querySelector("svg.journey"),
+      out.push({ title: d.title, heading: (d.querySelector("#result h1") || {}).textContent, picture: !!d.querySelector(".journey svg"),
         wide: d.documentElement.scrollWidth, width: d.documentElement.clientWidth, injected: !!w.injected || !!d.querySelector("#result script"), message: d.getElementById("message").textContent });
     }
   } catch (e) { out.push({ error: String(e) }); }
