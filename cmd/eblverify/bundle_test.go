@@ -3,7 +3,6 @@ package main
 import (
 	"encoding/json"
 	"os"
-	"os/exec"
 	"path/filepath"
 	"strings"
 	"sync/atomic"
@@ -97,42 +96,6 @@ func TestForkFile(t *testing.T) {
 			if code != c.code || !strings.Contains(out, say) {
 				t.Errorf("%s: got %d and %q %q, want %d and %q", name, code, out, errOut, c.code, say)
 			}
-		}
-	}
-}
-
-// program builds eblverify, as its users have it.
-func program(t *testing.T) string {
-	t.Helper()
-	path := filepath.Join(t.TempDir(), "eblverify")
-	c := exec.Command("go", "build", "-o", path, ".")
-	c.Env = append(os.Environ(), "CGO_ENABLED=0")
-	if out, err := c.CombinedOutput(); err != nil {
-		t.Fatalf("building: %v: %s", err, out)
-	}
-	return path
-}
-
-// TestNeedsNoNetwork runs the program where there is no network, not even loopback: a
-// verdict that asked anybody would fail.
-func TestNeedsNoNetwork(t *testing.T) {
-	if testing.Short() {
-		t.Skip("it builds the program")
-	}
-	if err := exec.Command("unshare", "-n", "true").Run(); err != nil {
-		t.Skipf("no empty network namespace here: unshare -n: %v", err)
-	}
-	w := ebltest.New(t)
-	a, b := w.Platform("a.example"), w.Platform("b.example")
-	bob := b.User("bob")
-	doc := a.Issue(bob.ID)
-	dir := t.TempDir()
-	file, trust := bundleFile(t, b, doc, filepath.Join(dir, "bundle.json")), entryFile(t, filepath.Join(dir, "trust"), a, b)
-	binary := program(t)
-	for _, args := range [][]string{{file}, {dir}, {file, "--at", time.Now().AddDate(10, 0, 0).Format(time.RFC3339)}} {
-		out, err := exec.Command("unshare", append([]string{"-n", binary, "--trust", trust}, args...)...).CombinedOutput()
-		if err != nil || !strings.Contains(string(out), "VALID") || !strings.Contains(string(out), bob.ID) {
-			t.Errorf("%v: got %v and %s", args, err, out)
 		}
 	}
 }
