@@ -18,7 +18,7 @@ var allowed = map[string][]string{
 	"eblnode/chain":     {"eblnode/envelope", "eblnode/identity"},
 	"eblnode/judge":     {"eblnode/chain", "eblnode/envelope", "eblnode/identity"},
 	"eblnode/discovery": {"eblnode/identity", "github.com/miekg/dns", "golang.org/x/sync/…"},
-	"eblnode/node": {"eblnode/chain", "eblnode/discovery", "eblnode/envelope", "eblnode/identity", "eblnode/judge", "eblnode/internal/rights", "eblnode/internal/webhook", "eblnode/internal/witness",
+	"eblnode/node": {"eblnode/chain", "eblnode/discovery", "eblnode/envelope", "eblnode/identity", "eblnode/internal/rights", "eblnode/internal/webhook", "eblnode/internal/witness",
 		"github.com/pressly/goose/v3", "golang.org/x/sync/…", "modernc.org/sqlite"},
 	"eblnode/api/oauth": {"eblnode/discovery", "eblnode/envelope", "eblnode/identity", "eblnode/node", "github.com/go-json-experiment/json/…"},
 	"eblnode/api": {"eblnode/api/oauth", "eblnode/discovery", "eblnode/envelope", "eblnode/identity", "eblnode/node",
