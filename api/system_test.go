@@ -369,7 +369,7 @@ func TestOrderOfADisabledSystemIsNotCarriedOut(t *testing.T) {
 	if err != nil || len(waiting) != 1 {
 		t.Fatalf("got %v, %v; want the order that waits", waiting, err)
 	}
-	_, err = bank.Node().Approve(t.Context(), boss.User, waiting[0].ID, waiting[0].Request)
+	_, err = bank.Node().Approve(t.Context(), boss.User, waiting[0].ID, waiting[0].Request, node.Once{})
 	if got := node.AsError(err); err == nil || got.Text != node.TextApprovalOver {
 		t.Errorf("got %v, want %s", err, node.TextApprovalOver)
 	}

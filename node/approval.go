@@ -122,6 +122,8 @@ type approving struct {
 	id  string
 	by  string
 	act *Act // by which system the order was given; nil: by the user itself
+	// once is the key of the yes itself.
+	once Once
 }
 
 // waits reports whether an order of user must wait: it has approvers, and this is not the

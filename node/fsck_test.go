@@ -135,7 +135,7 @@ func decided(t *testing.T, a *ebltest.Platform, x *wire, silent *ebltest.Platfor
 		case "approved":
 			mustApprove(t, a, "back", p)
 		case "rejected":
-			_, err := a.Node().RejectApproval(t.Context(), a.User("back").User, p.ID, "not this one")
+			_, err := a.Node().RejectApproval(t.Context(), a.User("back").User, p.ID, "not this one", node.Once{})
 			mustDo(err)
 		}
 	}
