@@ -7,6 +7,7 @@ import (
 	"net/http"
 	"os"
 	"path/filepath"
+	"slices"
 	"time"
 
 	"eblnode/envelope"
@@ -45,12 +46,12 @@ func runCrashpoints(ctx context.Context, o *options) (*summary, error) {
 		return nil, err
 	}
 	defer os.RemoveAll(dir)
-	edits, err := crashEdits(o.root)
+	named, err := crashPoints(o.root)
 	if err != nil {
 		return nil, err
 	}
-	o.say("building with %d edits; folder %s", len(edits), dir)
-	program, err := o.build(ctx, dir, "eblnode", "./cmd/eblnode", edits...)
+	o.say("building with %d edits; folder %s", len(named.edits), dir)
+	program, err := o.build(ctx, dir, "eblnode", "./cmd/eblnode", named.edits...)
 	if err != nil {
 		return nil, err
 	}
@@ -64,7 +65,13 @@ func runCrashpoints(ctx context.Context, o *options) (*summary, error) {
 		return nil, err
 	}
 	defer f.close()
-	c := &crasher{o: o, f: f, points: points, rng: o.random("crashpoints"), s: &summary{Figures: map[string]any{}}, counts: newCounter()}
+	c := &crasher{o: o, f: f, named: named, points: points, rng: o.random("crashpoints"), s: &summary{Figures: map[string]any{}}, counts: newCounter()}
+	for _, name := range named.gone {
+		c.s.wrong("the crash point %s is listed, and no source has it", name)
+	}
+	for _, name := range named.undescribed {
+		c.s.wrong("the crash point %s is in the sources, and nothing says what it means", name)
+	}
 	list := c.plan()
 	for i, r := range list {
 		if err := c.run(ctx, i, r); err != nil {
@@ -83,6 +90,7 @@ func runCrashpoints(ctx context.Context, o *options) (*summary, error) {
 type crasher struct {
 	o      *options
 	f      *fleet
+	named  *crashPlan
 	points func(*node) string
 	rng    *rand.Rand
 	s      *summary
@@ -91,20 +99,37 @@ type crasher struct {
 	times  []time.Duration
 }
 
-// plan lists all runs, or draws some of them.
+// plan lists all runs; or draws some of them, in which each point has its turn before any
+// has another.
 func (c *crasher) plan() []crashRun {
+	senders, receivers := c.named.senders, c.named.receivers
 	var list []crashRun
-	for _, s := range senderPoints {
-		for _, r := range receiverPoints {
+	if n := c.o.pairs; n > 0 && n < len(senders)*len(receivers)*killChoices {
+		var s, r []crashPoint
+		for i := range n {
+			if i%len(senders) == 0 {
+				s = shuffled(c.rng, senders)
+			}
+			if i%len(receivers) == 0 {
+				r = shuffled(c.rng, receivers)
+			}
+			list = append(list, crashRun{s[i%len(s)], r[i%len(r)], (i + c.rng.IntN(2)) % killChoices, c.rng.IntN(2) == 0})
+		}
+		return list
+	}
+	for _, s := range senders {
+		for _, r := range receivers {
 			for k := range killChoices {
 				list = append(list, crashRun{s, r, k, c.rng.IntN(2) == 0})
 			}
 		}
 	}
-	if c.o.pairs > 0 && c.o.pairs < len(list) {
-		c.rng.Shuffle(len(list), func(i, j int) { list[i], list[j] = list[j], list[i] })
-		list = list[:c.o.pairs]
-	}
+	return list
+}
+
+func shuffled[T any](rng *rand.Rand, list []T) []T {
+	list = slices.Clone(list)
+	rng.Shuffle(len(list), func(i, j int) { list[i], list[j] = list[j], list[i] })
 	return list
 }
 
@@ -142,6 +167,7 @@ func await(ctx context.Context, for_ time.Duration, reached func() bool) bool {
 
 // A side is one of the two processes in a run.
 type side struct {
+	name string
 	n    *node
 	p    crashPoint
 	kill bool
@@ -157,8 +183,8 @@ func (c *crasher) run(ctx context.Context, i int, r crashRun) error {
 		return err
 	}
 	c.seen = append(c.seen, event{Kind: "issued", Document: document})
-	sender := &side{n: from, p: r.sender, kill: r.kill != killReceiver}
-	receiver := &side{n: to, p: r.receiver, kill: r.kill != killSender}
+	sender := &side{name: "sender", n: from, p: r.sender, kill: r.kill != killReceiver}
+	receiver := &side{name: "receiver", n: to, p: r.receiver, kill: r.kill != killSender}
 	for _, s := range []*side{sender, receiver} {
 		if err := c.arm(s.n, s.p); err != nil {
 			return err
@@ -213,6 +239,7 @@ func (c *crasher) crash(ctx context.Context, document string, r crashRun, sender
 			if !s.done && c.hit(s.n, s.p) {
 				at = append(at, s)
 				s.done = true
+				c.counts.add("reached by the " + s.name + ": " + s.p.name + ", " + s.p.what)
 			}
 		}
 		if err := c.strike(ctx, at, r.receiverFirst); err != nil {
@@ -323,12 +350,21 @@ func (c *crasher) finish(ctx context.Context, runs int) error {
 	c.counts.into(counts)
 	c.s.Figures["runs"], c.s.Figures["crashes"] = runs, counts
 	c.s.Figures["millisToConvergeP50"], c.s.Figures["millisToConvergeP99"] = quantile(c.times, 0.5), quantile(c.times, 0.99)
-	if c.o.pairs == 0 {
-		for _, p := range append(append([]crashPoint{}, senderPoints...), receiverPoints...) {
-			if counts["killed at "+p.name+": "+p.what] == 0 {
-				c.s.wrong("nobody was killed at %s (%s): the point is not reached", p.name, p.what)
+	c.unreached(counts)
+	return nil
+}
+
+// unreached makes a finding of each point that the sources name and no run came to: what is
+// said of it would not have been tried.
+func (c *crasher) unreached(counts map[string]int) {
+	for _, side := range []struct {
+		name   string
+		points []crashPoint
+	}{{"sender", c.named.senders}, {"receiver", c.named.receivers}} {
+		for _, p := range side.points {
+			if counts["reached by the "+side.name+": "+p.name+", "+p.what] == 0 {
+				c.s.wrong("no run came to the %s's crash point %s (%s)", side.name, p.name, p.what)
 			}
 		}
 	}
-	return nil
 }

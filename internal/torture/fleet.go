@@ -12,6 +12,7 @@ import (
 	"os"
 	"os/exec"
 	"path/filepath"
+	"slices"
 	"strings"
 	"sync"
 	"sync/atomic"
@@ -51,6 +52,7 @@ type node struct {
 	export func(dir string) error
 
 	program string
+	under   []string     // a command that runs the program, with the same process id
 	local   atomic.Value // string, host:port of the local listener
 	starts  int
 
@@ -274,7 +276,8 @@ func (n *node) start(ctx context.Context) (string, error) {
 		return "", err
 	}
 	defer log.Close()
-	cmd := exec.Command(n.program, "serve", "--data", n.dir)
+	args := append(slices.Clone(n.under), n.program, "serve", "--data", n.dir)
+	cmd := exec.Command(args[0], args[1:]...)
 	cmd.Env = append(cleanEnv(), "EBLNODE_RETRYMAX="+n.retryMax, "EBLNODE_LIMITS_VERDICTSPERHOUR=100000000", "EBLNODE_LOG_LEVEL=warn")
 	cmd.Env = append(cmd.Env, n.env...)
 	cmd.Stdout, cmd.Stderr = log, log

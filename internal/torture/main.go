@@ -45,7 +45,7 @@ var modes = []mode{
 	{"race", "64 callers for each bill, 64 different targets: one winner", runRace,
 		func(o *options) { o.bills = 60 }, func(o *options) { o.bills = 30 }},
 	{"powercut", "power cuts that take what no fsync covered", runPowercut, func(o *options) { o.cuts = 5 }, nil},
-	{"syscalls", "EIO, ENOSPC and SIGKILL at the n-th write or fsync", runSyscalls,
+	{"syscalls", "EIO, ENOSPC and SIGKILL at the n-th of each call that writes", runSyscalls,
 		func(o *options) { o.every, o.only = 25, quickFaults }, func(o *options) { o.every, o.only = 25, "^disk: .* of accept" }},
 	{"mutants", "nodes broken on purpose, which the tests or the other modes must notice", runMutants,
 		func(o *options) { o.only = quickMutants }, nil},
@@ -244,4 +244,4 @@ func choose(o *options) ([]mode, error) {
 }
 
 // quickFaults are those of the short form of the mode syscalls.
-const quickFaults = "^strace: (EIO|SIGKILL) at the n-th fsync|^disk: (ENOSPC at the n-th write|EIO at the n-th fsync|SIGKILL)"
+const quickFaults = "^strace: (EIO|SIGKILL) at the n-th fsync|^strace: ENOSPC at the n-th write of|^strace: SIGKILL at the n-th (renameat|ftruncate)|^disk: (ENOSPC at the n-th write|EIO at the n-th fsync|SIGKILL)"

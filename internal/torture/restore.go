@@ -24,12 +24,12 @@ func runRestore(ctx context.Context, o *options) (*summary, error) {
 		return nil, err
 	}
 	defer os.RemoveAll(dir)
-	crash, err := crashEdits(o.root)
+	crash, err := crashPoints(o.root)
 	if err != nil {
 		return nil, err
 	}
 	o.say("building; folder %s", dir)
-	program, err := o.build(ctx, dir, "eblnode", "./cmd/eblnode", only(crash, "s1")...)
+	program, err := o.build(ctx, dir, "eblnode", "./cmd/eblnode", only(crash.edits, "s1")...)
 	if err != nil {
 		return nil, err
 	}
