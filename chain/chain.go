@@ -25,6 +25,12 @@ type Options struct {
 	Sender identity.Host
 	// Now bounds timestamps from above.
 	Now time.Time
+	// Arriving says that the newest entry is seen now for the first time, unless Known has
+	// it. Then its key must stand at Now too: with a key that was revoked, for whatever
+	// reason, anybody who has it could sign and put an earlier time, and only the signature
+	// itself would speak for that. Older entries are vouched for by the newest one, whose key
+	// stands. False offline, where a chain is looked at long after it was made.
+	Arriving bool
 	// Known tells what the verifier holds of exactly this JWS: that it verified it before,
 	// since when it has it, what was known of the key then. nil means nothing is known. It
 	// must compare the whole compact JWS, never the hash of its payload, since a payload
@@ -223,8 +229,15 @@ func (v *verifier) signature(i int, p *identity.Platform) *Error {
 	}
 	key, err := a.key, a.err
 	var ev *identity.Evidence
+	judged := at
+	if v.opts.Arriving && i == len(v.block.Entries)-1 && known.Since.IsZero() && !known.Judged && v.opts.Now.After(at) {
+		judged = v.opts.Now
+	}
 	if err == nil {
-		ev, err = v.opts.revocation(i, p, key, at, known)
+		err = envelope.CheckNotRevoked(key, judged)
+	}
+	if err == nil {
+		ev, err = v.opts.revocation(i, p, key, judged, known)
 	}
 	if err != nil {
 		reason := Reason(BadSignature)

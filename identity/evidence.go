@@ -179,7 +179,7 @@ func (p *Platform) CheckRevocation(k *Key, at, since time.Time, ev Evidence) err
 			}
 		case !at.Before(s.Revoked):
 			return &RevocationError{State: StateRevoked,
-				Detail: fmt.Sprintf("the certificate of the key was revoked (%s) before it signed, at %s", s.Reason, s.Revoked.Format(time.RFC3339))}
+				Detail: fmt.Sprintf("the certificate of the key was revoked (%s) at %s, and the signature is not shown to be older", s.Reason, s.Revoked.Format(time.RFC3339))}
 		}
 	}
 	return nil

@@ -121,6 +121,7 @@ func (in *incoming) verify(ctx context.Context) error {
 	defer done()
 	opts.Workers = free
 	if in.receipt == "" { // else this is a transaction, and the network is never in one
+		opts.Arriving = true
 		opts.Revocation = func(_ int, p *identity.Platform, k *identity.Key) (identity.Evidence, error) {
 			return in.node.revocation(ctx, p, k)
 		}
