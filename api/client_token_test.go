@@ -266,7 +266,7 @@ func TestAuthorizationServerThatLies(t *testing.T) {
 		}, "Bearer"},
 		{"a token with a line end", func(d *desk) {
 			d.reply("/oauth2/token", 200, "", `{"access_token":"x\r\nX: y","token_type":"Bearer","expires_in":60}`)
-		}, "header"},
+		}, "not one that a header can carry"},
 		{"a token of a megabyte", func(d *desk) {
 			d.reply("/oauth2/token", 200, "", `{"access_token":"`+repeated("x", 1<<20)+`","token_type":"Bearer"}`)
 		}, "limit"},

@@ -373,7 +373,7 @@ func TestReadyTellsWhetherTheDatabaseIsThere(t *testing.T) {
 	if err != nil {
 		t.Fatal(err)
 	}
-	l := &local{t, "http://" + serveHTTP(t, api.NewLocalHandler(n, api.Options{Metrics: api.NewMetrics(n)}))}
+	l := &local{t, "http://" + serveHTTP(t, api.NewLocalHandler(n, api.Options{Metrics: api.NewMetrics(n), MetricsToken: metricsToken}))}
 	l.as(nil, "GET", "/readyz", "").want(t, 200, 0)
 	if got := metric(t, l, "eblnode_database_readable"); got != 1 {
 		t.Errorf("readable: got %d, want 1", got)

@@ -2,8 +2,11 @@ package api_test
 
 import (
 	"context"
+	"crypto/rand"
+	"crypto/rsa"
 	"crypto/tls"
 	"crypto/x509"
+	"encoding/base64"
 	"encoding/json"
 	"fmt"
 	"net/http"
@@ -272,15 +275,19 @@ func TestKeysOfTheSharedIssuer(t *testing.T) {
 		t.Errorf("the keys were read %d times, want twice", got)
 	}
 	enc, okp := r.jwk(map[string]any{"kid": "enc", "use": "enc", "alg": "RSA-OAEP"}), `{"kty":"OKP","crv":"Ed25519","kid":"ed","x":"11qYAYKxCrfVS_7TyWQHOg7hcvPapiMlrwIaaPcHURo"}`
+	// Each set that is refused has a key that would be good in another: nothing of it counts.
+	fresh := newRealm(t)
 	for _, c := range []struct{ name, keys string }{
-		{"a kid twice", `{"keys":[` + r.jwk(nil) + `,` + r.jwk(map[string]any{"alg": "PS256"}) + `]}`},
-		{"a private key", `{"keys":[` + r.jwk(map[string]any{"d": "AAAA"}) + `]}`},
-		{"a private key of another kind", `{"keys":[` + r.jwk(nil) + `,` + r.jwk(map[string]any{"kid": "enc", "use": "enc", "d": "AAAA"}) + `]}`},
-		{"a symmetric key", `{"keys":[` + r.jwk(nil) + `,{"kty":"oct","kid":"s","k":"AAAA"}]}`},
+		{"a kid twice", `{"keys":[` + fresh.jwk(nil) + `,` + fresh.jwk(map[string]any{"alg": "PS256"}) + `]}`},
+		{"a kid twice, once for something else", `{"keys":[` + fresh.jwk(nil) + `,` + fresh.jwk(map[string]any{"use": "enc"}) + `]}`},
+		{"a private key", `{"keys":[` + fresh.jwk(map[string]any{"d": "AAAA"}) + `]}`},
+		{"a private key of another kind", `{"keys":[` + fresh.jwk(nil) + `,` + r.jwk(map[string]any{"kid": "enc", "use": "enc", "d": "AAAA"}) + `]}`},
+		{"a symmetric key", `{"keys":[` + fresh.jwk(nil) + `,{"kty":"oct","kid":"s","k":"AAAA"}]}`},
+		{"a key of 1024 bits", `{"keys":[` + fresh.jwk(nil) + `,` + smallJWK(t) + `]}`},
 		{"no key", `{"keys":[]}`},
 		{"no JSON", `<html>`},
-		{"a member twice", `{"keys":[],"keys":[` + r.jwk(nil) + `]}`},
-		{"300 KiB", `{"keys":[` + r.jwk(nil) + `],"x":"` + repeated("x", 300<<10) + `"}`},
+		{"a member twice", `{"keys":[],"keys":[` + fresh.jwk(nil) + `]}`},
+		{"300 KiB", `{"keys":[` + fresh.jwk(nil) + `],"x":"` + repeated("x", 300<<10) + `"}`},
 		{"down", ""},
 	} {
 		r.keys.Store(c.keys)
@@ -289,6 +296,12 @@ func TestKeysOfTheSharedIssuer(t *testing.T) {
 		if ask(400); t.Failed() || r.read.Load() != before+1 {
 			t.Fatalf("%s: the keys were read %d times", c.name, r.read.Load()-before)
 		}
+		own := r.signer
+		r.signer = fresh.signer
+		if ask(401); t.Failed() {
+			t.Fatalf("%s: a key of the set counts", c.name)
+		}
+		r.signer = own
 	}
 	r.keys.Store(`{"keys":[` + enc + `,` + okp + `,` + r.jwk(nil) + `]}`)
 	ahead.Add(int64(11 * time.Minute))
@@ -430,6 +443,17 @@ func TestFirstKeysOfTheSharedIssuerAreWaitedFor(t *testing.T) {
 	if got := r.read.Load(); got != 1 {
 		t.Errorf("the keys were read %d times, want once", got)
 	}
+}
+
+// smallJWK is an RSA key that nobody may use.
+func smallJWK(t testing.TB) string {
+	t.Helper()
+	key, err := rsa.GenerateKey(rand.Reader, 1024)
+	if err != nil {
+		t.Fatal(err)
+	}
+	b64 := base64.RawURLEncoding.EncodeToString
+	return `{"kty":"RSA","kid":"small","e":"AQAB","n":"` + b64(key.N.Bytes()) + `"}`
 }
 
 func mustSign(t testing.TB, s *identity.Signer, typ string, claims map[string]any) string {

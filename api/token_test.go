@@ -164,16 +164,22 @@ func TestRequestOfATokenHasOneForm(t *testing.T) {
 	}
 	twice := good().Encode()
 	for name, got := range map[string]*call{
-		"the same parameter twice": d.postBody(twice+"&grant_type=client_credentials", nil),
-		"the assertion twice":      d.postBody(twice+"&client_assertion=x", nil),
-		"a semicolon":              d.postBody(twice+";x=1", nil),
-		"a bad escape":             d.postBody(twice+"&x=%zz", nil),
-		"JSON":                     d.postBody(`{"grant_type":"client_credentials"}`, http.Header{"Content-Type": {"application/json"}}),
-		"no media type":            d.postBody(twice, http.Header{"Content-Type": nil}),
-		"compressed":               d.postBody(twice, http.Header{"Content-Encoding": {"gzip"}}),
-		"a second way to prove":    d.postBody(twice, http.Header{"Authorization": {"Basic Y2Fycmllci5leGFtcGxlOng="}}),
-		"a token as a second way":  d.postBody(twice, http.Header{"Authorization": {"Bearer x"}}),
-		"an empty second way":      d.postBody(twice, http.Header{"Authorization": {""}}),
+		"the same parameter twice":    d.postBody(twice+"&grant_type=client_credentials", nil),
+		"the assertion twice":         d.postBody(twice+"&client_assertion=x", nil),
+		"a semicolon":                 d.postBody(twice+";x=1", nil),
+		"a bad escape":                d.postBody(twice+"&x=%zz", nil),
+		"JSON":                        d.postBody(`{"grant_type":"client_credentials"}`, http.Header{"Content-Type": {"application/json"}}),
+		"a form that says it is JSON": d.postBody(good().Encode(), http.Header{"Content-Type": {"application/json"}}),
+		"a form that says it is text": d.postBody(good().Encode(), http.Header{"Content-Type": {"text/plain"}}),
+		"no media type":               d.postBody(twice, http.Header{"Content-Type": nil}),
+		"compressed":                  d.postBody(twice, http.Header{"Content-Encoding": {"gzip"}}),
+		"a second way to prove":       d.postBody(twice, http.Header{"Authorization": {"Basic Y2Fycmllci5leGFtcGxlOng="}}),
+		"a token as a second way":     d.postBody(twice, http.Header{"Authorization": {"Bearer x"}}),
+		"an empty second way":         d.postBody(twice, http.Header{"Authorization": {""}}),
+		"a good form, and more in the URL": do(t, d.client, call{method: "POST", url: d.base + "/oauth2/token?scope=ebl.verdict", body: []byte(good().Encode()),
+			header: http.Header{"Content-Type": {"application/x-www-form-urlencoded"}}}),
+		"a good form, and its assertion in the URL": do(t, d.client, call{method: "POST", url: d.base + "/oauth2/token?client_assertion=" + d.assertion(nil),
+			body: []byte(good().Encode()), header: http.Header{"Content-Type": {"application/x-www-form-urlencoded"}}}),
 		"in the URL": do(t, d.client, call{method: "POST", url: d.base + "/oauth2/token?" + twice, body: []byte("x=1"),
 			header: http.Header{"Content-Type": {"application/x-www-form-urlencoded"}}}),
 	} {
@@ -235,6 +241,7 @@ func TestOnlyItsOwnFreshTokenOpensThePeerListener(t *testing.T) {
 		"of another issuer":       make(d.bank, "at+jwt", map[string]any{"iss": "https://other.example"}),
 		"for another":             make(d.bank, "at+jwt", map[string]any{"aud": "https://other.example"}),
 		"of another client":       make(d.bank, "at+jwt", map[string]any{"client_id": "other.example", "sub": "other.example"}),
+		"client_id another":       make(d.bank, "at+jwt", map[string]any{"client_id": "other.example"}),
 		"sub another":             make(d.bank, "at+jwt", map[string]any{"sub": "other.example"}),
 		"bound to nothing":        make(d.bank, "at+jwt", map[string]any{"cnf": nil}),
 		"bound to another's cert": make(d.bank, "at+jwt", map[string]any{"cnf": map[string]string{"x5t#S256": oauth.Thumbprint(other.TLS.Leaf)}}),
@@ -271,6 +278,8 @@ func TestOnlyItsOwnFreshTokenOpensThePeerListener(t *testing.T) {
 		t.Fatal(err)
 	}
 	put(d.client, bearer(good)).want(t, 403, 7103)
+	d.post(tokenForm(d.assertion(nil))).want(t, 403, 7103) // nor a new one
+	do(t, d.client, call{method: "GET", url: d.base + "/.well-known/jwks.json"}).want(t, 403, 7103)
 }
 
 // Keys and metadata ask for no token: they are how a peer gets one.
