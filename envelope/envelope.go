@@ -213,6 +213,9 @@ func (b *Transferblock) parseChain(list jsontext.Value, limits Limits) *FormatEr
 	if list.Kind() != '[' {
 		return malformed("type", "$", "not an array")
 	}
+	if tooWide(list, 1, limits.Chain) {
+		return &FormatError{Rule: "limit", Path: "$", Limit: "chain", Detail: fmt.Sprintf("the chain has more than %d entries", limits.Chain)}
+	}
 	var ws []struct {
 		Hash      *string        `json:"envelopeHash"`
 		Signature *string        `json:"signature"`
@@ -223,9 +226,6 @@ func (b *Transferblock) parseChain(list jsontext.Value, limits Limits) *FormatEr
 	}
 	if len(ws) == 0 {
 		return malformed("missing", "$", "the chain has no entry")
-	}
-	if len(ws) > limits.Chain {
-		return &FormatError{Rule: "limit", Path: "$", Limit: "chain", Detail: fmt.Sprintf("the chain has more than %d entries", limits.Chain)}
 	}
 	b.Entries = make([]Entry, len(ws))
 	for i, w := range ws {
@@ -318,11 +318,27 @@ type Transaction struct {
 // MaxComments is the limit of a transaction's comments, in characters.
 const MaxComments = 255
 
+// largePayload is from where on the transactions of a payload are counted before they are
+// read: an array of nothing else would take twelve times its size of memory.
+const largePayload = 1 << 20
+
 func parsePayload(data []byte, limits Limits) (Payload, *FormatError) {
 	var w struct {
 		Document     *string          `json:"documentHash"`
 		Previous     *string          `json:"previousEnvelopeHash"`
 		Transactions []jsontext.Value `json:"transactions"`
+	}
+	tooMany := &FormatError{Rule: "limit", Path: "$.transactions", Limit: "transactions", Detail: fmt.Sprintf("more than %d transactions in one entry", limits.Transactions)}
+	if len(data) > largePayload {
+		var only struct {
+			Transactions jsontext.Value `json:"transactions"`
+		}
+		if err := decode(data, &only, limits.Depth); err != nil {
+			return Payload{}, err
+		}
+		if tooWide(only.Transactions, 1, limits.Transactions) {
+			return Payload{}, tooMany
+		}
 	}
 	if err := decode(data, &w, limits.Depth); err != nil {
 		return Payload{}, err
@@ -345,7 +361,7 @@ func parsePayload(data []byte, limits Limits) (Payload, *FormatError) {
 		return Payload{}, malformed("missing", "$.transactions", "missing or empty")
 	}
 	if len(w.Transactions) > limits.Transactions {
-		return Payload{}, &FormatError{Rule: "limit", Path: "$.transactions", Limit: "transactions", Detail: fmt.Sprintf("more than %d transactions in one entry", limits.Transactions)}
+		return Payload{}, tooMany
 	}
 	p.Transactions = make([]Transaction, len(w.Transactions))
 	for i, raw := range w.Transactions {
