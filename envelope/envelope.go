@@ -73,6 +73,7 @@ type Transferblock struct {
 	Reference Reference
 
 	parsed bool
+	prefix *Prefix // of Entries; nil: all were read
 }
 
 // A Reference is how a carrier names a bill: at most one live bill on its issuing
@@ -132,25 +133,23 @@ func Parse(body []byte, limits Limits) (*Transferblock, error) {
 	return ParseKnown(body, limits, nil)
 }
 
-// Parsed gives an entry that was parsed before from this very compact JWS, under the same
-// limits; nil if there is none. It is not changed.
-type Parsed func(jws string) *Entry
-
-// ParseKnown is Parse that does not read again what known has: of those entries nothing but
-// what stands beside the signature is looked at.
-func ParseKnown(body []byte, limits Limits, known Parsed) (*Transferblock, error) {
-	b, err := parse(body, limits.withDefaults(), known)
+// ParseKnown is Parse that does not read again the beginning of the chain, where find has it:
+// find is told the compact JWS of the first entry, which it must not keep, and gives a
+// [Prefix] read under the same limits, or nil. Only a longer chain that begins with all of it
+// makes use of it; see [Transferblock.Known].
+func ParseKnown(body []byte, limits Limits, find func(first []byte) *Prefix) (*Transferblock, error) {
+	b, err := parse(body, limits.withDefaults(), find)
 	if err != nil {
 		return nil, err
 	}
 	return b, nil
 }
 
-func parse(body []byte, limits Limits, known Parsed) (*Transferblock, *FormatError) {
+func parse(body []byte, limits Limits, find func([]byte) *Prefix) (*Transferblock, *FormatError) {
 	if len(body) > limits.Body {
 		return nil, &FormatError{Rule: "limit", Path: "$", Limit: "body", Detail: fmt.Sprintf("the body has more than %d bytes", limits.Body)}
 	}
-	if b := scanBlock(body, limits, known); b != nil {
+	if b := scanBlock(body, limits, find); b != nil {
 		return b, nil
 	}
 	return parseSlowly(body, limits)

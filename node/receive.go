@@ -35,23 +35,29 @@ func (n *Node) PutTransferblock(ctx context.Context, r Request) (Reply, error) {
 	if _, err := n.peer(r.Sender); err != nil {
 		return Reply{}, err
 	}
-	block, err := envelope.ParseKnown(r.Body, n.cfg.Limits, n.verified.entry) // 4
+	block, before, err := n.verified.parse(r.Body, n.cfg.Limits, n.Trust()) // 4
 	if err != nil {
 		n.Stats.Refused.Add(1)
 		n.keepRefused(ctx, r, nil, AsError(err))
 		return Reply{}, AsError(err)
 	}
-	reply, err := n.judge(ctx, r, block)
+	reply, err := n.judge(ctx, r, block, before)
+	if errors.Is(err, errWhole) {
+		if block, err = envelope.Parse(r.Body, n.cfg.Limits); err == nil { // as it was before
+			reply, err = n.judge(ctx, r, block, nil)
+		}
+	}
 	if e, ok := errors.AsType[*Error](err); ok {
 		n.keepRefused(ctx, r, block, e)
 	}
 	return reply, err
 }
 
-// judge is checks 5 to 13.
-func (n *Node) judge(ctx context.Context, r Request, block *envelope.Transferblock) (Reply, error) {
+// judge is checks 5 to 13. before stands for the entries of the block that were not read;
+// with it the answer is a receipt, or what was answered before, or errWhole.
+func (n *Node) judge(ctx context.Context, r Request, block *envelope.Transferblock, before *chain.Verified) (Reply, error) {
 	// crashpoint: r3
-	in := &incoming{node: n, sender: r.Sender, block: block, sum: block.RequestSum()}
+	in := &incoming{node: n, sender: r.Sender, block: block, before: before, sum: block.RequestSum()}
 	reply, err := in.repeat(ctx, n.store.read) // 5
 	if err != nil {
 		return Reply{}, busy(err)
@@ -64,6 +70,9 @@ func (n *Node) judge(ctx context.Context, r Request, block *envelope.Transferblo
 		return *reply, nil
 	}
 	if err := in.verify(ctx); err != nil { // 6 to 10
+		if in.before != nil {
+			return Reply{}, errWhole
+		}
 		n.Stats.Refused.Add(1)
 		return Reply{}, err
 	}
@@ -76,13 +85,13 @@ type incoming struct {
 	node   *Node
 	sender identity.Host
 	block  *envelope.Transferblock
+	before *chain.Verified // of the first entries of the block; nil: all are judged here
 	sum    envelope.Hash
 	bill   int64 // the one that the newest envelope names, as last looked up; 0: none
 	looked bool
 
 	chain    *chain.Chain              // nil if refused
 	refuse   *Error                    // a refusal from checks 7 to 10 whose envelope may have an answer; or nil
-	stored   map[int]envelope.Known    // what the database has of older entries
 	branches []branch                  // of a fork, stored as proof
 	receipt  string                    // signed before, where the block is entered again from the witness
 	kept     map[string]envelope.Known // by the JWS: what the witness kept, then too
@@ -104,12 +113,10 @@ func (in *incoming) verify(ctx context.Context) error {
 	known := knownRows{in: in, ctx: ctx}
 	opts := chain.Options{
 		Trust:  in.node.Trust(),
+		Before: in.before,
 		Sender: in.sender,
 		Now:    in.node.cfg.Now(),
 		Known: func(i int, jws string) envelope.Known {
-			if k, found := in.node.verified.known(jws); found {
-				return k
-			}
 			if k, found := known.at(i, jws); found {
 				return k
 			}
@@ -129,11 +136,11 @@ func (in *incoming) verify(ctx context.Context) error {
 		return busy(known.err)
 	}
 	if err == nil {
-		in.chain, in.stored = c, known.used
+		in.chain = c
 		return nil
 	}
 	cerr, ok := errors.AsType[*chain.Error](err)
-	if !ok {
+	if !ok || in.before != nil {
 		return err
 	}
 	refusal := refusalOf(cerr)
@@ -168,7 +175,6 @@ type knownRows struct {
 	ctx   context.Context
 	asked int
 	rows  []row
-	used  map[int]envelope.Known // those that the block has too
 	err   error
 }
 
@@ -201,11 +207,7 @@ func (k *knownRows) at(i int, jws string) (known envelope.Known, found bool) {
 	if r.jws != jws {
 		return known, false
 	}
-	if k.used == nil {
-		k.used = map[int]envelope.Known{}
-	}
-	k.used[i] = r.knownOf()
-	return k.used[i], true
+	return r.knownOf(), true
 }
 
 // repeat is check 5: the same question from the same peer has the same answer, byte for
@@ -241,7 +243,11 @@ func (in *incoming) decide(ctx context.Context) (Reply, error) {
 		return err
 	})
 	if err != nil {
-		if e, ok := errors.AsType[*Error](err); ok {
+		e, ok := errors.AsType[*Error](err)
+		if in.before != nil && (ok || errors.Is(err, errWhole)) {
+			return Reply{}, errWhole
+		}
+		if ok {
 			in.node.Stats.Refused.Add(1)
 			return Reply{}, e
 		}
