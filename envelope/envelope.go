@@ -72,8 +72,8 @@ type Transferblock struct {
 	// Reference is what names the bill at its carrier.
 	Reference Reference
 
-	parsed bool
-	prefix *Prefix // of Entries; nil: all were read
+	canonical []byte  // the Document that is certainly in RFC 8785 form; nil: nobody knows
+	prefix    *Prefix // of Entries; nil: all were read
 }
 
 // A Reference is how a carrier names a bill: at most one live bill on its issuing
@@ -116,11 +116,15 @@ func (b *Transferblock) DocumentHash(issuer *identity.Platform) (Hash, error) {
 	if issuer != nil {
 		quirk = issuer.Quirks.DocumentHash
 	}
-	// Only of what was parsed is it certain that it is JSON.
-	if b.parsed && quirk == "" && isCanonical(b.Document) {
+	if quirk == "" && sameBytes(b.canonical, b.Document) {
 		return HashOf(b.Document), nil
 	}
 	return documentHash(b.Document, quirk)
+}
+
+// sameBytes reports whether two slices are one.
+func sameBytes(a, b []byte) bool {
+	return len(a) > 0 && len(a) == len(b) && &a[0] == &b[0]
 }
 
 // Last is the newest entry.
@@ -170,7 +174,7 @@ func parseSlowly(body []byte, limits Limits) (*Transferblock, *FormatError) {
 	if err != nil {
 		return nil, err
 	}
-	b := &Transferblock{Field: field, parsed: true}
+	b := &Transferblock{Field: field}
 	if err := b.parseDocument(w.Document); err != nil {
 		return nil, err.under("$.document")
 	}
@@ -203,6 +207,9 @@ func (b *Transferblock) parseDocument(doc jsontext.Value) *FormatError {
 		return err
 	}
 	b.Document = trimJSON(doc)
+	if isCanonical(b.Document) {
+		b.canonical = b.Document
+	}
 	b.ToOrder = w.ToOrder
 	b.Reference = Reference{CarrierCode: deref(w.Carrier), Number: deref(w.Number), SubReference: deref(w.Sub)}
 	return nil

@@ -205,7 +205,7 @@ func scanBlock(body []byte, limits Limits, find func([]byte) *Prefix) *Transferb
 	if c.next() != '{' {
 		return nil
 	}
-	b := &Transferblock{parsed: true}
+	b := &Transferblock{}
 	c.members(func(name []byte) {
 		switch string(name) {
 		case "document":
@@ -233,31 +233,52 @@ func (b *Transferblock) scanDocument(c *scanner) {
 		return
 	}
 	start := c.i
+	quick := *c // most documents come in the one form that is hashed, in which every number keeps its value
+	canonical := quick.canonicalObject(func(name, value []byte) {
+		v := newScanner(value, 1)
+		b.documentMember(name, v, false)
+		c.bad = c.bad || v.bad
+	})
+	if canonical {
+		c.i = quick.i
+	} else {
+		b.ToOrder, b.Reference = nil, Reference{}
+		c.members(func(name []byte) { b.documentMember(name, c, true) })
+	}
+	switch {
+	case c.bad:
+		return
+	case c.i-start > largeDocument:
+		b.Document = c.s[start:c.i:c.i]
+	default:
+		b.Document = bytes.Clone(c.s[start:c.i])
+	}
+	if canonical {
+		b.canonical = b.Document
+	}
+}
+
+// documentMember reads a member's value. numbers: it must say whether each number in it keeps
+// its value.
+func (b *Transferblock) documentMember(name []byte, c *scanner, numbers bool) {
 	field := func(to *string) {
 		if s, found := c.optional(); found {
 			*to = s
 		}
 	}
-	c.members(func(name []byte) {
-		switch string(name) {
-		case "isToOrder":
-			b.ToOrder = c.boolean()
-		case "carrierCode":
-			field(&b.Reference.CarrierCode)
-		case "transportDocumentReference":
-			field(&b.Reference.Number)
-		case "transportDocumentSubReference":
-			field(&b.Reference.SubReference)
-		default:
+	switch string(name) {
+	case "isToOrder":
+		b.ToOrder = c.boolean()
+	case "carrierCode":
+		field(&b.Reference.CarrierCode)
+	case "transportDocumentReference":
+		field(&b.Reference.Number)
+	case "transportDocumentSubReference":
+		field(&b.Reference.SubReference)
+	default:
+		if numbers {
 			c.skip(true)
 		}
-	})
-	switch {
-	case c.bad:
-	case c.i-start > largeDocument:
-		b.Document = c.s[start:c.i:c.i]
-	default:
-		b.Document = bytes.Clone(c.s[start:c.i])
 	}
 }
 

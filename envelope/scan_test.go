@@ -23,6 +23,13 @@ func sameReading(t *testing.T, body []byte, limits Limits) (taken bool) {
 	if err != nil {
 		t.Fatalf("the scanner took what is refused with %v:\n%q", err, body)
 	}
+	if quick.canonical != nil && !sameBytes(quick.canonical, quick.Document) {
+		t.Fatalf("another document is canonical:\n%q\n%q", quick.canonical, quick.Document)
+	}
+	if want, err := canonical(quick.Document); quick.canonical != nil && (err != nil || !bytes.Equal(want, quick.Document)) {
+		t.Fatalf("not canonical: %v\n%q\n%q", err, quick.Document, want)
+	}
+	quick.canonical, slow.canonical = nil, nil
 	if !reflect.DeepEqual(quick, slow) {
 		t.Fatalf("the scanner made something else of it:\n%q\n%+v\n%+v", body, quick, slow)
 	}

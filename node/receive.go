@@ -87,8 +87,11 @@ type incoming struct {
 	block  *envelope.Transferblock
 	before *chain.Verified // of the first entries of the block; nil: all are judged here
 	sum    envelope.Hash
-	bill   int64 // the one that the newest envelope names, as last looked up; 0: none
-	looked bool
+	// As last looked up: the bill that the newest envelope names, 0 if none, and whether this
+	// peer had a rejection of that envelope.
+	bill     int64
+	rejected bool
+	looked   bool
 
 	chain    *chain.Chain              // nil if refused
 	refuse   *Error                    // a refusal from checks 7 to 10 whose envelope may have an answer; or nil
@@ -158,6 +161,14 @@ func (in *incoming) placed(path string) string {
 	return strings.Replace(path, "$.endorsementChain", "$."+in.block.Field, 1)
 }
 
+// look finds the bill that the newest envelope names, and whether anything that this peer sent
+// with that envelope was rejected: with one question, since neither mostly is.
+func (in *incoming) look(ctx context.Context, q querier) error {
+	document, hash := in.block.Last().Payload.DocumentHash, in.hash()
+	return q.QueryRowContext(ctx, `SELECT coalesce((SELECT id FROM bills WHERE document_hash = ?), 0),
+	    EXISTS (SELECT 1 FROM rejections WHERE envelope_hash = ? AND peer = ?)`, document[:], hash[:], in.sender.String()).Scan(&in.bill, &in.rejected)
+}
+
 // billID is the bill that the newest envelope names; 0 where it is not known. The name is
 // not verified yet: it only chooses what to compare with.
 func (in *incoming) billID(ctx context.Context, q querier) (id int64, err error) {
@@ -216,12 +227,12 @@ func (in *incoming) repeat(ctx context.Context, q querier) (*Reply, error) {
 	hash := in.hash()
 	var receipt string
 	var err error
-	if in.bill, err = in.billID(ctx, q); err != nil {
+	if err = in.look(ctx, q); err != nil {
 		return nil, err
 	}
 	in.looked = true
 	if in.bill == 0 { // what was accepted has a bill
-		return in.rejection(ctx, q, "request_sum = ?", in.sum[:])
+		return in.asked(ctx, q)
 	}
 	err = q.QueryRowContext(ctx, "SELECT receipt FROM receipts WHERE envelope_hash = ? AND peer = ? AND request_sum = ?",
 		hash[:], in.sender.String(), in.sum[:]).Scan(&receipt)
@@ -230,6 +241,14 @@ func (in *incoming) repeat(ctx context.Context, q querier) (*Reply, error) {
 	}
 	if !errors.Is(err, sql.ErrNoRows) {
 		return nil, err
+	}
+	return in.asked(ctx, q)
+}
+
+// asked is the rejection that this very question had; nil if none.
+func (in *incoming) asked(ctx context.Context, q querier) (*Reply, error) {
+	if !in.rejected {
+		return nil, nil
 	}
 	return in.rejection(ctx, q, "request_sum = ?", in.sum[:])
 }
@@ -276,18 +295,12 @@ func (in *incoming) decideIn(t *tx) (Reply, func(), error) {
 	}
 	// Check 5 once more: the same question may have been answered since we looked, and
 	// a second signed answer to it would be another one.
-	asked, err := in.rejected(t)
+	repeated, err := in.asked(t.ctx, t)
 	if err != nil {
 		return Reply{}, nil, err
 	}
-	if asked {
-		repeated, err := in.rejection(t.ctx, t, "request_sum = ?", in.sum[:])
-		if err != nil {
-			return Reply{}, nil, err
-		}
-		if repeated != nil {
-			return *repeated, func() { n.Stats.Repeated.Add(1) }, nil
-		}
+	if repeated != nil {
+		return *repeated, func() { n.Stats.Repeated.Add(1) }, nil
 	}
 	// The witness may know of an answer to this envelope that this database does not.
 	if err := t.free(in.block.Last().Payload.DocumentHash); err != nil {
@@ -299,7 +312,7 @@ func (in *incoming) decideIn(t *tx) (Reply, func(), error) {
 	// Whatever the rest of the block says now: an envelope rejected with BENV is never
 	// accepted, nor are bytes rejected with BSIG, even if we learnt a key since. The
 	// sender has its bill back.
-	before, err := in.finallyRejected(t, asked)
+	before, err := in.finallyRejected(t)
 	if err != nil {
 		return Reply{}, nil, err
 	}
@@ -314,27 +327,19 @@ func (in *incoming) decideIn(t *tx) (Reply, func(), error) {
 }
 
 // finallyRejected is a rejection that holds for whatever comes with this envelope.
-func (in *incoming) finallyRejected(t *tx, asked bool) (*Reply, error) {
-	if !asked {
+func (in *incoming) finallyRejected(t *tx) (*Reply, error) {
+	if !in.rejected {
 		return nil, nil
 	}
 	sum := envelope.HashOf([]byte(in.block.Last().JWS.Raw))
 	return in.rejection(t.ctx, t, "(code = 'BENV' OR code = 'BSIG' AND jws_sum = ?)", sum[:])
 }
 
-// rejected reports whether anything that this peer sent with this envelope was rejected.
-func (in *incoming) rejected(t *tx) (bool, error) {
-	hash := in.hash()
-	var any bool
-	err := t.QueryRowContext(t.ctx, "SELECT EXISTS (SELECT 1 FROM rejections WHERE envelope_hash = ? AND peer = ?)", hash[:], in.sender.String()).Scan(&any)
-	return any, err
-}
-
 // accepted is the stored receipt of the newest envelope, if we accepted it.
 func (in *incoming) accepted(t *tx) (*Reply, error) {
 	hash := in.hash()
 	var err error
-	if in.bill, err = in.billID(t.ctx, t); err != nil || in.bill == 0 {
+	if err = in.look(t.ctx, t); err != nil || in.bill == 0 {
 		return nil, err // what was accepted has a bill
 	}
 	var receipt, peer string
