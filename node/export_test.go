@@ -135,3 +135,19 @@ func Together(t testing.TB, n *Node, jobs ...func(exec func(query string, args .
 	wg.Wait()
 	return errs
 }
+
+// ForgetVerified lets all chains go that are kept in memory.
+func ForgetVerified(n *Node) {
+	n.verified.epoch(nil)
+	n.verified.epoch(n.Trust())
+}
+
+// NotReadAgain is how many entries of a body n would not read, since it knows the chain.
+func NotReadAgain(t testing.TB, n *Node, body []byte) int {
+	t.Helper()
+	b, _, err := n.verified.parse(body, n.cfg.Limits, n.Trust())
+	if err != nil {
+		t.Fatal(err)
+	}
+	return b.Known()
+}
