@@ -119,10 +119,6 @@ func (c *config) access() *keyfile.Access {
 	a := &keyfile.Access{Passphrase: sync.OnceValues(secret{c.Keys.PassphraseFile, passphraseVariable}.read)}
 	if at := c.Keys.PKCS11; at.Module != "" {
 		token := sync.OnceValues(func() (*hsm.Token, error) {
-			// Its code runs in this process.
-			if err := rights.Unchanged(at.Module); err != nil && !errors.Is(err, os.ErrNotExist) {
-				return nil, fmt.Errorf("keys.pkcs11.module: %w", err)
-			}
 			pin, err := secret{at.PinFile, pinVariable}.read()
 			if err != nil {
 				return nil, err
