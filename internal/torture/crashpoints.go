@@ -41,50 +41,84 @@ const grace = 250 * time.Millisecond
 // choice of whom to kill. Where both can stand at their points at once, they do; else
 // each is killed when it comes to its own, in the same attempt or in a later one.
 func runCrashpoints(ctx context.Context, o *options) (*summary, error) {
-	dir, err := os.MkdirTemp("", "torture")
+	one := *o
+	one.nodes = 2
+	w, err := openWorkspace(&one, "crashpoints")
 	if err != nil {
 		return nil, err
 	}
-	defer os.RemoveAll(dir)
-	named, err := crashPoints(o.root)
-	if err != nil {
+	o.seed = one.seed
+	c := &crasher{o: &one, h: w.h, s: &summary{Figures: map[string]any{}}, counts: newCounter()}
+	if err := w.close(c.s, c.all(ctx, w)); err != nil {
 		return nil, err
 	}
-	o.say("building with %d edits; folder %s", len(named.edits), dir)
-	program, err := o.build(ctx, dir, "eblnode", "./cmd/eblnode", named.edits...)
-	if err != nil {
-		return nil, err
+	return c.s, nil
+}
+
+// all makes the runs that no earlier one with this folder has made.
+func (c *crasher) all(ctx context.Context, w *workspace) error {
+	var err error
+	if c.named, err = crashPoints(c.o.root); err != nil {
+		return err
 	}
-	points := func(n *node) string { return n.dir + ".points" }
-	f, err := newFleet(ctx, o, fleetSpec{nodes: 2, users: 1, proxies: true, program: program, dir: dir, retryMax: "100ms",
-		env: func(n *node) []string {
-			_ = os.MkdirAll(points(n), 0o700)
-			return []string{"TORTURE_POINTS=" + points(n)}
-		}})
-	if err != nil {
-		return nil, err
-	}
-	defer f.close()
-	c := &crasher{o: o, f: f, named: named, points: points, rng: o.random("crashpoints"), s: &summary{Figures: map[string]any{}}, counts: newCounter()}
-	for _, name := range named.gone {
+	for _, name := range c.named.gone {
 		c.s.wrong("the crash point %s is listed, and no source has it", name)
 	}
-	for _, name := range named.undescribed {
+	for _, name := range c.named.undescribed {
 		c.s.wrong("the crash point %s is in the sources, and nothing says what it means", name)
 	}
-	list := c.plan()
+	c.rng = c.o.random("crashpoints")
+	c.o.say("building with %d edits; folder %s", len(c.named.edits), w.dir)
+	program, err := c.o.build(ctx, w.dir, "eblnode", "./cmd/eblnode", c.named.edits...)
+	if err != nil {
+		return err
+	}
+	c.points = func(n *node) string { return n.dir + ".points" }
+	c.f, err = newFleet(ctx, c.o, fleetSpec{nodes: 2, users: 1, proxies: true, program: program, dir: w.dir, resuming: w.resuming, retryMax: "100ms",
+		env: func(n *node) []string {
+			// What a run that was stopped has armed is not for this one.
+			_, _ = os.RemoveAll(c.points(n)), os.MkdirAll(c.points(n), 0o700)
+			return []string{"TORTURE_POINTS=" + c.points(n)}
+		}})
+	if err != nil {
+		return err
+	}
+	defer c.f.close()
+	if err := w.made(); err != nil {
+		return err
+	}
+	list, done := c.plan(), w.h.parts()
+	if len(done) > 0 {
+		c.o.say("going on after %d of %d runs", len(done), len(list))
+	}
 	for i, r := range list {
+		part := fmt.Sprintf("run %d", i)
+		if counted, is := done[part]; is {
+			for _, name := range counted {
+				c.counts.add(name)
+			}
+			continue
+		}
+		before, found := c.counts.copy(), len(c.s.Findings)
 		if err := c.run(ctx, i, r); err != nil {
-			return nil, fmt.Errorf("run %d, %s × %s, killing %s: %w", i, r.sender.name, r.receiver.name, killNames[r.kill], err)
+			return fmt.Errorf("%s, %s × %s, killing %s: %w", part, r.sender.name, r.receiver.name, killNames[r.kill], err)
 		}
-		if o.enough(c.s) {
-			return c.s, nil
+		if c.o.enough(c.s) {
+			return nil
 		}
-		if (i+1)%25 == 0 {
-			o.say("%4d of %d runs", i+1, len(list))
+		if len(c.s.Findings) > found {
+			continue // not done: who goes on with this folder is to see it too
+		}
+		if err := w.h.done(part, c.counts.since(before)...); err != nil {
+			return err
+		}
+		if c.o.verbose {
+			c.o.say("%s is done", part)
+		} else if (i+1)%25 == 0 {
+			c.o.say("%4d of %d runs", i+1, len(list))
 		}
 	}
-	return c.s, c.finish(ctx, len(list))
+	return c.finish(ctx, len(list))
 }
 
 type crasher struct {
@@ -95,7 +129,7 @@ type crasher struct {
 	rng    *rand.Rand
 	s      *summary
 	counts *counter
-	seen   []event
+	h      *history
 	times  []time.Duration
 }
 
@@ -176,13 +210,15 @@ type side struct {
 
 func (c *crasher) run(ctx context.Context, i int, r crashRun) error {
 	from, to := c.f.nodes[0], c.f.nodes[1]
-	text := fmt.Appendf(nil, `{"carrierCode":"TRTR","isToOrder":true,"transportDocumentReference":"crash-%d"}`, i)
+	text := fmt.Appendf(nil, `{"carrierCode":"TRTR","isToOrder":true,"transportDocumentReference":"crash-%d-%d"}`, i, time.Now().UnixNano())
 	document := envelope.HashOf(text).String()
 	var out operation
 	if err := from.as(ctx, "issuer", http.MethodPost, "/api/v1/ebls", map[string]any{"document": rawDocument(text), "to": "u0@" + from.domain}, &out); err != nil {
 		return err
 	}
-	c.seen = append(c.seen, event{Kind: "issued", Document: document})
+	if err := c.h.add(event{Kind: "issued", Document: document}); err != nil {
+		return err
+	}
 	sender := &side{name: "sender", n: from, p: r.sender, kill: r.kill != killReceiver}
 	receiver := &side{name: "receiver", n: to, p: r.receiver, kill: r.kill != killSender}
 	for _, s := range []*side{sender, receiver} {
@@ -207,10 +243,9 @@ func (c *crasher) run(ctx context.Context, i int, r crashRun) error {
 	}
 	if x := <-answer; x != nil && x.State == "accepted" {
 		c.counts.add("callers told at once")
-		c.seen = append(c.seen, event{Kind: "accepted", Document: document, From: from.domain, To: to.domain, Transfer: x.ID, Envelope: x.Envelope, Verdict: x.Verdict})
-	} else {
-		c.counts.add("callers left in doubt")
+		return c.h.add(event{Kind: "accepted", Document: document, From: from.domain, To: to.domain, Transfer: x.ID, Envelope: x.Envelope, Verdict: x.Verdict})
 	}
+	c.counts.add("callers left in doubt")
 	return nil
 }
 
@@ -341,7 +376,7 @@ func (c *crasher) finish(ctx context.Context, runs int) error {
 	if err := c.f.stop(); err != nil {
 		return err
 	}
-	report, err := c.f.audit(ctx, c.seen)
+	report, err := c.f.audit(ctx, c.h.all())
 	if err != nil {
 		return err
 	}

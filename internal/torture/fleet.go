@@ -367,6 +367,9 @@ func (n *node) addUsers(ctx context.Context) error {
 // addHolders makes all of n.users and keeps the tokens of everybody.
 func (n *node) addHolders(ctx context.Context) error {
 	for _, u := range n.users {
+		if n.tokens[u] != "" {
+			continue
+		}
 		if err := n.add(ctx, u, "holder"); err != nil {
 			return err
 		}
@@ -387,7 +390,12 @@ func (n *node) add(ctx context.Context, name, role string) error {
 	var out struct {
 		Token string `json:"token"`
 	}
-	if err := call(ctx, client, http.MethodPost, "http://admin/admin/v1/users", "", map[string]string{"local": name, "name": name, "role": role}, &out); err != nil {
+	err := call(ctx, client, http.MethodPost, "http://admin/admin/v1/users", "", map[string]string{"local": name, "name": name, "role": role}, &out)
+	if r, ok := errors.AsType[*refusal](err); ok && r.status == http.StatusConflict {
+		// Made by a run that was stopped before it kept the token.
+		err = call(ctx, client, http.MethodPost, "http://admin/admin/v1/users/"+name+"/token", "", nil, &out)
+	}
+	if err != nil {
 		return fmt.Errorf("adding user %s@%s: %w", name, n.domain, err)
 	}
 	n.tokens[name] = out.Token

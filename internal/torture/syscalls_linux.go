@@ -5,9 +5,9 @@ import (
 	"errors"
 	"fmt"
 	"net/http"
-	"os"
 	"path/filepath"
 	"regexp"
+	"strconv"
 	"strings"
 	"time"
 
@@ -87,58 +87,64 @@ type syscallRun struct {
 	disk    *faultyDisk // nil with strace
 	figures map[string]int
 	made    map[string][]powercut.Op // calls, by what is done
+	done    map[string][]string      // what an earlier run has done in this folder
 }
 
-func (r *syscallRun) run(ctx context.Context, newInjector func(*syscallRun) injector) (err error) {
-	if r.dir, err = os.MkdirTemp("", "syscalls"); err != nil {
+// run makes the part of one injector. With -state, what strace does goes on where an earlier
+// run stopped, kind of fault by kind; the disk, which is in memory, begins anew.
+func (r *syscallRun) run(ctx context.Context, newInjector func(*syscallRun) injector) error {
+	one := *r.o
+	one.nodes, one.kills, one.skew = 2, 0, 0
+	if r.o.state != "" {
+		one.state = filepath.Join(r.o.state, r.name)
+	}
+	w, err := openWorkspace(&one, "syscalls by "+r.name)
+	if err != nil {
 		return err
 	}
-	defer func() {
-		if err == nil && len(r.s.Findings) == 0 {
-			err = os.RemoveAll(r.dir)
-		} else {
-			r.o.say("the folder %s is kept", r.dir)
+	r.o, r.dir, r.h, r.done = &one, w.dir, w.h, w.h.parts()
+	for part, what := range r.done {
+		if n, err := strconv.Atoi(strings.Join(what, "")); err == nil {
+			r.figures[part] = n
 		}
-	}()
+	}
+	if _, all := r.done["all"]; all {
+		r.o.say("%s: done in an earlier run", r.name)
+		return w.close(r.s, nil)
+	}
+	return w.close(r.s, r.inFolder(ctx, w, newInjector))
+}
+
+func (r *syscallRun) inFolder(ctx context.Context, w *workspace, newInjector func(*syscallRun) injector) (err error) {
 	if r.name == "disk" {
 		if r.disk, err = newFaultyDisk(filepath.Join(r.dir, "p0")); err != nil {
 			return err
 		}
 		defer func() { err = errors.Join(err, r.disk.Unmount()) }()
 	}
-	one := *r.o
-	one.nodes, one.kills, one.skew, one.state = 2, 0, 0, ""
-	program, err := one.build(ctx, r.dir, "eblnode", "./cmd/eblnode")
+	program, err := r.o.build(ctx, r.dir, "eblnode", "./cmd/eblnode")
 	if err != nil {
 		return err
 	}
-	spec := fleetSpec{nodes: 2, users: 1, proxies: true, program: program, dir: r.dir, retryMax: "200ms"}
+	spec := fleetSpec{nodes: 2, users: 1, proxies: true, program: program, dir: r.dir, retryMax: "200ms", resuming: w.resuming}
 	if r.disk != nil {
 		spec.disk = r.disk.Export
 	}
-	if r.f, err = newFleet(ctx, &one, spec); err != nil {
+	if r.f, err = newFleet(ctx, r.o, spec); err != nil {
 		return err
 	}
 	defer func() { err = errors.Join(err, r.f.close()) }()
-	if r.h, err = openHistory(filepath.Join(r.dir, "history.jsonl")); err != nil {
-		return err
-	}
-	defer func() { err = errors.Join(err, r.h.close()) }()
-	fr := &faultRun{o: &one, f: r.f, h: r.h, s: &summary{Figures: map[string]any{}}, counts: newCounter()}
-	fr.l = &load{o: &one, f: r.f, h: r.h, counts: fr.counts}
+	fr := &faultRun{o: r.o, f: r.f, h: r.h, s: &summary{Figures: map[string]any{}}, counts: newCounter()}
+	fr.l = &load{o: r.o, f: r.f, h: r.h, counts: fr.counts}
 	r.l = fr.l
 	if r.disk != nil {
 		r.disk.node = r.f.nodes[0]
 		r.disk.Settle()
-	}
-	in := newInjector(r)
-	if err := r.all(ctx, in); err != nil || r.o.enough(r.s) {
+	} else if err := w.made(); err != nil {
 		return err
 	}
-	if s, ok := in.(*stracer); ok {
-		if err := r.starts(ctx, s); err != nil || r.o.enough(r.s) {
-			return err
-		}
+	if err := r.faults(ctx, newInjector(r)); err != nil || r.o.enough(r.s) {
+		return err
 	}
 	if err := fr.heal(ctx); err != nil {
 		return err
@@ -148,6 +154,20 @@ func (r *syscallRun) run(ctx context.Context, newInjector func(*syscallRun) inje
 	}
 	for _, w := range fr.s.Findings {
 		r.s.wrong("%s: %s", r.name, w)
+	}
+	if len(r.s.Findings) > 0 {
+		return nil
+	}
+	return errors.Join(r.h.done("all"), w.made())
+}
+
+// faults runs all of them.
+func (r *syscallRun) faults(ctx context.Context, in injector) error {
+	if err := r.all(ctx, in); err != nil || r.o.enough(r.s) {
+		return err
+	}
+	if s, ok := in.(*stracer); ok {
+		return r.starts(ctx, s)
 	}
 	return nil
 }
@@ -200,9 +220,10 @@ func (r *syscallRun) all(ctx context.Context, in injector) error {
 // does not.
 func (r *syscallRun) each(ctx context.Context, f callFault, op string, try func(n int) (fired bool, err error)) error {
 	what := fmt.Sprintf("%s at the n-th %s of %s", f.how, f.call, op)
-	if !r.only.MatchString(r.name + ": " + what) {
+	if _, is := r.done[what]; is || !r.only.MatchString(r.name+": "+what) {
 		return nil
 	}
+	found := len(r.s.Findings)
 	step := 1
 	if strings.Contains(string(f.call), "write") {
 		step = max(1, r.o.every) // of the others there are few
@@ -228,7 +249,10 @@ func (r *syscallRun) each(ctx context.Context, f callFault, op string, try func(
 	if r.figures[what] == 0 {
 		r.s.wrong("%s: %s never fired, so it was not tried", r.name, what)
 	}
-	return nil
+	if len(r.s.Findings) > found {
+		return nil // who goes on with this folder is to see it too
+	}
+	return r.h.done(what, strconv.Itoa(r.figures[what]))
 }
 
 // move is one transfer of a new bill, under the fault that is armed. disarm ends that.
