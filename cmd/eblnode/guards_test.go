@@ -215,7 +215,10 @@ func TestServedNodeKeepsItsGuards(t *testing.T) {
 	}
 	defer func() { _ = res.Body.Close() }()
 	metrics, _ := io.ReadAll(res.Body)
-	if !regexp.MustCompile(`(?m)^eblnode_connections_refused_total [1-9]`).Match(metrics) {
-		t.Error("the connections that were refused are not counted")
+	for _, want := range []string{`eblnode_connections_refused_total [1-9]`, `eblnode_ocsp_asked_total [1-9]`, `eblnode_ocsp_answers_total{status="good"} [1-9]`,
+		`eblnode_ocsp_answers_total{status="revoked"} [1-9]`, `eblnode_ocsp_refused_total{rule="unreachable"} 0`, `eblnode_ocsp_refused_total{rule="ended"} 0`} {
+		if !regexp.MustCompile(`(?m)^` + want).Match(metrics) {
+			t.Errorf("the metrics have no %s", want)
+		}
 	}
 }
