@@ -55,6 +55,7 @@ type OCSP struct {
 	byKey map[[32]byte]*list.Element
 	news  uint64 // how often what is kept has changed
 	good  map[goodTLS]goodUntil
+	told  map[identity.Host]time.Time // of whom nobody can be asked about
 	stats OCSPStats
 }
 
@@ -130,7 +131,6 @@ func (o *OCSP) ask(ctx context.Context, q identity.Question) ([]byte, error) {
 	if der, err, ok := o.kept(key); ok {
 		return der, err
 	}
-	o.count(func(s *OCSPStats) { s.Asked++ })
 	// Who waits may give up; the question goes on, for the others and for the next.
 	done := o.group.DoChan(string(key[:]), func() (any, error) {
 		ctx, cancel := context.WithTimeout(context.WithoutCancel(ctx), o.cfg.Timeout)
@@ -182,6 +182,7 @@ func (o *OCSP) kept(key [32]byte) (der []byte, err error, ok bool) {
 // said anything. Where none does, an answer that has not ended serves on. All have the time
 // of one question: one that hangs leaves its share, and no more, to those after it.
 func (o *OCSP) fetch(ctx context.Context, key [32]byte, q identity.Question) ([]byte, error) {
+	o.count(func(s *OCSPStats) { s.Asked++ })
 	urls := append([]string{q.Responder}, q.Others...)
 	var errs []error
 	for i, url := range urls {
@@ -308,6 +309,9 @@ func (o *OCSP) CheckTLS(ctx context.Context, p *identity.Platform, s tls.Connect
 	}
 	if err := o.checkTLS(ctx, p, s, qs); err != nil {
 		return err
+	}
+	if p.TLSAsksNobody(s.PeerCertificates) {
+		o.tell(ctx, p)
 	}
 	o.remember(key, qs)
 	return nil

@@ -1,6 +1,7 @@
 package discovery
 
 import (
+	"context"
 	"crypto/tls"
 	"crypto/x509"
 	"errors"
@@ -76,6 +77,9 @@ func (o *OCSP) remember(key goodTLS, qs []identity.Question) {
 type OCSPStats struct {
 	Asked         int64 // questions for which nothing that was kept would do
 	Good, Revoked int64 // answers that hold
+	// Nobody counts connections let in by an authority's word alone though nobody could be
+	// asked whether it has taken that back; each once an hour.
+	Nobody int64
 	// Refused are answers that said nothing, by the rule of [identity.OCSPRules], and
 	// "unreachable" where none came.
 	Refused map[string]int64
@@ -92,6 +96,28 @@ func (o *OCSP) count(f func(*OCSPStats)) {
 	o.mu.Lock()
 	defer o.mu.Unlock()
 	f(&o.stats)
+}
+
+// tellEvery is how often the log hears of the same peer.
+const tellEvery = 24 * time.Hour
+
+// tell says that p's entry wants to hear of revocations and nobody can tell.
+func (o *OCSP) tell(ctx context.Context, p *identity.Platform) {
+	now := o.cfg.Now()
+	o.mu.Lock()
+	o.stats.Nobody++
+	at, said := o.told[p.Domain]
+	said = said && now.Before(at.Add(tellEvery))
+	if !said {
+		if o.told == nil || len(o.told) >= maxGood {
+			o.told = map[identity.Host]time.Time{}
+		}
+		o.told[p.Domain] = now
+	}
+	o.mu.Unlock()
+	if !said {
+		o.cfg.Log.WarnContext(ctx, "nobody can be asked whether the TLS certificate of a peer is revoked: neither it nor the trust entry names an OCSP responder", "peer", p.Domain.String())
+	}
 }
 
 // answered counts what one responder said.

@@ -1,9 +1,11 @@
 package discovery
 
 import (
+	"crypto"
 	"crypto/tls"
 	"crypto/x509"
 	"errors"
+	"log/slog"
 	"net/http"
 	"strings"
 	"testing"
@@ -107,5 +109,85 @@ func TestYesIsRememberedNoLongerThanItsAnswer(t *testing.T) {
 	check("the first connection then", p, state, identity.StateRevoked, 2)
 	if s := o.Stats(); s.Asked != 2 || s.Good != 2 || s.Kept != 1 {
 		t.Errorf("got %+v, want two questions, two good answers and one kept", s)
+	}
+}
+
+// TestNobodyToAskIsTold: a peer that counts by its authority alone, whose certificate names no
+// responder, connects; the log and a counter say so, once a day and each time.
+func TestNobodyToAskIsTold(t *testing.T) {
+	ca := catest.New(t, "CA")
+	now := time.Now()
+	mute := ca.Issue(t, catest.NewKey(t), catest.TLS)
+	week := ca.Issue(t, catest.NewKey(t), catest.TLS, catest.Valid(now.Add(-time.Hour), now.Add(24*time.Hour)))
+	domain, err := identity.ParseHost("bank.example")
+	if err != nil {
+		t.Fatal(err)
+	}
+	for _, c := range []struct {
+		name   string
+		leaf   *x509.Certificate
+		change func(*identity.Platform)
+		told   bool
+	}{
+		{"hard", mute, nil, true},
+		{"soft", mute, func(p *identity.Platform) { p.OCSP.SoftTLS = true }, false},
+		{"pinned as well", mute, func(p *identity.Platform) { p.TLS.Pins = [][32]byte{identity.SPKIPin(mute)} }, false},
+		{"for a day, and that is passed over", week, func(p *identity.Platform) { p.OCSP.ShortLived = true }, false},
+		{"for a day, and that is not", week, nil, true},
+	} {
+		var log strings.Builder
+		p := &identity.Platform{Domain: domain, TLS: identity.TLSIdentity{Anchors: []*x509.Certificate{ca.Cert}}}
+		if c.change != nil {
+			c.change(p)
+		}
+		clock := &testClock{}
+		o := newOCSP(t, OCSPConfig{Now: clock.now, Log: slog.New(slog.NewTextHandler(&log, nil))})
+		for range 3 {
+			if err := o.CheckTLS(t.Context(), p, tls.ConnectionState{PeerCertificates: []*x509.Certificate{c.leaf}}); err != nil {
+				t.Fatal(err)
+			}
+			clock.ahead.Add(int64(2 * time.Hour))
+		}
+		lines, counted := strings.Count(log.String(), "nobody can be asked"), o.Stats().Nobody
+		if c.told && (lines != 1 || counted != 3) || !c.told && (lines != 0 || counted != 0) {
+			t.Errorf("%s: %d lines and %d counted; told: %t", c.name, lines, counted, c.told)
+		}
+	}
+}
+
+// TestRefusedAnswersAreCountedByRule: what an operator sees says what is wrong with a
+// responder.
+func TestRefusedAnswersAreCountedByRule(t *testing.T) {
+	ca, other := catest.New(t, "CA"), catest.New(t, "CA")
+	l := newLiar(t)
+	leaf := ca.Issue(t, catest.NewKey(t))
+	q := identity.Question{Certificate: leaf, Issuer: ca.Cert, Responder: l.URL}
+	now := time.Now()
+	single := func(s catest.Single) catest.Answer {
+		s.Cert, s.Issuer = leaf, ca.Cert
+		return catest.Answer{Singles: []catest.Single{s}, By: ca}
+	}
+	elsewhere := single(catest.Single{})
+	elsewhere.Singles[0].Issuer = other.Cert
+	weak, critical, self := single(catest.Single{}), single(catest.Single{}), single(catest.Single{})
+	weak.Hash = crypto.SHA1
+	critical.Critical = true
+	key := catest.NewKey(t)
+	self.By = &catest.Authority{Cert: ca.Issue(t, key), Key: key}
+	for rule, a := range map[string]catest.Answer{
+		"ended": single(catest.Single{ThisUpdate: now.Add(-48 * time.Hour), NextUpdate: now.Add(-24 * time.Hour)}), "ahead": single(catest.Single{ThisUpdate: now.Add(time.Hour)}),
+		"unknown": single(catest.Single{Status: catest.Unknown}), "about": elsewhere, "policy": weak, "extension": critical, "signer": self,
+	} {
+		l.says(a.DER(t))
+		o := newOCSP(t, OCSPConfig{})
+		_, err := o.Ask(t.Context(), []identity.Question{q})
+		if s := o.Stats(); err == nil || s.Refused[rule] != 1 || len(s.Refused) != 1 {
+			t.Errorf("%s: got %v, counted %v", rule, err, s.Refused)
+		}
+	}
+	l.does(func(w http.ResponseWriter, _ *http.Request) { _, _ = w.Write([]byte("<html>")) })
+	o := newOCSP(t, OCSPConfig{})
+	if _, err := o.Ask(t.Context(), []identity.Question{q}); err == nil || o.Stats().Refused["unreadable"] != 1 {
+		t.Errorf("HTML: got %v, counted %v", err, o.Stats().Refused)
 	}
 }

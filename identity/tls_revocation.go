@@ -38,6 +38,13 @@ func (p *Platform) TLSQuestions(certs []*x509.Certificate) ([]Question, error) {
 	return qs, nil
 }
 
+// TLSAsksNobody reports whether certs, those of a connection, count by an authority alone,
+// the entry is hard about revocation, and yet nobody is named who could be asked about the
+// leaf: then a stolen certificate serves until it ends. Somebody should hear of that.
+func (p *Platform) TLSAsksNobody(certs []*x509.Certificate) bool {
+	return len(certs) > 0 && len(p.TLS.Pins) == 0 && !p.OCSP.SoftTLS && !p.spares(certs[0]) && len(p.respondersOf(certs[0])) == 0
+}
+
 // tlsPath is the way from the leaf to an anchor, the shortest where there are more; or as far
 // as it leads. CheckTLS has found one already.
 func tlsPath(certs, anchors []*x509.Certificate) []*x509.Certificate {

@@ -296,6 +296,7 @@ func (a *app) listen(o *opened, log *slog.Logger) (*services, error) {
 	metrics.Expiring(o.expiring)
 	o.keyWatch = &api.KeyWatch{Examiner: o.examiner(), Log: log}
 	metrics.Watching(o.keyWatch)
+	metrics.Asking(o.ocsp.Stats)
 	opts := api.Options{Log: log, Metrics: metrics, Version: Version, Tokens: tokens,
 		Rate: o.config.Limits.Rate, Burst: o.config.Limits.Burst, Concurrency: o.config.Limits.Concurrency}
 	opts.Revoked = o.ocsp.CheckTLS
