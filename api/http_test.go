@@ -357,27 +357,6 @@ func TestSmuggledRequestOnThePlainListener(t *testing.T) {
 	}
 }
 
-// HTTP-05: what the next test makes short is there for every listener.
-func TestEveryServerHasItsLimits(t *testing.T) {
-	p := newPair(t)
-	for name, config := range map[string]*tls.Config{
-		"peer": api.ServerTLS(api.Fixed(p.bank.TLS), p.bank.Node().Trust, time.Now), "public": api.PublicTLS(api.Fixed(p.bank.TLS)), "local": nil,
-	} {
-		s := api.NewServer(http.NotFoundHandler(), config, nil, nil)
-		for what, is := range map[string][2]time.Duration{
-			"header": {s.ReadHeaderTimeout, 10 * time.Second}, "header and body": {s.ReadTimeout, time.Minute},
-			"answer": {s.WriteTimeout, 150 * time.Second}, "idle": {s.IdleTimeout, 2 * time.Minute},
-		} {
-			if is[0] <= 0 || is[0] > is[1] {
-				t.Errorf("%s: the time for %s: got %s, want at most %s", name, what, is[0], is[1])
-			}
-		}
-		if s.MaxHeaderBytes <= 0 || s.MaxHeaderBytes > 64<<10 {
-			t.Errorf("%s: headers: got %d bytes", name, s.MaxHeaderBytes)
-		}
-	}
-}
-
 // HTTP-05
 func TestSlowSenderLosesItsPlace(t *testing.T) {
 	p := newPair(t)

@@ -410,6 +410,28 @@ func TestIssuerThatHangsHoldsUpNobody(t *testing.T) {
 	}
 }
 
+// A clock that was far ahead and is right again: the set is not believed to have been read a
+// moment ago until the clock has caught up, so a new key of the issuer is found.
+func TestClockSetBackHidesNoNewKey(t *testing.T) {
+	var ahead atomic.Int64
+	now := func() time.Time { return time.Now().Add(time.Duration(ahead.Load())) }
+	r := newRealm(t)
+	r.now = now
+	net := ebltest.NewTLS(t)
+	carrier, bank := r.platform(net, "carrier", now, true), r.platform(net, "bank", now, true)
+	ask := func() {
+		t.Helper()
+		c := r.claims("carrier", "https://bank.example")
+		do(t, tlsClient(t, carrier), call{method: "PUT", url: "https://" + bank.Addr + "/v1/transferblocks", header: bearer(r.token("JWT", c)), body: []byte(`{}`)}).want(t, 400, 7001)
+	}
+	ahead.Store(int64(20 * time.Hour))
+	ask()
+	ahead.Store(0)
+	r.signer = newRealm(t).signer
+	r.keys.Store(`{"keys":[` + r.jwk(nil) + `]}`)
+	ask()
+}
+
 // Without any set nothing can be judged: who asks waits for it, and not for ever; what comes
 // late serves those after it, also where all who asked have gone.
 func TestFirstKeysOfTheSharedIssuerAreWaitedFor(t *testing.T) {

@@ -254,6 +254,7 @@ func TestTokenOfASystemThatIsNotGoodChangesNothing(t *testing.T) {
 		"a customer with spaces": {Name: "x", Keys: []byte(e.ring()), Customers: []node.Customer{{ID: "X Y", Local: "desk"}}},
 		"the node's key":         {Name: "x", Keys: []byte((&erp{t: t, signers: []*identity.Signer{bank.Signer}}).ring()), Customers: []node.Customer{{ID: "X", Local: "desk"}}},
 		"no keys":                {Name: "x", Keys: []byte(`{"keys":[]}`), Customers: []node.Customer{{ID: "X", Local: "desk"}}},
+		"a key without kid":      {Name: "x", Keys: []byte(strings.Replace(e.ring(), `"kid"`, `"x-kid"`, 1)), Customers: []node.Customer{{ID: "X", Local: "desk"}}},
 		"a private key":          {Name: "x", Keys: []byte(`{"keys":[{"kty":"oct","k":"AAAA"}]}`), Customers: []node.Customer{{ID: "X", Local: "desk"}}},
 		"something else":         {Name: "x", Keys: []byte(`{}},"x":{`), Customers: []node.Customer{{ID: "X", Local: "desk"}}},
 		"a bad name":             {Name: "a b", Keys: []byte(e.ring()), Customers: []node.Customer{{ID: "X", Local: "desk"}}},
