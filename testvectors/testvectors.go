@@ -103,6 +103,23 @@ type Bundle struct {
 	State *State `json:"state,omitempty"`
 }
 
+// An Archive is one file of the folder archive: a folder of archives, and what is wrong with
+// it.
+type Archive struct {
+	Name string `json:"-"`
+
+	Comment string `json:"comment"`
+	// Expect is "valid", "indeterminate" or "invalid": the worst of what is found, and Rules
+	// all of it (docs/BUNDLE.md, section 6), sorted, each once.
+	Expect string   `json:"expect"`
+	Rules  []string `json:"rules"`
+	At     string   `json:"at"`
+	Trust  string   `json:"trust"`
+	Root   string   `json:"root,omitempty"` // the hash of a root that the reader kept
+	// Files are the texts by their paths; a path that ends in / is an empty folder.
+	Files map[string]string `json:"files"`
+}
+
 // An OCSP is one file of the folder ocsp: an answer of a responder, and what it says of one
 // certificate at one time.
 type OCSP struct {
@@ -214,6 +231,11 @@ func Load(family string) ([]*Vector, error) {
 // LoadBundles reads the evidence bundles, in the order of their names.
 func LoadBundles() ([]*Bundle, error) {
 	return load("bundle", func(b *Bundle, name string) { b.Name = name })
+}
+
+// LoadArchives reads the folders of archives, in the order of their names.
+func LoadArchives() ([]*Archive, error) {
+	return load("archive", func(a *Archive, name string) { a.Name = name })
 }
 
 // LoadOCSP reads the OCSP answers, in the order of their names.
