@@ -155,8 +155,18 @@ type Exchange struct {
 	Trust    string    `json:"trust"`
 	Receiver string    `json:"receiver"` // domain of the platform that answers
 	Users    []string  `json:"users"`    // its active users, by local id
+	Settings Settings  `json:"settings,omitzero"`
 	Requests []Request `json:"requests"`
 	Bills    []Held    `json:"bills"` // what the receiver knows at the end
+}
+
+// Settings are those of the receiver that are not the usual ones; zero: as usual.
+type Settings struct {
+	Body            int     `json:"body"`   // bytes of a body at most
+	Tokens          bool    `json:"tokens"` // it wants access tokens
+	Rate            float64 `json:"rate"`   // requests a second of one peer,
+	Burst           int     `json:"burst"`  // and at once
+	VerdictsPerHour int     `json:"verdictsPerHour"`
 }
 
 // A Request is one request of an exchange.

@@ -297,7 +297,7 @@ func (a *app) listen(o *opened, log *slog.Logger) (*services, error) {
 	o.keyWatch = &api.KeyWatch{Examiner: o.examiner(), Log: log}
 	metrics.Watching(o.keyWatch)
 	opts := api.Options{Log: log, Metrics: metrics, Version: Version, Tokens: tokens,
-		Rate: o.config.Limits.Rate, Burst: o.config.Limits.Burst, Concurrency: o.config.Limits.Concurrency}
+		Rate: float64(o.config.Limits.Rate), Burst: o.config.Limits.Burst, Concurrency: o.config.Limits.Concurrency}
 	opts.Revoked = o.ocsp.CheckTLS
 	source := o.stapled(o.keys.source(""))
 	now := time.Now

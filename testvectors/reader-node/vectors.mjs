@@ -98,7 +98,7 @@ for (const file of readdirSync(join(data, 'ocsp')).sort()) {
 for (const file of readdirSync(join(data, 'exchange')).sort()) {
   const text = readFileSync(join(data, 'exchange', file), 'utf8');
   const v = JSON.parse(text);
-  const r = new Receiver({ domain: v.receiver, users: v.users, trust: trust(v.trust), now: BigInt(Date.parse(v.at)) * 1000000n });
+  const r = new Receiver({ domain: v.receiver, users: v.users, settings: v.settings, trust: trust(v.trust), now: BigInt(Date.parse(v.at)) * 1000000n });
   const raw = parse(text, 200).get('requests');
   const answers = [];
   const differs = [];
