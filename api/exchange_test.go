@@ -10,6 +10,7 @@ import (
 	"eblnode/envelope"
 	"eblnode/identity"
 	"eblnode/internal/ebltest"
+	"eblnode/node"
 	"eblnode/testvectors"
 )
 
@@ -23,7 +24,7 @@ func TestExchangesOverTheWire(t *testing.T) {
 	}
 	for _, x := range list {
 		t.Run(x.Name, func(t *testing.T) {
-			w := newWire(t, x.Trust)
+			w := newWire(t, x.Trust, settingsOf(x.Settings)...)
 			at, err := time.Parse(time.RFC3339, x.At)
 			if err != nil {
 				t.Fatal(err)
@@ -39,6 +40,23 @@ func TestExchangesOverTheWire(t *testing.T) {
 			w.checkHeld(t, x.Bills)
 		})
 	}
+}
+
+// settingsOf are the settings of an exchange, as those of a node.
+func settingsOf(s testvectors.Settings) []ebltest.Option {
+	list := []ebltest.Option{ebltest.Configure(func(c *node.Config) {
+		c.Limits.Body = s.Body
+		if s.VerdictsPerHour > 0 {
+			c.VerdictsPerHour = s.VerdictsPerHour
+		}
+	})}
+	if s.Tokens {
+		list = append(list, ebltest.Tokens(nil))
+	}
+	if s.Burst > 0 {
+		list = append(list, ebltest.Rated(s.Rate, s.Burst))
+	}
+	return list
 }
 
 // play makes one request and gives its signed answer, "" where there is none.

@@ -24,7 +24,8 @@ type Options struct {
 	// Rate and Burst bound the requests a second of one peer, user or, on the public
 	// listener, address; Concurrency how many of a peer's run at once. Zero means the
 	// defaults, 50, 200 and 16.
-	Rate, Burst, Concurrency int
+	Rate               float64
+	Burst, Concurrency int
 	// Tokens are asked of peers (auth: mtls+oauth2); nil: TLS alone proves them.
 	Tokens *oauth.Server
 	// Revoked asks at each request of a peer whether its certificate is revoked: connections

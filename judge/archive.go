@@ -100,7 +100,7 @@ func openRoots(t ArchiveTree, o ArchiveOptions) (*archiveRoots, *Report) {
 	var head envelope.Hash
 	kept := o.Root.IsZero()
 	for i, jws := range w.Roots {
-		root, err := envelope.OpenRoot(jws, p)
+		root, err := envelope.OpenRoot(jws, p, false)
 		if e, ok := errors.AsType[*envelope.SignatureError](err); ok && e.Reason != envelope.BadSignature {
 			return nil, r.archive(Indeterminate, string(e.Reason), "root %d: %s", i, e.Detail)
 		}

@@ -103,6 +103,23 @@ type Bundle struct {
 	State *State `json:"state,omitempty"`
 }
 
+// An Archive is one file of the folder archive: a folder of archives, and what is wrong with
+// it.
+type Archive struct {
+	Name string `json:"-"`
+
+	Comment string `json:"comment"`
+	// Expect is "valid", "indeterminate" or "invalid": the worst of what is found, and Rules
+	// all of it (docs/BUNDLE.md, section 6), sorted, each once.
+	Expect string   `json:"expect"`
+	Rules  []string `json:"rules"`
+	At     string   `json:"at"`
+	Trust  string   `json:"trust"`
+	Root   string   `json:"root,omitempty"` // the hash of a root that the reader kept
+	// Files are the texts by their paths; a path that ends in / is an empty folder.
+	Files map[string]string `json:"files"`
+}
+
 // An OCSP is one file of the folder ocsp: an answer of a responder, and what it says of one
 // certificate at one time.
 type OCSP struct {
@@ -138,8 +155,18 @@ type Exchange struct {
 	Trust    string    `json:"trust"`
 	Receiver string    `json:"receiver"` // domain of the platform that answers
 	Users    []string  `json:"users"`    // its active users, by local id
+	Settings Settings  `json:"settings,omitzero"`
 	Requests []Request `json:"requests"`
 	Bills    []Held    `json:"bills"` // what the receiver knows at the end
+}
+
+// Settings are those of the receiver that are not the usual ones; zero: as usual.
+type Settings struct {
+	Body            int     `json:"body"`   // bytes of a body at most
+	Tokens          bool    `json:"tokens"` // it wants access tokens
+	Rate            float64 `json:"rate"`   // requests a second of one peer,
+	Burst           int     `json:"burst"`  // and at once
+	VerdictsPerHour int     `json:"verdictsPerHour"`
 }
 
 // A Request is one request of an exchange.
@@ -214,6 +241,11 @@ func Load(family string) ([]*Vector, error) {
 // LoadBundles reads the evidence bundles, in the order of their names.
 func LoadBundles() ([]*Bundle, error) {
 	return load("bundle", func(b *Bundle, name string) { b.Name = name })
+}
+
+// LoadArchives reads the folders of archives, in the order of their names.
+func LoadArchives() ([]*Archive, error) {
+	return load("archive", func(a *Archive, name string) { a.Name = name })
 }
 
 // LoadOCSP reads the OCSP answers, in the order of their names.

@@ -121,7 +121,7 @@ func TestGenerateChangesNothing(t *testing.T) {
 		t.Fatalf("running the generator: %v\n%s", err, out)
 	}
 	made := 0
-	for _, family := range append([]string{"keys", "trust", "exchange", "ocsp"}, testvectors.Families...) {
+	for _, family := range append([]string{"keys", "trust", "exchange", "ocsp", "archive"}, testvectors.Families...) {
 		files, err := filepath.Glob(filepath.Join(dir, "testdata", family, "*.json"))
 		if err != nil {
 			t.Fatal(err)

@@ -298,7 +298,7 @@ func (a *app) listen(o *opened, log *slog.Logger) (*services, error) {
 	metrics.Watching(o.keyWatch)
 	metrics.Asking(o.ocsp.Stats)
 	opts := api.Options{Log: log, Metrics: metrics, Version: Version, Tokens: tokens,
-		Rate: o.config.Limits.Rate, Burst: o.config.Limits.Burst, Concurrency: o.config.Limits.Concurrency}
+		Rate: float64(o.config.Limits.Rate), Burst: o.config.Limits.Burst, Concurrency: o.config.Limits.Concurrency}
 	opts.Revoked = o.ocsp.CheckTLS
 	opts.MetricsOpen = o.config.Metrics.Open
 	if opts.MetricsToken, err = o.config.metricsToken(a.data); err != nil {

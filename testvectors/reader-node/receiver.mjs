@@ -13,13 +13,27 @@ const codes = { BSIG: 8001, BENV: 8002, DISE: 8003 };
 const signedNo = (responseCode, text, envelopeHash) => ({ status: statuses[responseCode], code: codes[responseCode], text, responseCode, envelopeHash });
 
 export class Receiver {
-  constructor({ domain, users, trust, now }) {
-    Object.assign(this, { domain, users, trust, now, requests: new Map(), forged: new Map(), answers: new Map(), accepted: new Map(), bills: new Map() });
+  constructor({ domain, users, trust, now, settings = {} }) {
+    Object.assign(this, { domain, users, trust, now, settings, asked: new Map(), verdicts: new Map(), requests: new Map(), forged: new Map(), answers: new Map(), accepted: new Map(), bills: new Map() });
   }
 
   /** put answers one request. */
   put({ sender, method = 'PUT', path = '/v1/transferblocks', headers = {}, bytes }) {
-    return this.request(method, path, headers) ?? this.block(sender, bytes);
+    return this.access(sender, headers) ?? this.request(method, path, headers) ?? this.size(bytes) ?? this.block(sender, bytes);
+  }
+
+  // access: a token, where one is wanted, and not too many requests of one peer. No second passes here, so that of a rate
+  // nothing is seen but how many may come at once. What a good token is, only who made it knows.
+  access(sender, headers) {
+    const bearer = /^Bearer ./i.test(headers.Authorization ?? '');
+    if (this.settings.tokens) return unsigned(401, 7101, bearer ? 'tokenInvalid' : 'tokenRequired');
+    const n = (this.asked.get(sender) ?? 0) + 1;
+    this.asked.set(sender, n);
+    return n > (this.settings.burst ?? Infinity) ? unsigned(429, 7129, 'tooManyRequests') : undefined;
+  }
+
+  size(bytes) {
+    return bytes.length > (this.settings.body ?? 8 << 20) ? unsigned(413, 7113, 'tooLarge') : undefined;
   }
 
   request(method, path, headers) {
@@ -58,13 +72,23 @@ export class Receiver {
     }
     // From here on the sender has signed for it: an envelope that has an answer gets it.
     if (this.answers.has(hash)) return this.answers.get(hash);
-    const answer = this.decide(block, hash);
+    const answer = this.ration(sender, this.decide(block, hash));
     if (answer.receipt || answer.responseCode === 'BENV') this.answers.set(hash, answer);
+    return answer;
+  }
+
+  // ration: so many new signed noes of a peer an hour, and no more.
+  ration(sender, answer) {
+    if (!answer.responseCode) return answer;
+    const n = (this.verdicts.get(sender) ?? 0) + 1;
+    if (n > (this.settings.verdictsPerHour ?? 1000)) return unsigned(429, 7129, 'tooManyRequests');
+    this.verdicts.set(sender, n);
     return answer;
   }
 
   stranger(e, hash, bytes) {
     if (!(e instanceof Refused)) throw e;
+    if (e.reason === 'revocationUnknown') return unsigned(503, 7503, 'unavailable');
     if (e.reason !== 'badSignature') return unsigned(403, 7103, e.reason === 'platformNotTrusted' ? 'signerMismatch' : e.reason);
     if (this.answers.get(hash)?.receipt) return unsigned(422, 8001, 'badSignature');
     const no = signedNo('BSIG', 'badSignature', hash);
@@ -79,6 +103,7 @@ export class Receiver {
       state = checkRest(block, this.trust, this.now);
     } catch (e) {
       if (!(e instanceof Refused)) throw e;
+      if (e.reason === 'revocationUnknown') return unsigned(503, 7503, 'unavailable');
       if (['unknownKey', 'keyCompromised'].includes(e.reason)) return unsigned(403, 7103, e.reason);
       return signedNo('BENV', e.law ? `${e.reason}/${e.law}` : e.reason, hash);
     }

@@ -4,6 +4,7 @@
 import { readdirSync, readFileSync } from 'node:fs';
 import { join } from 'node:path';
 import { fileURLToPath } from 'node:url';
+import { judgeArchive } from './archive.mjs';
 import { Certificate } from './certificates.mjs';
 import { judgeBundle } from './evidence.mjs';
 import { judge } from './judge.mjs';
@@ -74,6 +75,15 @@ for (const file of readdirSync(join(data, 'bundle')).sort()) {
   console.log(`  want ${JSON.stringify(want)}`);
   console.log(`  got  ${JSON.stringify(have)} ${got.detail ?? ''}`);
 }
+// Folders of archives: all that is found in each.
+for (const file of readdirSync(join(data, 'archive')).sort()) {
+  const v = JSON.parse(readFileSync(join(data, 'archive', file), 'utf8'));
+  const got = judgeArchive(new Map(Object.entries(v.files)), trust(v.trust), BigInt(Date.parse(v.at)) * 1000000n, v.root);
+  count++;
+  if (verdicts[got.verdict] === v.expect && JSON.stringify(got.rules) === JSON.stringify(v.rules)) continue;
+  wrong++;
+  console.log(`archive/${file} (${v.comment}): want ${v.expect} ${v.rules}, got ${got.verdict} ${got.rules}`);
+}
 // Answers of OCSP responders.
 for (const file of readdirSync(join(data, 'ocsp')).sort()) {
   const v = JSON.parse(readFileSync(join(data, 'ocsp', file), 'utf8'));
@@ -88,7 +98,7 @@ for (const file of readdirSync(join(data, 'ocsp')).sort()) {
 for (const file of readdirSync(join(data, 'exchange')).sort()) {
   const text = readFileSync(join(data, 'exchange', file), 'utf8');
   const v = JSON.parse(text);
-  const r = new Receiver({ domain: v.receiver, users: v.users, trust: trust(v.trust), now: BigInt(Date.parse(v.at)) * 1000000n });
+  const r = new Receiver({ domain: v.receiver, users: v.users, settings: v.settings, trust: trust(v.trust), now: BigInt(Date.parse(v.at)) * 1000000n });
   const raw = parse(text, 200).get('requests');
   const answers = [];
   const differs = [];

@@ -174,16 +174,22 @@ func (o *ocspCA) put(name, spec, comment string, der []byte, at time.Time, says 
 	o.g.write("ocsp/"+name+".json", v)
 }
 
+// ocspLeaf is the certificate that the answers are about, of an authority of the family ca.
+func (g *generator) ocspLeaf() *x509.Certificate {
+	root := &authority{g.key("ca-root"), nil}
+	root.cert = issueCertificate(root.key, nil, authorityTemplate("ca-root"))
+	return leaf(g.ec("ocsp-leaf", "ES256"), root, func(c *x509.Certificate) {
+		c.NotBefore, c.NotAfter = newYear, newYear.Add(365*day)
+		c.OCSPServer = []string{"http://ocsp.example/"}
+	})
+}
+
 // ocspVectors are answers of an authority, and which of them count.
 func ocspVectors(g *generator) {
 	root := &authority{g.key("ca-root"), nil}
 	root.cert = issueCertificate(root.key, nil, authorityTemplate("ca-root"))
 	o := &ocspCA{g: g, ca: root, other: g.authority("ca-ocsp-other", nil, func(c *x509.Certificate) { c.Subject = root.cert.Subject })}
-	k := g.ec("ocsp-leaf", "ES256")
-	o.leaf = leaf(k, root, func(c *x509.Certificate) {
-		c.NotBefore, c.NotAfter = newYear, newYear.Add(365*day)
-		c.OCSPServer = []string{"http://ocsp.example/"}
-	})
+	o.leaf = g.ocspLeaf()
 	o.delegate = func(name string, edit func(*x509.Certificate)) *authority {
 		k := g.ec(name, "ES256")
 		return &authority{k, issueCertificate(k, root, func() *x509.Certificate {
