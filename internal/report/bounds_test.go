@@ -68,7 +68,7 @@ func TestHostileFileGivesASmallPage(t *testing.T) {
 		"what is broken":                strings.HasPrefix(got, "Envelope 500 "),
 		"the broken transaction":        strings.Contains(got, "here: transferred to") && strings.Contains(got, "more transactions. "),
 		"the failed check":              strings.Contains(text, "check 4321<"),
-		"that the file is long":         strings.Contains(text, "The file is long."),
+		"that the file is long":         strings.Contains(text, "The file holds more than fits here."),
 		"how many envelopes are left":   regexp.MustCompile(`… \d+ envelopes more, checked, not drawn`).MatchString(text),
 		"how many platforms share one":  regexp.MustCompile(`… \d+ more</text>`).MatchString(text),
 		"how many checks are left":      regexp.MustCompile(`<td class="dim">\d+ more</td>`).MatchString(text),
@@ -94,7 +94,7 @@ func TestShortFileIsShownWhole(t *testing.T) {
 	if err != nil {
 		t.Fatal(err)
 	}
-	if text := string(page); strings.Contains(text, "… ") || strings.Contains(text, "The file is long") || strings.Count(text, "Envelope ")-strings.Count(text, `aria-label="Envelope `) != 20 {
+	if text := string(page); strings.Contains(text, "… ") || strings.Contains(text, "The file holds more") || strings.Count(text, "Envelope ")-strings.Count(text, `aria-label="Envelope `) != 20 {
 		t.Error("the page of a short file leaves something out")
 	}
 }
