@@ -175,6 +175,9 @@ func (j *judging) answers(legs map[*envelope.Entry]int) {
 		}
 	}
 	for k := range j.b.Rejections {
+		if j.stopped() {
+			return // a file can make this look long
+		}
 		r := &j.b.Rejections[k]
 		e, _, bytes := j.subject(r.Rejection)
 		if e == nil {

@@ -106,7 +106,7 @@ func picked(t *testing.T, names ...string) (some []verdictCase, verdicts []judge
 		for i, c := range in {
 			if c.Name == "bundle/"+name {
 				c.Name = name + ".json"
-				some, verdicts = append(some, c), append(verdicts, want[i].Verdict)
+				some, verdicts = append(some, c), append(verdicts, want[i].Report.Verdict)
 			}
 		}
 	}

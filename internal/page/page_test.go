@@ -16,6 +16,7 @@ import (
 	"time"
 
 	"eblnode/internal/page"
+	"eblnode/internal/report"
 	"eblnode/internal/vectest"
 	"eblnode/judge"
 	"eblnode/testvectors"
@@ -80,7 +81,7 @@ type verdictCase struct {
 	At    string   `json:"at"`
 }
 
-func cases(t *testing.T) (in []verdictCase, want []*judge.Report) {
+func cases(t *testing.T) (in []verdictCase, want []report.Input) {
 	t.Helper()
 	list, err := testvectors.LoadBundles()
 	if err != nil {
@@ -99,10 +100,11 @@ func cases(t *testing.T) (in []verdictCase, want []*judge.Report) {
 		if err != nil {
 			t.Fatal(err)
 		}
-		r := judge.File(body, judge.Options{Trust: vectest.Trust(t, v.Trust), Now: at})
+		trust := vectest.Trust(t, v.Trust)
+		r := judge.File(body, judge.Options{Trust: trust, Now: at, Journey: true})
 		r.File = v.Name
 		in = append(in, verdictCase{[]string{string(text)}, v.Name, base64.StdEncoding.EncodeToString(body), v.At})
-		want = append(want, r)
+		want = append(want, report.Input{Report: r, Trust: trust, At: at, Maker: "eblverify dev, in a browser"})
 	}
 	return in, want
 }
@@ -131,13 +133,14 @@ func TestProgramOfThePageUnderNode(t *testing.T) {
 	var got []struct {
 		Error, Verdict string
 		Report         json.RawMessage
-		Content, File  int
+		Content        int
+		File           string
 	}
 	if err := json.Unmarshal(out.Bytes(), &got); err != nil || len(got) != len(want) {
 		t.Fatalf("got %d results and %v, want %d", len(got), err, len(want))
 	}
 	for i, g := range got {
-		ours, err := json.Marshal(want[i])
+		ours, err := json.Marshal(want[i].Report)
 		if err != nil {
 			t.Fatal(err)
 		}
@@ -147,8 +150,15 @@ func TestProgramOfThePageUnderNode(t *testing.T) {
 		}
 		x, _ := json.Marshal(a)
 		y, _ := json.Marshal(b)
-		if g.Error != "" || g.Verdict != string(want[i].Verdict) || !bytes.Equal(x, y) || g.Content < 500 || g.File < g.Content {
+		if g.Error != "" || g.Verdict != string(want[i].Report.Verdict) || !bytes.Equal(x, y) || g.Content < 500 || len(g.File) < g.Content {
 			t.Errorf("%s: got %s %s\n%s\nwant\n%s", in[i].Name, g.Error, g.Verdict, y, x)
+		}
+		saved, err := report.HTML(want[i])
+		if err != nil {
+			t.Fatal(err)
+		}
+		if g.File != string(saved) {
+			t.Errorf("%s: the report to be saved is not that of the command line", in[i].Name)
 		}
 	}
 }

@@ -1,14 +1,19 @@
 package report_test
 
 import (
+	"encoding/json"
 	"fmt"
+	"maps"
+	"math/rand/v2"
 	"regexp"
 	"strings"
 	"testing"
 	"time"
 
+	"eblnode/identity"
 	"eblnode/internal/report"
 	"eblnode/judge"
+	"eblnode/testvectors"
 )
 
 // TestHostileFileGivesASmallPage draws a report as long as the limits of a bundle allow, each
@@ -68,7 +73,7 @@ func TestHostileFileGivesASmallPage(t *testing.T) {
 		"what is broken":                strings.HasPrefix(got, "Envelope 500 "),
 		"the broken transaction":        strings.Contains(got, "here: transferred to") && strings.Contains(got, "more transactions. "),
 		"the failed check":              strings.Contains(text, "check 4321<"),
-		"that the file is long":         strings.Contains(text, "The file is long."),
+		"that the file is long":         strings.Contains(text, "The file holds more than fits here."),
 		"how many envelopes are left":   regexp.MustCompile(`… \d+ envelopes more, checked, not drawn`).MatchString(text),
 		"how many platforms share one":  regexp.MustCompile(`… \d+ more</text>`).MatchString(text),
 		"how many checks are left":      regexp.MustCompile(`<td class="dim">\d+ more</td>`).MatchString(text),
@@ -94,7 +99,71 @@ func TestShortFileIsShownWhole(t *testing.T) {
 	if err != nil {
 		t.Fatal(err)
 	}
-	if text := string(page); strings.Contains(text, "… ") || strings.Contains(text, "The file is long") || strings.Count(text, "Envelope ")-strings.Count(text, `aria-label="Envelope `) != 20 {
+	if text := string(page); strings.Contains(text, "… ") || strings.Contains(text, "The file holds more") || strings.Count(text, "Envelope ")-strings.Count(text, `aria-label="Envelope `) != 20 {
 		t.Error("the page of a short file leaves something out")
+	}
+}
+
+// TestPageOfBundlesThatNobodyWrote draws bundles put together from pieces of others: whatever
+// is in a file is drawn, or left out, but never ends the drawing, and what the verdict is about
+// always has its place.
+func TestPageOfBundlesThatNobodyWrote(t *testing.T) {
+	list, err := testvectors.LoadBundles()
+	if err != nil {
+		t.Fatal(err)
+	}
+	trust, err := testvectors.Trust("base")
+	if err != nil {
+		t.Fatal(err)
+	}
+	ps, err := identity.ParseTrust(trust)
+	if err != nil {
+		t.Fatal(err)
+	}
+	believed, err := identity.NewTrust(ps...)
+	if err != nil {
+		t.Fatal(err)
+	}
+	var pool []map[string]json.RawMessage
+	for _, v := range list {
+		body, err := v.Bytes()
+		if err != nil {
+			t.Fatal(err)
+		}
+		var m map[string]json.RawMessage
+		if json.Unmarshal(body, &m) == nil && m["chain"] != nil {
+			pool = append(pool, m)
+		}
+	}
+	r := rand.New(rand.NewPCG(7, 31))
+	names := []string{"chain", "steps", "receipts", "rejections", "branches", "verdict", "document", "documentHash", "checks", "ocsp"}
+	now := time.Date(2026, 6, 1, 12, 0, 0, 0, time.UTC)
+	rules := map[string]bool{}
+	for range 600 {
+		m := maps.Clone(pool[r.IntN(len(pool))])
+		for range 1 + r.IntN(3) {
+			name, other := names[r.IntN(len(names))], pool[r.IntN(len(pool))]
+			if v, there := other[name]; there {
+				m[name] = v
+			} else {
+				delete(m, name)
+			}
+		}
+		body, err := json.Marshal(m)
+		if err != nil {
+			t.Fatal(err)
+		}
+		v := judge.File(body, judge.Options{Trust: believed, Now: now, Journey: true})
+		page, err := report.HTML(report.Input{Report: v, Trust: believed, At: now, Maker: "test"})
+		if err != nil || len(page) > report.MaxPage {
+			t.Fatalf("got %v and %d bytes of %s", err, len(page), body)
+		}
+		rules[v.Rule] = true
+		if !v.Verdict.Holds() && len(v.Journey) > 0 && !strings.Contains(place(t, string(page)), v.Rule) {
+			t.Errorf("%s has no place in the picture of %s", v.Rule, body)
+		}
+	}
+	if len(rules) < 20 {
+		t.Errorf("got only %d rules: %v", len(rules), rules)
 	}
 }

@@ -50,13 +50,16 @@ func (d *drawing) leg(x *row, height int) {
 	}
 	when := title + " · " + l.SignedAt.UTC().Format("2 Jan 2006 15:04")
 	d.say("%s, %s", when, l.Platform)
+	if d.shared(l.Platform) {
+		when += " · " + l.Platform
+	}
 	left := gutter - 3
 	if l.Kind == "branch" {
 		left += 8
 	}
 	d.f(`<rect x="%d" y="%d" width="%d" height="%d" rx="6" class="row%s"/>`, left, top+3, d.width-left-2, height-top-6, d.tone(l))
 	d.chain(x, top, height)
-	d.f(`<text x="%d" y="%d" class="when">%s</text>`, left+7, top+18, html.EscapeString(when))
+	d.f(`<text x="%d" y="%d" class="when">%s</text>`, left+7, top+18, html.EscapeString(fit(when, 10.5, float64(d.width-left-14))))
 	y := top + 18
 	if l.Broken {
 		y += 17
@@ -212,6 +215,9 @@ func (d *drawing) transaction(l *judge.Leg, tx *judge.LegTransaction, y int) {
 	who := tx.ToName
 	if who == "" {
 		who = local
+	}
+	if d.shared(tx.ToPlatform) {
+		who += ", " + tx.ToPlatform
 	}
 	does := verb(tx.Instruction) + " → "
 	room := float64(d.width-gutter-16) - span(does, 11)

@@ -92,6 +92,12 @@ func (c *canvas) x(platform string) int {
 	return gutter + c.pitch*i + c.pitch/2
 }
 
+// shared reports whether a platform has no lane of its own.
+func (c *canvas) shared(platform string) bool {
+	_, own := c.lanes[platform]
+	return !own
+}
+
 func (c *canvas) count() int {
 	if c.more > 0 {
 		return len(c.names) + 1

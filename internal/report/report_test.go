@@ -87,12 +87,17 @@ func TestPageStandsAlone(t *testing.T) {
 	}
 }
 
+var (
+	drawnRow = regexp.MustCompile(`(?s)<div class="jrow".*?</svg></div>`)
+	words    = regexp.MustCompile(`aria-label="([^"]*)"`)
+)
+
 // place is the words of the row in which the picture shows what the verdict is about.
 func place(t *testing.T, page string) string {
 	t.Helper()
-	for _, row := range regexp.MustCompile(`(?s)<div class="jrow".*?</svg></div>`).FindAllString(page, -1) {
+	for _, row := range drawnRow.FindAllString(page, -1) {
 		if strings.Contains(row, `class="warn bad">✗ `) || strings.Contains(row, `class="warn unsure">? `) {
-			return html.UnescapeString(regexp.MustCompile(`aria-label="([^"]*)"`).FindStringSubmatch(row)[1])
+			return html.UnescapeString(words.FindStringSubmatch(row)[1])
 		}
 	}
 	return ""

@@ -1,6 +1,7 @@
 package main
 
 import (
+	"fmt"
 	"time"
 
 	"eblnode/envelope"
@@ -27,6 +28,19 @@ func cases() ([]picture, error) {
 		return nil, err
 	}
 	at := start.AddDate(0, 1, 0)
+	var all []*identity.Platform
+	for i := range 10 {
+		p, err := newPlatform(fmt.Sprintf("platform-%d.example", i), fmt.Sprintf("Platform %d", i), false)
+		if err != nil {
+			return nil, err
+		}
+		w.ps[p.entry.Domain.Name] = p
+		all = append(all, p.entry)
+	}
+	every, err := identity.NewTrust(append(all, w.ps["carrier.example"].entry, w.ps["bank.example"].entry, w.ps["trade.example"].entry)...)
+	if err != nil {
+		return nil, err
+	}
 	list := []picture{
 		{name: "valid", file: "bundle.json", verdict: "VALID"},
 		{name: "ten-years-on", file: "bundle.json", verdict: "VALID AT SIGNING TIME", at: start.AddDate(10, 0, 0)},
@@ -38,10 +52,14 @@ func cases() ([]picture, error) {
 		{name: "rejected-last", file: "bundle.json", verdict: "INVALID", rule: "rejectedEntry"},
 		{name: "long-names", file: "a-file-whose-name-goes-on-and-on-without-any-place-to-break-it-at-all-0123456789abcdef0123456789abcdef.json", verdict: "VALID"},
 		{name: "huge", file: "bundle.json", verdict: "VALID"},
+		{name: "ten-platforms", file: "bundle.json", verdict: "VALID"},
 	}
 	for i := range list {
 		c := &list[i]
-		if c.trust == nil {
+		switch {
+		case c.name == "ten-platforms":
+			c.trust = every
+		case c.trust == nil:
 			c.trust = w.trust
 		}
 		if c.at.IsZero() {
@@ -62,7 +80,7 @@ func cases() ([]picture, error) {
 }
 
 func (w *world) of(c *picture) (*envelope.Bundle, error) {
-	n := map[string]int{"broken-link": 3, "surrendered": 3, "long-names": 1, "huge": 1}[c.name]
+	n := map[string]int{"broken-link": 3, "surrendered": 3, "long-names": 1, "huge": 1, "ten-platforms": 1}[c.name]
 	if n == 0 {
 		n = 2
 	}
@@ -87,6 +105,15 @@ func (w *world) of(c *picture) (*envelope.Bundle, error) {
 		b.Verdict = &envelope.BundleVerdict{JWS: envelope.JWS{Raw: jws}}
 	case "long-names":
 		err = seal(b, w.ps, "bank.example", []move{{envelope.Transfer, "the-documentation-and-collections-department-of-the-branch-office", "trade.example", "Donaudampfschifffahrtselektrizitätenhauptbetriebswerkbauunterbeamtengesellschaft und Söhne mit beschränkter Haftung", 290}})
+	case "ten-platforms":
+		by := "bank.example"
+		for i := range 10 {
+			to := fmt.Sprintf("platform-%d.example", i)
+			if err = seal(b, w.ps, by, []move{{envelope.Transfer, "desk", to, "Desk", 6 + i}}); err != nil {
+				break
+			}
+			by = to
+		}
 	case "huge":
 		for i := range 160 {
 			by, to := "bank.example", "carrier.example"

@@ -23,8 +23,9 @@ import (
 
 func main() {
 	all := flag.String("all", "", "write every case in every width to this folder, to be looked at")
+	only := flag.String("case", "", "with -all: this case alone")
 	flag.Parse()
-	if err := run(*all); err != nil {
+	if err := run(*all, *only); err != nil {
 		fmt.Fprintln(os.Stderr, "shots:", err)
 		os.Exit(1)
 	}
@@ -48,7 +49,7 @@ var docs = []shot{
 	{file: "report-fork.png", of: "fork", width: 880, parts: []int{0, 1, 2}, dark: true},
 }
 
-func run(all string) error {
+func run(all, only string) error {
 	dir, err := os.MkdirTemp("", "shots-")
 	if err != nil {
 		return err
@@ -70,6 +71,9 @@ func run(all string) error {
 		return err
 	}
 	for name, page := range pages {
+		if only != "" && only != name {
+			continue
+		}
 		for _, width := range []int{360, 768, 1280} {
 			s := shot{width: width}
 			if err := s.take(page, filepath.Join(all, fmt.Sprintf("%s-%d.png", name, width)), dir); err != nil {
