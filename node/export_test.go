@@ -151,3 +151,9 @@ func NotReadAgain(t testing.TB, n *Node, body []byte) int {
 	}
 	return b.Known()
 }
+
+// Expect tells the writer of n that somebody is about to write.
+func Expect(n *Node) (arrived func()) { return n.store.expect() }
+
+// Expected is how many the writer of n waits for.
+func Expected(n *Node) int64 { return n.store.coming.Load() }

@@ -69,6 +69,9 @@ func (n *Node) judge(ctx context.Context, r Request, block *envelope.Transferblo
 		n.Stats.Repeated.Add(1)
 		return *reply, nil
 	}
+	arrived := n.store.expect()
+	defer arrived()
+	in.arrived = arrived
 	if err := in.verify(ctx); err != nil { // 6 to 10
 		if in.before != nil {
 			return Reply{}, errWhole
@@ -92,6 +95,7 @@ type incoming struct {
 	bill     int64
 	rejected bool
 	looked   bool
+	arrived  func() // to be called when the writer has it
 
 	chain    *chain.Chain              // nil if refused
 	refuse   *Error                    // a refusal from checks 7 to 10 whose envelope may have an answer; or nil
@@ -133,6 +137,9 @@ func (in *incoming) verify(ctx context.Context) error {
 	if in.receipt == "" { // else this is a transaction, and the network is never in one
 		opts.Arriving = true
 		opts.Revocation = func(_ int, p *identity.Platform, k *identity.Key) (identity.Evidence, error) {
+			if in.arrived != nil {
+				in.arrived() // the writer is not to wait for a network
+			}
 			return in.node.revocation(ctx, p, k)
 		}
 	}
@@ -259,7 +266,7 @@ func (in *incoming) asked(ctx context.Context, q querier) (*Reply, error) {
 func (in *incoming) decide(ctx context.Context) (Reply, error) {
 	var reply Reply
 	var after func()
-	err := in.node.store.update(ctx, func(t *tx) (err error) {
+	err := in.node.store.updateExpected(ctx, in.arrived, func(t *tx) (err error) {
 		reply, after, err = in.decideIn(t)
 		return err
 	})

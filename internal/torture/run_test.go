@@ -126,7 +126,7 @@ func TestStateOfAnotherRunIsRefused(t *testing.T) {
 	o := func(seed uint64, nodes int) *options {
 		return &options{seed: seed, seeded: true, nodes: nodes, state: dir, mu: newOptions().mu, out: io.Discard}
 	}
-	w, err := openWorkspace(o(7, 3), "faults")
+	_, err = openWorkspace(o(7, 3), "faults")
 	if err != nil {
 		t.Fatal(err)
 	}
