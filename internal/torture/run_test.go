@@ -126,8 +126,7 @@ func TestStateOfAnotherRunIsRefused(t *testing.T) {
 	o := func(seed uint64, nodes int) *options {
 		return &options{seed: seed, seeded: true, nodes: nodes, state: dir, mu: newOptions().mu, out: io.Discard}
 	}
-	_, err = openWorkspace(o(7, 3), "faults")
-	if err != nil {
+	if _, err := openWorkspace(o(7, 3), "faults"); err != nil {
 		t.Fatal(err)
 	}
 	left := filepath.Join(dir, "p0")
@@ -135,7 +134,8 @@ func TestStateOfAnotherRunIsRefused(t *testing.T) {
 		t.Fatal(err)
 	}
 	// Stopped before its nodes were made: what there is of them goes, and it begins anew.
-	if w, err = openWorkspace(o(7, 3), "faults"); err != nil || w.resuming {
+	w, err := openWorkspace(o(7, 3), "faults")
+	if err != nil || w.resuming {
 		t.Fatalf("got %+v and %v, want a new beginning", w, err)
 	}
 	if _, err := os.Stat(left); err == nil {
