@@ -237,6 +237,26 @@ func TestForgedRecordDoesNotCompleteTheWitness(t *testing.T) {
 	}
 }
 
+// TestForgedQuarantineIsNotEntered: a record that the witness never had, put where records
+// wait to be entered again, frees no bill.
+func TestForgedQuarantineIsNotEntered(t *testing.T) {
+	w := ebltest.New(t)
+	a, b := w.Platform("a.example", ebltest.Manual()), w.Platform("b.example", ebltest.Manual())
+	doc, id := inDoubt(t, a, tap(w), b.User("bob").ID)
+	x := a.View(doc).Transfer
+	whileStopped(t, a, func(exec func(string, ...any), _ *sql.DB) {
+		l, err := witness.Encode(witness.Record{Generation: 999, Document: witness.Hash(doc), Head: witness.Hash(x.Envelope), Kind: "settled", Peer: "b.example",
+			Data: fmt.Appendf(nil, `{"id":%q,"state":"cancelled","by":"cancel"}`, id)})
+		if err != nil {
+			t.Fatal(err)
+		}
+		exec("INSERT INTO quarantine (generation, document_hash, line, seal) VALUES (999, ?, ?, ?)", doc[:], l.Text, make([]byte, 32))
+	})
+	if v := a.View(doc); v.Control != node.Locked || v.Transfer.State != node.Sending || !strings.Contains(v.Reason, "not in the witness") {
+		t.Errorf("got %s, %s: %s; want it locked and in quarantine", v.Control, v.Transfer.State, v.Reason)
+	}
+}
+
 // TestTransferThatLeftAfterTheBackupIsNotCancelled: at the time of the backup nothing had
 // left; then the addressee took the bill, and its receipt was lost.
 func TestTransferThatLeftAfterTheBackupIsNotCancelled(t *testing.T) {

@@ -2,6 +2,7 @@ package node
 
 import (
 	"context"
+	"crypto/hmac"
 	"database/sql"
 	"encoding/hex"
 	"encoding/json"
@@ -179,10 +180,10 @@ func (n *Node) reenter(ctx context.Context) error {
 	var after int64
 	for {
 		var document envelope.Hash
-		var line []byte
+		var line, seal []byte
 		var problem string
-		err := n.store.read.QueryRowContext(ctx, "SELECT generation, document_hash, line, problem FROM quarantine WHERE generation > ? ORDER BY generation LIMIT 1", after).
-			Scan(&after, sqlHash{&document}, &line, &problem)
+		err := n.store.read.QueryRowContext(ctx, "SELECT generation, document_hash, line, seal, problem FROM quarantine WHERE generation > ? ORDER BY generation LIMIT 1", after).
+			Scan(&after, sqlHash{&document}, &line, &seal, &problem)
 		if errors.Is(err, sql.ErrNoRows) {
 			break
 		}
@@ -192,7 +193,7 @@ func (n *Node) reenter(ctx context.Context) error {
 		if waiting[document] {
 			continue
 		}
-		err = n.reenterOne(ctx, after, line)
+		err = n.reenterOne(ctx, after, line, seal)
 		if err == nil {
 			continue
 		}
@@ -215,10 +216,14 @@ func (n *Node) reenter(ctx context.Context) error {
 	return nil
 }
 
-func (n *Node) reenterOne(ctx context.Context, generation int64, line []byte) error {
-	w, _, err := witness.Decode(line)
+func (n *Node) reenterOne(ctx context.Context, generation int64, line, seal []byte) error {
+	w, l, err := witness.Decode(line)
 	if err != nil {
 		return err
+	}
+	if !hmac.Equal(seal, n.store.journal.Load().Seal(l.Hash)) {
+		// Whoever puts a row here could end a transfer that nobody ended.
+		return errors.New("this record is not in the witness; run: eblnode fsck")
 	}
 	err = n.store.update(ctx, func(t *tx) error {
 		t.change.reentry = true

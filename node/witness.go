@@ -269,6 +269,7 @@ func (n *Node) quarantineLater(ctx context.Context, p place) (strange string, er
 	known := false // whether the database's last record is in the journal
 	count := 0
 	err = n.store.update(ctx, func(t *tx) error {
+		var held []witness.Line // without their text
 		j, err := witness.Open(n.cfg.witnessPath(), func(r witness.Record, l witness.Line) error {
 			switch {
 			case r.Generation == p.generation+1 && !known && r.Previous == witness.Hash(p.hash):
@@ -285,11 +286,17 @@ func (n *Node) quarantineLater(ctx context.Context, p place) (strange string, er
 				if err := t.exec("INSERT INTO quarantine (generation, document_hash, line) VALUES (?, ?, ?)", r.Generation, r.Document[:], l.Text); err != nil {
 					return err
 				}
+				held = append(held, witness.Line{Generation: l.Generation, Hash: l.Hash})
 			}
 			return t.execOne("UPDATE witness SET generation = ?, hash = ?", r.Generation, l.Hash[:])
 		})
 		if err != nil {
 			return err
+		}
+		for _, l := range held {
+			if err := t.execOne("UPDATE quarantine SET seal = ? WHERE generation = ?", j.Seal(l.Hash), l.Generation); err != nil {
+				return errors.Join(err, j.Close())
+			}
 		}
 		if last, hash := j.Last(); last == p.generation && hash == witness.Hash(p.hash) {
 			known = true // an empty journal that begins here
