@@ -91,17 +91,18 @@ func (c *crasher) all(ctx context.Context, w *workspace) error {
 	if len(done) > 0 {
 		c.o.say("going on after %d of %d runs", len(done), len(list))
 	}
+	pace := newPace(part(len(done), len(list)))
 	for i, r := range list {
-		part := fmt.Sprintf("run %d", i)
-		if counted, is := done[part]; is {
-			for _, name := range counted {
-				c.counts.add(name)
+		name := fmt.Sprintf("run %d", i)
+		if counted, is := done[name]; is {
+			for _, what := range counted {
+				c.counts.add(what)
 			}
 			continue
 		}
 		before, found := c.counts.copy(), len(c.s.Findings)
 		if err := c.run(ctx, i, r); err != nil {
-			return fmt.Errorf("%s, %s × %s, killing %s: %w", part, r.sender.name, r.receiver.name, killNames[r.kill], err)
+			return fmt.Errorf("%s, %s × %s, killing %s: %w", name, r.sender.name, r.receiver.name, killNames[r.kill], err)
 		}
 		if c.o.enough(c.s) {
 			return nil
@@ -109,13 +110,13 @@ func (c *crasher) all(ctx context.Context, w *workspace) error {
 		if len(c.s.Findings) > found {
 			continue // not done: who goes on with this folder is to see it too
 		}
-		if err := w.h.done(part, c.counts.since(before)...); err != nil {
+		if err := w.h.done(name, c.counts.since(before)...); err != nil {
 			return err
 		}
 		if c.o.verbose {
-			c.o.say("%s is done", part)
+			c.o.say("%s is done", name)
 		} else if (i+1)%25 == 0 {
-			c.o.say("%4d of %d runs", i+1, len(list))
+			c.o.say("%4d of %d runs%s", i+1, len(list), pace.left(part(i+1, len(list))))
 		}
 	}
 	return c.finish(ctx, len(list))

@@ -113,6 +113,7 @@ func (r *faultRun) torture(ctx context.Context) error {
 	r.s.Figures["transfersAccepted"] = r.l.done.Load()
 	r.s.Figures["transfersPerSecondUnderFaults"] = float64(int(float64(r.l.done.Load()-before)/took.Seconds()*10)) / 10
 	r.s.Figures["kills"], r.s.Figures["stops"], r.s.Figures["fewestInFlightAtKillOrStop"] = m.kills, m.stops, m.fewest
+	r.s.Figures["secondsUnderFaults"], r.s.Figures["secondsOfTheNemesis"] = since(start), m.spent.seconds()
 	r.counts.addN("dns: queries that failed", int(m.dnsFails.Load()))
 	return err
 }

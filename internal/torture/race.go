@@ -134,6 +134,7 @@ func (r *race) run(ctx context.Context) error {
 	if len(done) > 0 {
 		r.o.say("going on after %d of %d bills", len(done), len(r.bills))
 	}
+	pace := newPace(part(len(done), len(r.bills)))
 	for i, b := range r.bills {
 		if what, found := done[b.document]; found {
 			r.won++
@@ -155,7 +156,7 @@ func (r *race) run(ctx context.Context) error {
 			r.o.say("bill %d is done", i)
 		}
 		if (i+1)%100 == 0 {
-			r.o.say("%5d bills, %d winners", i+1, r.won)
+			r.o.say("%5d bills, %d winners%s", i+1, r.won, pace.left(part(i+1, len(r.bills))))
 		}
 	}
 	return nil

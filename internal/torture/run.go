@@ -122,8 +122,10 @@ func (s *summary) code() int {
 }
 
 // overBudget makes a finding of a short form that is not short. What other programs on the
-// machine took of its processors in that time does not count: nobody here can help it.
+// machine took of its processors in that time does not count, since nobody here can help
+// it; but no more than three quarters, since a part of the time we only wait.
 func (o *options) overBudget(s *summary, took, others time.Duration) {
+	others = min(others, took*3/4)
 	s.Figures["budgetSeconds"], s.Figures["secondsTakenByOthers"] = o.budget.Seconds(), others.Round(time.Second).Seconds()
 	if own := took - others; own > o.budget {
 		s.wrong("all modes together took %.0f s, of which others had the processors for %.0f; the budget is %.0f s", took.Seconds(), others.Seconds(), o.budget.Seconds())
