@@ -31,6 +31,38 @@ type rogue struct {
 	ca      *catest.Authority
 	cert    tls.Certificate
 	revoked atomic.Bool
+	shaken  atomic.Int64 // handshakes that its own server has ended
+	read    atomic.Int64 // bytes that it was sent
+}
+
+// serve listens as the rogue, and answers nothing.
+func (r *rogue) serve(t *testing.T) (endpoint string) {
+	t.Helper()
+	l, err := tls.Listen("tcp", "127.0.0.1:0", &tls.Config{ClientAuth: tls.RequestClientCert,
+		GetCertificate: func(*tls.ClientHelloInfo) (*tls.Certificate, error) { return &r.cert, nil }})
+	if err != nil {
+		t.Fatal(err)
+	}
+	t.Cleanup(func() { _ = l.Close() })
+	go func() {
+		for {
+			conn, err := l.Accept()
+			if err != nil {
+				return
+			}
+			go func() {
+				defer func() { _ = conn.Close() }()
+				_ = conn.SetDeadline(time.Now().Add(3 * time.Second))
+				if conn.(*tls.Conn).Handshake() == nil {
+					r.shaken.Add(1)
+				}
+				n, _ := conn.Read(make([]byte, 1))
+				r.read.Add(int64(n))
+			}()
+		}
+	}()
+	_, port, _ := net.SplitHostPort(l.Addr().String())
+	return "https://localhost:" + port + "/v1/transferblocks"
 }
 
 func newRogue(t *testing.T) (*rogue, []byte) {
@@ -56,7 +88,7 @@ func newRogue(t *testing.T) (*rogue, []byte) {
 	if err != nil {
 		t.Fatal(err)
 	}
-	entry, err := (&identity.Platform{Domain: domain, Keys: []*identity.Key{signer.Key}, TLS: identity.TLSIdentity{Anchors: []*x509.Certificate{r.ca.Cert}}}).JSON()
+	entry, err := (&identity.Platform{Domain: domain, Endpoint: r.serve(t), Keys: []*identity.Key{signer.Key}, TLS: identity.TLSIdentity{Anchors: []*x509.Certificate{r.ca.Cert}}}).JSON()
 	if err != nil {
 		t.Fatal(err)
 	}
@@ -96,7 +128,7 @@ func TestServedNodeKeepsItsGuards(t *testing.T) {
 	r, entry := newRogue(t)
 	dir := t.TempDir()
 	p := &process{domain: "bank.example", dir: filepath.Join(dir, "bank")}
-	p.must(t, "init", "--domain", p.domain, "--listen-peer", "127.0.0.1:0", "--listen-local", "127.0.0.1:0", "--allow-network", "127.0.0.0/8")
+	p.must(t, "init", "--domain", p.domain, "--listen-peer", "127.0.0.1:0", "--listen-local", "127.0.0.1:0", "--allow-network", "127.0.0.0/8", "--allow-network", "::1/128")
 	// An answer serves for no time, so that the next request asks again.
 	file := filepath.Join(p.dir, "eblnode.yaml")
 	text, err := os.ReadFile(file)
@@ -175,6 +207,17 @@ func TestServedNodeKeepsItsGuards(t *testing.T) {
 		if _, err = c.Read(make([]byte, 1)); err == nil || !strings.Contains(err.Error(), "tls:") {
 			t.Errorf("a revoked certificate: got %v, want a TLS alert", err)
 		}
+	}
+
+	// It gets nothing from us either, whatever we want to know of it.
+	shaken, read := r.shaken.Load(), r.read.Load()
+	out, code := p.try(t, "peer", "check", "rogue.example")
+	if code != 1 || !bytes.Contains(out, []byte("was revoked")) {
+		t.Errorf("peer check: exit code %d, want 1 and that the certificate was revoked\n%s", code, out)
+	}
+	eventually(t, "the handshake with a revoked server", func() bool { return r.shaken.Load() > shaken })
+	if got := r.read.Load() - read; got != 0 {
+		t.Errorf("a revoked server read %d requests", got)
 	}
 
 	var strangers []net.Conn

@@ -32,6 +32,7 @@ type report struct {
 	Sender   *sending     `json:"sender,omitempty"`
 	Memory   *memory      `json:"memory,omitempty"`
 	Verify   []*verifying `json:"eblverify,omitempty"`
+	Flood    *flooded     `json:"flood,omitempty"`
 	Goals    []goal       `json:"goals"`
 }
 
@@ -122,6 +123,12 @@ func (o *options) rest(ctx context.Context, program string, s *stage, f *floor, 
 			return err
 		}
 	}
+	if o.wants("flood") && !o.ci {
+		if r.Flood, err = o.flood(ctx, program, s.party); err != nil {
+			return err
+		}
+		o.progress("flood: p99 of an honest peer %.1f ms, %.1f ms without", r.Flood.Loud.P99, r.Flood.Alone.P99)
+	}
 	if o.wants("eblverify") {
 		for _, n := range []int{1, 20, 100} {
 			v, err := o.eblverify(ctx, s.party, n)
@@ -197,6 +204,9 @@ func (r *report) goals() {
 	if r.Memory != nil {
 		r.Goals = append(r.Goals, goal{"memory under load, MiB", 256, float64(r.Memory.Load) / (1 << 20), false},
 			goal{"a body at the limit, of its size", 4, r.Memory.Times, false})
+	}
+	if r.Flood != nil && r.Flood.Alone.P99 > 0 {
+		r.Goals = append(r.Goals, goal{"an honest peer's p99 beside idle connections, of that alone", 2, r.Flood.Silent.P99 / r.Flood.Alone.P99, false})
 	}
 	if r.Sender != nil {
 		r.Goals = append(r.Goals, goal{"sending, transfers a second and core", 800, r.Sender.Outbox, true})
@@ -278,6 +288,10 @@ func (r *report) print(out io.Writer) {
 	}
 	for _, v := range r.Verify {
 		fmt.Fprintf(out, "eblverify: %d entries in %.0f µs, %.0f a second and core, peak %d MiB\n", v.Entries, v.Micros, v.Rate, v.Peak>>20)
+	}
+	if f := r.Flood; f != nil {
+		fmt.Fprintf(out, "an honest peer's blocks, p50 and p99: alone %.1f and %.1f ms; beside %d connections that say nothing %.1f and %.1f; beside a flood (%d requests, %d of them refused, %d handshakes of strangers) %.1f and %.1f\n",
+			f.Alone.P50, f.Alone.P99, f.Idle, f.Silent.P50, f.Silent.P99, f.Requests, f.Refused, f.Strange, f.Loud.P50, f.Loud.P99)
 	}
 	fmt.Fprintln(out)
 	w = tabwriter.NewWriter(out, 0, 0, 2, ' ', 0)
