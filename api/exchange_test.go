@@ -24,14 +24,26 @@ func TestExchangesOverTheWire(t *testing.T) {
 	}
 	for _, x := range list {
 		t.Run(x.Name, func(t *testing.T) {
-			w := newWire(t, x.Trust, settingsOf(x.Settings)...)
+			options := settingsOf(x.Settings)
+			if x.Trust == "receiver" {
+				options = append(options, asReceiver(t)...)
+			}
+			w := newWire(t, x.Trust, options...)
 			at, err := time.Parse(time.RFC3339, x.At)
 			if err != nil {
 				t.Fatal(err)
 			}
 			w.clock.Store(&at)
+			for _, b := range x.Before {
+				if b.Issuer != "" {
+					w.receiver.User(b.Issuer, node.IssuerRole)
+				}
+			}
 			for _, u := range x.Users {
 				w.receiver.User(u)
+			}
+			for _, b := range x.Before {
+				w.live(t, x, b)
 			}
 			var answers []string
 			for i := range x.Requests {

@@ -87,6 +87,7 @@ func newWire(t *testing.T, trustName string, more ...ebltest.Option) *wire {
 	if err != nil {
 		t.Fatal(err)
 	}
+	ps = slices.DeleteFunc(ps, func(p *identity.Platform) bool { return p.Domain == w.receiver.Domain() })
 	for _, p := range ps {
 		priv, err := identity.GenerateKey("ES256")
 		if err != nil {

@@ -156,8 +156,21 @@ type Exchange struct {
 	Receiver string    `json:"receiver"` // domain of the platform that answers
 	Users    []string  `json:"users"`    // its active users, by local id
 	Settings Settings  `json:"settings,omitzero"`
+	Before   []Before  `json:"before,omitempty"`
 	Requests []Request `json:"requests"`
 	Bills    []Held    `json:"bills"` // what the receiver knows at the end
+}
+
+// Before is a bill that the receiver had a part in before the requests. What it signed
+// itself is signed with the key receiver-1.
+type Before struct {
+	Input json.RawMessage `json:"input"` // the block as the receiver knows it
+	// Issuer is the user who issued it, where the receiver did.
+	Issuer string `json:"issuer,omitempty"`
+	// Verdict is the carrier's, which the receiver holds: the bill is void.
+	Verdict string `json:"verdict,omitempty"`
+	// AnswersLost: the receiver knows the chain, and no longer what it answered to each block.
+	AnswersLost bool `json:"answersLost,omitempty"`
 }
 
 // Settings are those of the receiver that are not the usual ones; zero: as usual.

@@ -98,7 +98,12 @@ for (const file of readdirSync(join(data, 'ocsp')).sort()) {
 for (const file of readdirSync(join(data, 'exchange')).sort()) {
   const text = readFileSync(join(data, 'exchange', file), 'utf8');
   const v = JSON.parse(text);
-  const r = new Receiver({ domain: v.receiver, users: v.users, settings: v.settings, trust: trust(v.trust), now: BigInt(Date.parse(v.at)) * 1000000n });
+  const blocks = parse(text, 200).get('before') ?? [];
+  const before = (v.before ?? []).map((b, i) => {
+    const o = blocks[i].get('input');
+    return { ...b, bytes: Buffer.from(text.slice(o.start, o.end)) };
+  });
+  const r = new Receiver({ before, domain: v.receiver, users: v.users, settings: v.settings, trust: trust(v.trust), now: BigInt(Date.parse(v.at)) * 1000000n });
   const raw = parse(text, 200).get('requests');
   const answers = [];
   const differs = [];

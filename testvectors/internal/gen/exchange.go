@@ -16,6 +16,7 @@ type exchange struct {
 	Receiver string    `json:"receiver"`
 	Users    []string  `json:"users"`
 	Settings *settings `json:"settings,omitempty"`
+	Before   []before  `json:"before,omitempty"`
 	Requests []request `json:"requests"`
 	Bills    []held    `json:"bills"`
 }
@@ -27,6 +28,14 @@ type settings struct {
 	Rate            float64 `json:"rate,omitempty"`  // requests a second of one peer,
 	Burst           int     `json:"burst,omitempty"` // and at once
 	VerdictsPerHour int     `json:"verdictsPerHour,omitempty"`
+}
+
+// before is a bill that the receiver had a part in before the requests.
+type before struct {
+	Input       json.RawMessage `json:"input"` // the block as it knows it
+	Issuer      string          `json:"issuer,omitempty"`
+	Verdict     string          `json:"verdict,omitempty"`
+	AnswersLost bool            `json:"answersLost,omitempty"`
 }
 
 type request struct {
@@ -121,6 +130,64 @@ func (g *generator) exchangeWith(name, spec, comment string, edit func(*exchange
 	edit(&x)
 	g.index.add(spec, "exchange/"+name, "")
 	g.write("exchange/"+name+".json", x)
+}
+
+// historyVectors are answers that depend on what the receiver has signed itself.
+func historyVectors(g *generator) {
+	c, b, r := g.key("carrier-1"), g.key("bank-1"), g.ec("receiver-1", "ES256")
+	ours := func(comment string, name, spec string, edit func(*exchange), requests ...request) {
+		g.exchangeWith(name, spec, comment, func(x *exchange) { x.Trust = "receiver"; edit(x) }, requests...)
+	}
+	known := func(b *bill) before { return before{Input: json.RawMessage(b.body().String())} }
+	// Issued by rita, here, to ruth, who gave it to the bank.
+	issued := func() *bill {
+		return newBill().seal(r, tx("ISSU", receiver, ruth, 0), tx("TRNS", receiver, ben, 1))
+	}
+	wrong, right := issued().seal(b, tx("SURR", bank, ruth, 10)), issued().seal(b, tx("SURR", bank, rita, 11))
+	no := of("surrendered to a user who did not issue it", bank, wrong).rejected("BENV", "notTheIssuer", wrong)
+	ours("a bill that the receiver issued comes back to the very user that issued it, and to nobody else", "not-the-issuer", "R8", func(x *exchange) {
+		first := known(issued())
+		first.Issuer = "rita"
+		x.Before = []before{first}
+		x.Bills = []held{{sum(right.canonical), rita, "surrenderPending", sum(right.last().payload), 2}}
+	}, no, of("again", bank, wrong).again(no.Answer, 0), of("to who issued it", bank, right).receipt(right))
+
+	away := func() *bill { // to rita, who gave it to the bank
+		return newBill().seal(c, issue(), tx("TRNS", carrier, rita, 1)).seal(r, tx("TRNS", receiver, ben, 5))
+	}
+	short := away().pick(0)
+	dise := of("the chain as it was, before the receiver signed on", carrier, short).rejected("DISE", "behind", short)
+	ours("a receiver that has lost its answers (a restored backup), and knows more than it is told", "behind", "R9", func(x *exchange) {
+		first := known(away())
+		first.AnswersLost = true
+		x.Before = []before{first}
+		x.Bills = []held{{sum(short.canonical), ben, "active", sum(away().last().payload), 2}}
+	}, dise, of("again", carrier, short).again(dise.Answer, 0))
+	ours("a receiver that has its answers gives the receipt of then", "old-block-after-it-moved-on", "R2", func(x *exchange) {
+		x.Before = []before{known(away())}
+		x.Bills = []held{{sum(short.canonical), ben, "active", sum(away().last().payload), 2}}
+	}, of("the chain as it was, before the receiver signed on", carrier, short).receipt(short))
+
+	surrendered := func() *bill {
+		return newBill().seal(c, issue(), tx("TRNS", carrier, rita, 1)).seal(r, tx("SURR", receiver, shipper, 5))
+	}
+	declined := surrendered().seal(c, tx("TRNS", carrier, rita, 30))
+	verdict := obj{{"at", `"2026-06-01T08:20:00.000Z"`}, {"documentHash", quote(sum(surrendered().canonical))}, {"envelopeHash", quote(sum(surrendered().last().payload))}, {"verdict", `"surrendered"`}}
+	void := of("the carrier declines after all", carrier, declined).rejected("BENV", "unlawful/billVoid", declined)
+	ours("the carrier honoured a surrender, and the receiver holds its verdict: nothing follows", "bill-void", "R12", func(x *exchange) {
+		first := known(surrendered())
+		first.Verdict = compact(c, obj{{"alg", quote(c.alg)}, {"iat", "1780302000"}, {"kid", quote(c.kid)}, {"typ", `"eblnode-verdict+jws"`}}, verdict.String())
+		x.Before = []before{first}
+		x.Bills = []held{{sum(surrendered().canonical), "", "void", sum(surrendered().last().payload), 2}}
+	}, void, of("again", carrier, declined).again(void.Answer, 0))
+	ours("without the verdict the same is lawful: the carrier declines, and gives it back", "declined", "L7", func(x *exchange) {
+		x.Before = []before{known(surrendered())}
+		x.Bills = at(declined, rita)
+	}, of("the carrier declines", carrier, declined).receipt(declined))
+
+	stranger := away().seal(b, tx("TRNS", bank, rita, 10))
+	ours("the receiver’s own signature, of which it knows nothing: it decides nothing, for somebody has its key or it has lost its records", "own-signature-unknown", "R13", func(*exchange) {},
+		of("a chain that goes over us", bank, stranger).refused(503, 7503, "quarantine"))
 }
 
 // settingVectors are answers that depend on how the receiver is set up.

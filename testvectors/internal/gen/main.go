@@ -24,7 +24,7 @@ func main() {
 		jsonVectors, bodyVectors, payloadVectors, timestampVectors, hostVectors, transfereeVectors,
 		acceptVectors, hashVectors, platformVectors, lawVectors, returnVectors, timeVectors,
 		receiptVectors, rejectionVectors, verdictVectors,
-		exchangeVectors, pairVectors, authorityVectors, ocspVectors, archiveVectors, settingVectors,
+		exchangeVectors, pairVectors, authorityVectors, ocspVectors, archiveVectors, settingVectors, historyVectors,
 	} {
 		family(g)
 		for _, put := range g.later {
