@@ -231,7 +231,7 @@ func (d *decade) rows() map[string][]later {
 		return catest.Single{Status: catest.Revoked, Reason: reason, RevokedAt: d.year(at)}
 	}
 	all := func(trust *identity.Trust, edit func(*envelope.Bundle), verdict judge.Verdict, rule string) (list []later) {
-		for _, name := range []string{"bank 0", "bank 5", "trade 5", "bank 10", "trade 10"} {
+		for _, name := range []string{"carrier 0", "bank 0", "bank 5", "trade 5", "bank 10", "trade 10"} {
 			b := d.copyOf(name)
 			if edit != nil {
 				edit(b)
@@ -245,6 +245,7 @@ func (d *decade) rows() map[string][]later {
 	return map[string][]later{
 		"nothing; the keys are still in use": {
 			{"in the year itself", d.copyOf("bank 0"), d.reader(), 0, "", ""},
+			{"the carrier's own file", d.copyOf("carrier 0"), d.reader(), 0, "", ""},
 			{"the carrier's own file, its key pinned", d.copyOf("carrier 0"), d.reader(d.pinned), 0, "", ""},
 		},
 		"a key's window ended (`notAfter`, or its certificate's)": append(all(d.reader(), nil, "", ""),
@@ -287,7 +288,6 @@ func (d *decade) rows() map[string][]later {
 		"the CA is gone, keys are `pinned`": append(all(d.reader(d.pinned), nil, then, ""),
 			later{"the reader never heard of the CA, in the year itself", d.copyOf("bank 0"), d.reader(d.pinned), 0, judge.Valid, ""}),
 		"the CA is gone, keys are trusted by `ca`": append(append(all(d.reader(), nil, then, ""), all(d.reader(), noOCSP, judge.Indeterminate, unasked)...),
-			later{"the carrier's own file: it kept no answer about itself", d.copyOf("carrier 0"), d.reader(), 10.1, judge.Indeterminate, unasked},
 			later{"another CA of that name", d.copyOf("bank 10"), d.reader(func(ps map[string]*identity.Platform) {
 				ps["carrier"].Anchors = []*x509.Certificate{catest.New(d.t, "Consortium", catest.Valid(d.year(-1), d.year(20))).Cert}
 			}), 10.1, judge.Indeterminate, "unknownKey/anchor"}),
