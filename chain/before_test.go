@@ -100,6 +100,14 @@ func TestVerifiedBeginningChangesNoVerdict(t *testing.T) {
 				earlier.Now = o.Now.Add(-d)
 				count(sameVerdict(t, body, p, before, earlier))
 			}
+			for i := range b.Entries { // just before each transaction is no longer ahead of the clock, and just after
+				for _, tx := range b.Entries[i].Payload.Transactions {
+					for _, d := range []time.Duration{-time.Second, time.Second} {
+						earlier.Now = tx.At.Add(d - envelope.ClockSkew)
+						count(sameVerdict(t, body, p, before, earlier))
+					}
+				}
+			}
 			other := *b
 			other.Document = append(bytes.TrimSuffix(bytes.TrimSpace(b.Document), []byte("}")), `,"other":1}`...)
 			count(sameVerdict(t, other.Marshal(false), p, before, o))

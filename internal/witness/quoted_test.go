@@ -6,6 +6,7 @@ import (
 	"math/rand/v2"
 	"strings"
 	"testing"
+	"unicode/utf8"
 
 	"eblnode/internal/witness"
 )
@@ -18,6 +19,9 @@ func TestQuotedIsTheTextAgain(t *testing.T) {
 		got := witness.AppendQuoted([]byte("x"), text)
 		if other := witness.AppendQuoted([]byte("x"), []byte(text)); !bytes.Equal(got, other) {
 			t.Fatalf("%q: a string gives %q, its bytes %q", text, got, other)
+		}
+		if size := witness.QuotedSize([]byte(text)); json.Valid([]byte(text)) && utf8.ValidString(text) && size < len(got)-1 {
+			t.Fatalf("%q: %d bytes, said to be %d", text, len(got)-1, size)
 		}
 		var back string
 		if err := json.Unmarshal(got[1:], &back); err != nil || back != strings.ToValidUTF8(text, "\ufffd") && !strings.Contains(back, "\ufffd") {
@@ -44,6 +48,7 @@ func TestQuotedIsTheTextAgain(t *testing.T) {
 		}
 		check(string(text))
 	}
+	check("{\r\n\t\"a\": \"\\u0001\\\\\",\n\"b\":\"\x7f\"}")
 	check(`{"a":"é","b":"\u0001😀` + "\U0010ffff")
 }
 

@@ -168,6 +168,18 @@ func AppendQuoted[T string | []byte](b []byte, s T) []byte {
 	return append(append(b, s[from:]...), '"')
 }
 
+// QuotedSize is about how many bytes AppendQuoted appends of s: never less, if s is JSON.
+func QuotedSize(s []byte) int {
+	n := len(s) + 2
+	for _, c := range []byte(`"\`) {
+		n += bytes.Count(s, []byte{c})
+	}
+	for _, c := range []byte("\n\r\t") {
+		n += 5 * bytes.Count(s, []byte{c})
+	}
+	return n
+}
+
 // plain is where the ASCII ends that a JSON string holds as it is, from i on. Most of a
 // record is signatures, of which each byte is such: it looks at eight at a time.
 func plain[T string | []byte](s T, i int) int {
