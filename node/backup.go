@@ -13,6 +13,7 @@ import (
 	"time"
 
 	"eblnode/identity"
+	"eblnode/internal/rights"
 )
 
 // Backup writes the database as it is at one moment to a new file at path, while the node
@@ -21,6 +22,10 @@ import (
 //
 // The witness is not in it, and must not be: it is what tells how old a backup is.
 func (n *Node) Backup(ctx context.Context, path string) error {
+	// Whoever can write to the folder could put another database in the place of the backup.
+	if err := rights.Unchanged(filepath.Dir(path)); err != nil {
+		return refuse(NotPossible, "notPossible", "making the backup: %s", err)
+	}
 	f, err := os.OpenFile(path, os.O_WRONLY|os.O_CREATE|os.O_EXCL, 0o600)
 	if errors.Is(err, fs.ErrExist) {
 		return refuse(Conflict, "conflict", "%s is there already; a backup overwrites nothing", path)
@@ -68,6 +73,9 @@ func Restore(ctx context.Context, dir, backup string, domain identity.Host, now 
 		return Restored{}, err
 	}
 	defer func() { _ = lock.Close() }()
+	if err := rights.Unchanged(backup); err != nil {
+		return Restored{}, refuse(NotPossible, "notPossible", "%s; first find out who could have changed it", err)
+	}
 	path := filepath.Join(dir, DatabaseFile)
 	fresh := path + ".restoring"
 	if err := copyFile(backup, fresh); err != nil {
