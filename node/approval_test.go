@@ -190,6 +190,8 @@ func TestApprovalThatIsNone(t *testing.T) {
 	// Too late.
 	p = ask(issue())
 	late.Store(int64(25 * time.Hour))
+	// A new day: the log of the old one is signed, once.
+	waitFor(t, "the signature over yesterday's log", func() bool { return len(query(t, a, "SELECT last FROM audit_roots")) == 1 })
 	if v, err := a.Node().Approval(t.Context(), bob.User, p.ID); err != nil || v.State != node.ApprovalExpired {
 		t.Errorf("after its time: got %+v, %v, want that it shows as expired", v, err)
 	}

@@ -85,6 +85,9 @@ func Restore(ctx context.Context, dir, backup string, domain identity.Host, now 
 	if err != nil {
 		return Restored{}, fmt.Errorf("restoring %s: %w", backup, errors.Join(err, removeAll(fresh)))
 	}
+	if err := leaveInDoubt(ctx, fresh, now); err != nil {
+		return Restored{}, fmt.Errorf("restoring %s: %w", backup, errors.Join(err, removeAll(fresh)))
+	}
 	if err := removeAll(fresh + "-wal"); err != nil { // made by looking into it
 		return Restored{}, err
 	}
@@ -104,6 +107,23 @@ func Restore(ctx context.Context, dir, backup string, domain identity.Host, now 
 	}
 	return r, syncDir(dir)
 }
+
+// leaveInDoubt takes what is prepared in a backup for sent: it may have left since, also
+// where the witness has nothing later of it, since what it is told next is the answer. Who
+// prepared it could else cancel it, and spend a bill that the addressee has.
+func leaveInDoubt(ctx context.Context, path string, now time.Time) error {
+	// One file, without a log of its own, and all of it on the disk.
+	dsn := (&url.URL{Scheme: "file", OmitHost: true, Path: filepath.ToSlash(path), RawQuery: "mode=rw&_journal_mode=DELETE&_synchronous=FULL&_defensive=1&_dqs=0"}).String()
+	db, err := sql.Open("sqlite", dsn)
+	if err != nil {
+		return err
+	}
+	db.SetMaxOpenConns(1)
+	_, err = db.ExecContext(ctx, preparedInDoubt, millis(now))
+	return errors.Join(err, db.Close())
+}
+
+const preparedInDoubt = "UPDATE transfers SET state = 'sending', sent_at = ? WHERE state = 'prepared'"
 
 func removeAll(path string) error {
 	var err error

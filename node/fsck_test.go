@@ -384,43 +384,48 @@ func TestFsckNamesEveryDeletedRow(t *testing.T) {
 func TestFsckWhileTheNodeGoesOn(t *testing.T) {
 	t.Parallel()
 	w := ebltest.New(t)
-	a, b := w.Platform("a.example"), w.Platform("b.example")
+	many := ebltest.Configure(func(c *node.Config) { c.VerdictsPerHour = 1 << 30 })
+	a, b := w.Platform("a.example", many), w.Platform("b.example", many)
 	al, bob := a.User("al"), b.User("bob")
 	group, ctx := errgroup.WithContext(t.Context())
-	done := make(chan struct{})
-	for worker := range 4 {
+	// Each check lets a few bills go on beside it, or there is ever more to check.
+	begin := make(chan int, 4)
+	for range 4 {
 		group.Go(func() error {
-			for i := 0; ; i++ {
-				select {
-				case <-done:
-					return nil
-				case <-ctx.Done():
-					return ctx.Err()
-				default:
-				}
+			for i := range begin {
 				doc := a.Issue(al.ID)
 				a.Transfer(al, doc, bob.ID)
 				if _, err := b.Node().Move(ctx, bob.User, doc, node.MoveOrder{Instruction: envelope.Transfer, To: ebltest.Quote("nobody@a.example")}); err != nil {
 					return err
 				}
 				if i%10 == 0 {
-					a.User(fmt.Sprintf("u%d.%d", worker, i))
+					a.User(fmt.Sprintf("u%d", i))
 				}
 			}
+			return nil
 		})
+	}
+	check := func(i int, p *ebltest.Platform, o node.FsckOptions) {
+		for k := range 4 {
+			select {
+			case begin <- 4*i + k:
+			case <-ctx.Done():
+			}
+		}
+		if r, err := p.Node().Fsck(t.Context(), o); err != nil || !r.Clean() || o.Sample > 0 && (r.Bills > o.Sample || !r.Sampled) {
+			t.Errorf("%s, sample %d: got %+v and %v", p.Domain(), o.Sample, r, err)
+		}
 	}
 	for i := range 15 {
 		if i == 5 {
 			w.Platform("c.example")
 		}
-		for _, p := range []*ebltest.Platform{a, b} {
-			mustBeClean(t, p)
-			if r, err := p.Node().Fsck(t.Context(), node.FsckOptions{Sample: 5}); err != nil || !r.Clean() || r.Bills > 5 || !r.Sampled {
-				t.Errorf("a sample: got %+v and %v", r, err)
-			}
+		for k, p := range []*ebltest.Platform{a, b} {
+			check(4*i+2*k, p, node.FsckOptions{})
+			check(4*i+2*k+1, p, node.FsckOptions{Sample: 5})
 		}
 	}
-	close(done)
+	close(begin)
 	if err := group.Wait(); err != nil {
 		t.Error(err)
 	}

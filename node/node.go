@@ -99,7 +99,7 @@ type Node struct {
 	watchers watchers
 	circuits circuits
 	fresh    freshTransfers
-	verified verifiedEntries
+	verified verifiedChains
 	cores    cores
 	reenters reentries
 	auditDue auditDue

@@ -65,7 +65,7 @@ type acceptedData struct {
 
 // size is about how many bytes appendJSON appends.
 func (d *acceptedData) size() int {
-	n := 256 + max(len(d.Document), len(d.document))*17/16
+	n := 256 + len(d.Document)*17/16 + witness.QuotedSize(d.document)
 	for _, e := range d.Entries {
 		n += 128 + len(e.JWS)
 	}

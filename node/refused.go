@@ -47,10 +47,26 @@ func (n *Node) keepRefused(ctx context.Context, r Request, block *envelope.Trans
 	if !n.kept.take(r.Sender.String(), n.cfg.VerdictsPerHour, n.cfg.Now()) {
 		return
 	}
-	err := n.store.update(ctx, func(t *tx) error { return t.insertRefused(r, block, refusal) })
+	err := n.store.update(ctx, func(t *tx) error {
+		// Operators may have decided while these bytes were judged: who has an answer waits for nothing.
+		if block != nil {
+			if answered, err := t.answered(r.Sender, block); err != nil || answered {
+				return err
+			}
+		}
+		return t.insertRefused(r, block, refusal)
+	})
 	if err != nil {
 		n.log.ErrorContext(ctx, "keeping a refused block failed", "peer", r.Sender.String(), "err", err)
 	}
+}
+
+// answered tells whether these bytes have our receipt or our signed rejection.
+func (t *tx) answered(peer identity.Host, block *envelope.Transferblock) (yes bool, err error) {
+	hash, sum := block.Last().Hash(), block.RequestSum()
+	err = t.QueryRowContext(t.ctx, `SELECT EXISTS (SELECT 1 FROM rejections WHERE envelope_hash = ?1 AND request_sum = ?2 AND peer = ?3)
+	  OR EXISTS (SELECT 1 FROM receipts WHERE envelope_hash = ?1 AND request_sum = ?2 AND peer = ?3)`, hash[:], sum[:], peer.String()).Scan(&yes)
+	return yes, err
 }
 
 func (t *tx) insertRefused(r Request, block *envelope.Transferblock, refusal *Error) error {

@@ -34,6 +34,9 @@ func (in *incoming) rejection(ctx context.Context, q querier, where string, args
 // not accepted.
 func (in *incoming) reject(t *tx, e *Error) (Reply, func(), error) {
 	n := in.node
+	if in.before != nil {
+		return Reply{}, nil, errWhole
+	}
 	code, signed := responseCode(e)
 	if !signed {
 		return Reply{}, nil, fmt.Errorf("signing a refusal that is not to be signed: %w", e)

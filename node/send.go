@@ -335,6 +335,7 @@ func (n *Node) believe(ctx context.Context, x *transfer, r Reply) error {
 			n.Stats.Unbelieved.Add(1)
 			return fmt.Errorf("the receipt of %s is not believed: %w", x.peer, err)
 		}
+		x.standing = n.ownStanding(ctx, &e)
 		return n.received(ctx, x, j.Raw)
 	}
 	rej, err := envelope.OpenRejection(r.Rejection, p, n.cfg.Now())

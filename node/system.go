@@ -21,7 +21,8 @@ import (
 type System struct {
 	// Name is what its tokens call it (sub); the form of a local id.
 	Name string
-	// Keys is its key ring, a JWK set. A token's kid names the key; bare keys are taken.
+	// Keys is its key ring, a JWK set. A token's kid names the key, so each has one; bare keys
+	// are taken.
 	Keys []byte
 	// Customers are those for whom it may act.
 	Customers []Customer
@@ -109,6 +110,9 @@ func (n *Node) AddSystem(ctx context.Context, actor string, s System) error {
 		return refuse(Malformed, "malformed", "%s", err)
 	}
 	for _, k := range ring.Keys {
+		if k.ID == "" {
+			return refuse(Malformed, "malformed", "a key has no kid, by which the system's tokens name it")
+		}
 		for _, p := range n.Trust().Platforms() {
 			if slices.ContainsFunc(p.Keys, func(o *identity.Key) bool { return o.Thumbprint() == k.Thumbprint() }) {
 				return refuse(Malformed, "malformed", "the key %q is a signing key of %s; a system has keys of its own", k.ID, p.Domain)

@@ -308,6 +308,10 @@ func (n *Node) quarantineLater(ctx context.Context, p place) (strange string, er
 		if !known {
 			return nil
 		}
+		// An old database that came back by another way than Restore.
+		if err := t.exec(preparedInDoubt, millis(t.now)); err != nil {
+			return err
+		}
 		return t.audit(n.Domain().String(), "witness.behind", envelope.Hash{}, fmt.Sprintf("records %d to %d", p.generation+1, p.generation+int64(count)))
 	})
 	if err == nil && !known {

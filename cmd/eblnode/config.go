@@ -80,6 +80,11 @@ type config struct {
 		Concurrency     int `yaml:"concurrency"`
 	} `yaml:"limits"`
 
+	Metrics struct {
+		TokenFile string `yaml:"tokenFile"`
+		Open      bool   `yaml:"open"`
+	} `yaml:"metrics"`
+
 	Witness struct {
 		Path string `yaml:"path"`
 	} `yaml:"witness"`
@@ -250,6 +255,9 @@ func (c *config) check() error {
 	}
 	if err := c.checkTokens(); err != nil {
 		return err
+	}
+	if c.Metrics.Open && c.Metrics.TokenFile != "" {
+		return errors.New("metrics: open is without a token; leave out it or tokenFile")
 	}
 	if e := c.Approvals.Expire; e < 0 || e > 0 && e < time.Minute {
 		return errors.New("approvals.expire: an order waits for a minute at least")

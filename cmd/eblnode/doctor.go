@@ -63,6 +63,12 @@ func (a *app) examine(ctx context.Context) (list []finding) {
 		return list
 	}
 	add("trust entry", "ok", "fingerprint "+self.Fingerprint(), "")
+	if _, err := c.metricsToken(a.data); err != nil {
+		add("metrics", "error", err.Error(), "write a token of 16 characters at least into that file, of mode 0600")
+	}
+	if c.Metrics.Open {
+		add("metrics", "warning", "/metrics is open to everybody who reaches listen.local, also through a proxy", "set metrics.tokenFile in the place of metrics.open, if that is not what you want")
+	}
 	list = append(list, examineClock(a.data, now))
 	list = append(list, examineListeners(ctx, a.data, c)...)
 	list = append(list, examineDNS(ctx, c, self)...)

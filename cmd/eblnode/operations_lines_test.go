@@ -393,6 +393,8 @@ var fatalities = map[string]fatality{
 	"no folder":      {harm: func(t *testing.T, dir string) { _ = os.RemoveAll(dir) }, want: "there is no …; make a node with"},
 	"address":        {env: []string{"EBLNODE_LISTEN_LOCAL=203.0.113.1:1"}, want: "listening for …"},
 	"tokens":         {env: []string{"EBLNODE_AUTH=mtls+oauth2"}, want: "auth: mtls+oauth2 needs oauth.tokenEndpoint"},
+	"metrics":        {harm: both(write("m.token", "0123456789abcdef\n"), mode(0o640, "m.token")), env: []string{"EBLNODE_METRICS_TOKENFILE=m.token"}, want: "metrics.tokenFile: …"},
+	"short token":    {harm: write("m.token", "0123456789abcde\n"), env: []string{"EBLNODE_METRICS_TOKENFILE=m.token"}, want: "metrics.tokenFile: …"},
 	"no witness":     {harm: remove("witness.log"), want: "everything is frozen: the witness … is missing", runs: true},
 	"not a witness":  {harm: write("witness.log", "hello\n"), want: "is none", runs: true},
 	"witness of b":   {harm: otherWitness, want: "belongs to another node", runs: true},

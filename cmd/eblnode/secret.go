@@ -7,6 +7,7 @@ import (
 	"fmt"
 	"io"
 	"os"
+	"path/filepath"
 	"strconv"
 	"sync"
 
@@ -90,6 +91,25 @@ func line(r io.Reader, from string) ([]byte, error) {
 		return nil, fmt.Errorf("reading the secret from %s: it is one line of 1 to %d bytes", from, maxSecret)
 	}
 	return text, nil
+}
+
+// minMetricsToken is the shortest token of metrics, in bytes: nobody shall guess it.
+const minMetricsToken = 16
+
+// metricsToken is what opens /metrics and nothing else; "" if there is none.
+func (c *config) metricsToken(dir string) (string, error) {
+	path := c.Metrics.TokenFile
+	if path != "" && !filepath.IsAbs(path) {
+		path = filepath.Join(dir, path)
+	}
+	token, err := secret{file: path}.read()
+	if err != nil {
+		return "", usage("metrics.tokenFile: %s", err)
+	}
+	if path != "" && len(token) < minMetricsToken {
+		return "", usage("metrics.tokenFile: a token has %d characters at least", minMetricsToken)
+	}
+	return string(token), nil
 }
 
 // access opens the private keys of a configuration. Passphrase and PIN are read when the

@@ -37,8 +37,18 @@ var ErrFailed = errors.New("the witness could not be written; the node must be o
 // MaxLine is the longest line that is read, in bytes: a record holds a document and its chain.
 const MaxLine = 64 << 20
 
-// largeLine is from which size on a line is not copied to be written.
-const largeLine = 1 << 20
+// largeLine is from which size on a line is not copied to be written: it is a write of its own.
+const largeLine = 64 << 10
+
+// keptBuffer is the largest buffer that is used again.
+const keptBuffer = 1 << 20
+
+// A chunk is what one write writes: one large line, as it was given, or several together
+// in a buffer of ours.
+type chunk struct {
+	text []byte
+	ours bool
+}
 
 // A Damage is what does not belong in a journal, and all that follows it.
 type Damage struct {
@@ -73,7 +83,8 @@ type Journal struct {
 	size     int64      // of the good part
 	last     int64      // newest generation appended
 	hash     Hash       // its hash
-	buffer   []byte     // appended and not written yet
+	pending  []chunk    // appended and not written yet
+	spare    []byte     // a buffer to be used again
 	durable  int64      // newest generation on the disk
 	failed   error
 	isClosed bool
@@ -292,13 +303,24 @@ func (j *Journal) Append(l Line) error {
 	case l.Generation != j.last+1 || l.Previous != j.hash:
 		return fmt.Errorf("appending to the witness: record %d does not follow record %d", l.Generation, j.last)
 	}
-	if len(j.buffer) == 0 && len(l.Text) > largeLine {
-		j.buffer = l.Text[:len(l.Text):len(l.Text)] // nobody changes it
-	} else {
-		j.buffer = append(j.buffer, l.Text...)
-	}
+	j.take(l.Text)
 	j.last, j.hash = l.Generation, l.Hash
 	return nil
+}
+
+// take puts a line behind those that wait to be written: a large one as it is, which nobody
+// changes, small ones together.
+func (j *Journal) take(text []byte) {
+	n := len(j.pending)
+	switch {
+	case len(text) > largeLine:
+		j.pending = append(j.pending, chunk{text, false})
+	case n > 0 && j.pending[n-1].ours:
+		j.pending[n-1].text = append(j.pending[n-1].text, text...)
+	default:
+		j.pending = append(j.pending, chunk{append(j.spare, text...), true})
+		j.spare = nil
+	}
 }
 
 // Sync returns once every record appended before the call is on the disk. Those who wait
@@ -318,10 +340,10 @@ func (j *Journal) Sync() error {
 		defer j.mu.Unlock()
 		return j.failed
 	}
-	text, upTo := j.buffer, j.last
-	j.buffer = nil
+	chunks, upTo := j.pending, j.last
+	j.pending = nil
 	j.mu.Unlock()
-	err := j.flush(text)
+	size, err := j.flush(chunks)
 	j.mu.Lock()
 	defer j.mu.Unlock()
 	if err != nil {
@@ -330,20 +352,29 @@ func (j *Journal) Sync() error {
 		return j.failed
 	}
 	j.durable = upTo
-	j.size += int64(len(text))
+	j.size += size
+	for _, c := range chunks {
+		if c.ours && cap(c.text) <= keptBuffer && cap(c.text) > cap(j.spare) {
+			j.spare = c.text[:0]
+		}
+	}
 	return nil
 }
 
-func (j *Journal) flush(text []byte) error {
-	if _, err := j.file.Write(text); err != nil {
-		return err
+// flush writes the chunks and has them on the disk.
+func (j *Journal) flush(chunks []chunk) (size int64, err error) {
+	for _, c := range chunks {
+		if _, err := j.file.Write(c.text); err != nil {
+			return 0, err
+		}
+		size += int64(len(c.text))
 	}
 	if j.BeforeSync != nil {
 		if err := j.BeforeSync(); err != nil {
-			return err
+			return 0, err
 		}
 	}
-	return j.file.Sync()
+	return size, j.file.Sync()
 }
 
 // Close writes what is appended and closes the file.
