@@ -222,7 +222,7 @@ func TestEverySecurityCaseIsShown(t *testing.T) {
 		"TLS-01", "TLS-02", "TLS-04", "TLS-05", "TLS-06", "TLS-10", "TLS-12", "TLS-15",
 		"HTTP-01", "HTTP-03", "HTTP-04", "HTTP-05", "HTTP-06", "HTTP-08", "HTTP-11", "HTTP-12", "HTTP-14", "HTTP-16",
 		"X509-01", "X509-02", "X509-03", "X509-05", "X509-07", "X509-08", "X509-12", "X509-14", "X509-15", "X509-16", "X509-17", "X509-19", "X509-20", "X509-24",
-		"OAU-01", "OAU-04", "OAU-05", "OAU-07", "OAU-08", "OAU-09", "OAU-10", "OAU-15", "OAU-16", "OAU-17"} {
+		"OAU-01", "OAU-04", "OAU-05", "OAU-07", "OAU-08", "OAU-09", "OAU-10", "OAU-12", "OAU-13", "OAU-15", "OAU-16", "OAU-17"} {
 		if !seen[id] {
 			t.Errorf("docs/SECURITY.md has no row %s", id)
 		}

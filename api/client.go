@@ -7,6 +7,7 @@ import (
 	"errors"
 	"fmt"
 	"io"
+	"log/slog"
 	"net"
 	"net/http"
 	"net/url"
@@ -53,6 +54,7 @@ type TokenConfig struct {
 	Sign func(typ string, claims map[string]any) (string, error)
 	// Outside is the authorization server that platforms share; nil: there is none.
 	Outside *oauth.Outside
+	Log     *slog.Logger // nil: nothing is logged
 }
 
 // maxAnswer bounds what a peer can make us read, in bytes.
@@ -66,7 +68,7 @@ const maxConns = 16 + 8
 // kept and used again. It is safe for concurrent use. Close it when done.
 type Client struct {
 	cfg       ClientConfig
-	transport *http.Transport
+	transport *kept
 	tokens    *oauth.Source // nil: none can be got
 	wanted    atomic.Int32  // what the peer wants, as far as it has said
 	asked     atomic.Int64  // when that was last asked for, in seconds
@@ -91,7 +93,7 @@ func NewClient(cfg ClientConfig) (*Client, error) {
 	if cfg.DialContext == nil {
 		cfg.DialContext = (&net.Dialer{Timeout: 10 * time.Second}).DialContext
 	}
-	c := &Client{cfg: cfg, transport: &http.Transport{
+	c := &Client{cfg: cfg, transport: &kept{peer: cfg.Peer, now: cfg.Now, revoked: cfg.Revoked, Transport: &http.Transport{
 		// Proxy stays nil: one from the environment would dial unchecked.
 		DialContext:            cfg.DialContext,
 		TLSClientConfig:        ClientTLS(cfg.Certificate, cfg.Peer, cfg.Now, cfg.Revoked),
@@ -103,10 +105,10 @@ func NewClient(cfg ClientConfig) (*Client, error) {
 		ResponseHeaderTimeout:  cfg.Timeout,
 		ExpectContinueTimeout:  time.Second,
 		MaxResponseHeaderBytes: 32 << 10,
-	}}
+	}}}
 	if t := cfg.Tokens; t != nil {
 		c.tokens = oauth.NewSource(oauth.SourceConfig{Self: t.Self, Peer: cfg.Peer, Endpoint: cfg.Endpoint, Transport: c.transport,
-			Certificate: cfg.Certificate, Sign: t.Sign, Outside: t.Outside, Now: cfg.Now})
+			Certificate: cfg.Certificate, Sign: t.Sign, Outside: t.Outside, Log: t.Log, Now: cfg.Now})
 	}
 	return c, nil
 }

@@ -115,7 +115,12 @@ func readFull(r *http.Request, b []byte) (int, error) {
 
 func (d *doubt) receipt(t testing.TB, claimed envelope.Hash, by *identity.Signer) string {
 	t.Helper()
-	jws, err := envelope.SignReceipt(claimed, by, time.Now())
+	return d.receiptAt(t, claimed, by, time.Now())
+}
+
+func (d *doubt) receiptAt(t testing.TB, claimed envelope.Hash, by *identity.Signer, at time.Time) string {
+	t.Helper()
+	jws, err := envelope.SignReceipt(claimed, by, at)
 	if err != nil {
 		t.Fatal(err)
 	}
@@ -153,6 +158,8 @@ func TestOnlyTheSignedAnswerToThisTransferSettlesIt(t *testing.T) {
 		followed.Add(1)
 		_, _ = w.Write([]byte(good))
 	}), api.PublicTLS(api.Fixed(d.bank.TLS)), nil)
+	// With a key of before, dated back to when it was in use.
+	early := d.entry.Payload.SignedAt().Add(-envelope.ClockSkew - 2*time.Second)
 	const believed = "not its receipt"
 	for _, c := range []struct {
 		name   string
@@ -178,6 +185,8 @@ func TestOnlyTheSignedAnswerToThisTransferSettlesIt(t *testing.T) {
 		{"rejection of another envelope", saying(422, "application/json", errorBody(8002, "x", d.rejection(t, d.bank.Signer, func(r *envelope.Rejection) { r.EnvelopeHash = other }))), "about another transfer"},
 		{"rejection of other bytes", saying(422, "application/json", errorBody(8002, "x", d.rejection(t, d.bank.Signer, func(r *envelope.Rejection) { r.JWSSum = other }))), "about another transfer"},
 		{"rejection for another sender", saying(422, "application/json", errorBody(8002, "x", d.rejection(t, d.bank.Signer, func(r *envelope.Rejection) { r.Sender = d.shop.Domain() }))), "about another transfer"},
+		{"a receipt from before the envelope", saying(200, "application/jose", d.receiptAt(t, d.entry.Claimed, d.bank.Signer, early)), "it is dated"},
+		{"a rejection from before the envelope", saying(422, "application/json", errorBody(8002, "x", d.rejection(t, d.bank.Signer, func(r *envelope.Rejection) { r.At = early }))), "it is dated"},
 		{"rejection by another receiver", saying(422, "application/json", errorBody(8002, "x", d.rejection(t, d.bank.Signer, func(r *envelope.Rejection) { r.Receiver = d.shop.Domain() }))), "about another transfer"},
 		{"redirect", func(w http.ResponseWriter, r *http.Request) {
 			w.Header().Set("Location", elsewhere)

@@ -1,62 +1,164 @@
 package api
 
 import (
-	"crypto/tls"
+	"crypto/x509"
 	"net"
-	"net/http"
+	"net/netip"
 	"sync"
+	"time"
 
 	"eblnode/identity"
 )
 
-// LimitConnections closes connections beyond most that show the same client certificate's
-// key, so that one peer, or one stolen certificate, cannot use up what all share. What is
-// open already goes on. Connections without a client certificate are not counted; they end
-// by the time limits of the server.
-func LimitConnections(s *http.Server, most int) {
-	c := &conns{most: most, open: map[[32]byte]int{}, of: map[net.Conn][32]byte{}}
-	s.ConnState = c.state
+// ConnLimits bound how many connections are open at once, idle ones too: else one peer, or
+// one stolen certificate, or one stranger, could use up what all share. What is over a limit
+// is closed unread; what is open already goes on. Zero members bound nothing.
+type ConnLimits struct {
+	// PerAddress are those of one address (IPv6: of one /64, which is what one customer of a
+	// network gets) that have not shown who they are. Without Who none ever does.
+	PerAddress int
+	// PerPeer are those of one platform, whichever of its certificates it shows. It is known
+	// once the handshake is over; from then on its address does not count.
+	PerPeer int
+	// Who names the platform that certificates, leaf first, prove.
+	Who func(certs []*x509.Certificate) (name string, known bool)
 }
 
-// ConnectionsOf is how many connections a peer may have where so many of its requests may
-// run at once; 0 means the default of [Options].
-func ConnectionsOf(concurrency int) int {
-	return 4 * Options{Concurrency: concurrency}.withDefaults().Concurrency
+// PeerOf is a [ConnLimits] Who: the peer that trust has for the certificates.
+func PeerOf(trust func() *identity.Trust, now func() time.Time) func(certs []*x509.Certificate) (string, bool) {
+	return func(certs []*x509.Certificate) (string, bool) {
+		p, err := trust().PeerByTLS(certs, now())
+		if err != nil {
+			return "", false
+		}
+		return p.Domain.String(), true
+	}
 }
 
+// perAddress is the default of ConnLimits.PerAddress: handshakes take moments, so that an
+// honest peer, or many behind one address, have few under way.
+const perAddress = 64
+
+// PeerLimits are those of a peer listener, where so many requests of one peer may run at
+// once; 0 means the default of [Options].
+func PeerLimits(concurrency int, who func(certs []*x509.Certificate) (string, bool)) ConnLimits {
+	return ConnLimits{PerAddress: perAddress, PerPeer: 4 * Options{Concurrency: concurrency}.withDefaults().Concurrency, Who: who}
+}
+
+// PublicLimits are those of a public listener.
+func PublicLimits() ConnLimits { return ConnLimits{PerAddress: perAddress} }
+
+// addressOf names who is behind an address: IPv4 by itself, IPv6 by its /64. "" for what is
+// no address of a network, as on a Unix socket.
+func addressOf(text string) string {
+	at, err := netip.ParseAddrPort(text)
+	if err != nil {
+		return ""
+	}
+	a := at.Addr().Unmap().WithZone("")
+	if a.Is4() {
+		return a.String()
+	}
+	p, err := a.Prefix(64)
+	if err != nil {
+		return ""
+	}
+	return p.String()
+}
+
+// conns counts open connections by who has them.
 type conns struct {
-	most int
+	limits ConnLimits
 
 	mu   sync.Mutex
-	open map[[32]byte]int
-	of   map[net.Conn][32]byte // those that are counted
+	open map[string]int
 }
 
-// state is called by the server before each request of a connection is read, and at its
-// end.
-func (c *conns) state(conn net.Conn, state http.ConnState) {
+// The two kinds of keys in conns.open.
+const (
+	byAddress = "address "
+	byPeer    = "peer "
+)
+
+// take counts one connection more, unless that is over the limit; most 0: there is none.
+func (c *conns) take(key string, most int) bool {
 	c.mu.Lock()
 	defer c.mu.Unlock()
-	key, counted := c.of[conn]
-	switch {
-	case state == http.StateClosed || state == http.StateHijacked:
-		if counted {
-			delete(c.of, conn)
-			if c.open[key]--; c.open[key] == 0 {
-				delete(c.open, key)
-			}
-		}
-	case state == http.StateActive && !counted:
-		t, ok := conn.(*tls.Conn)
-		if !ok || len(t.ConnectionState().PeerCertificates) == 0 {
-			return
-		}
-		key = identity.SPKIPin(t.ConnectionState().PeerCertificates[0])
-		if c.open[key] >= c.most {
-			_ = conn.Close() // nothing of the request is read
-			return
-		}
-		c.open[key]++
-		c.of[conn] = key
+	if c.open == nil {
+		c.open = map[string]int{}
 	}
+	if most > 0 && c.open[key] >= most {
+		return false
+	}
+	c.open[key]++
+	return true
+}
+
+func (c *conns) leave(key string) {
+	c.mu.Lock()
+	defer c.mu.Unlock()
+	if c.open[key]--; c.open[key] <= 0 {
+		delete(c.open, key)
+	}
+}
+
+// A counted connection gives its place back when it is closed, by whomever.
+type counted struct {
+	net.Conn
+	of *conns
+
+	mu     sync.Mutex
+	key    string // "": not counted
+	closed bool
+}
+
+// enter counts conn under its address; false: it is one too many.
+func (c *conns) enter(conn net.Conn) (*counted, bool) {
+	key := addressOf(conn.RemoteAddr().String())
+	if key == "" {
+		return &counted{Conn: conn, of: c}, true
+	}
+	key = byAddress + key
+	if !c.take(key, c.limits.PerAddress) {
+		return nil, false
+	}
+	return &counted{Conn: conn, of: c, key: key}, true
+}
+
+// is moves the connection from its address to the platform that it proved to be; false: that
+// has too many.
+func (c *counted) is(certs []*x509.Certificate) bool {
+	if c.of.limits.Who == nil || len(certs) == 0 {
+		return true
+	}
+	name, known := c.of.limits.Who(certs)
+	if !known {
+		return true // the handshake, or else the handler, refuses it
+	}
+	if !c.of.take(byPeer+name, c.of.limits.PerPeer) {
+		return false
+	}
+	c.mu.Lock()
+	defer c.mu.Unlock()
+	if c.closed {
+		c.of.leave(byPeer + name)
+		return false
+	}
+	if c.key != "" {
+		c.of.leave(c.key)
+	}
+	c.key = byPeer + name
+	return true
+}
+
+// Close is the net.Conn's.
+func (c *counted) Close() error {
+	c.mu.Lock()
+	key := c.key
+	c.key, c.closed = "", true
+	c.mu.Unlock()
+	if key != "" {
+		c.of.leave(key)
+	}
+	return c.Conn.Close()
 }

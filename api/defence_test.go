@@ -5,6 +5,7 @@ import (
 	"context"
 	"crypto/tls"
 	"crypto/x509"
+	"errors"
 	"fmt"
 	"io"
 	"net"
@@ -17,60 +18,140 @@ import (
 	"time"
 
 	"eblnode/api"
+	"eblnode/identity"
+	"eblnode/internal/catest"
 	"eblnode/internal/ebltest"
 	"eblnode/node"
 
 	"github.com/gin-gonic/gin"
 )
 
-// HTTP-06: one peer may have so many connections; the next one is closed, those that it has
-// go on, and another peer is not touched.
+// openTo connects and shakes hands, and no more.
+func openTo(t *testing.T, addr string, cert *tls.Certificate) *tls.Conn {
+	t.Helper()
+	config := &tls.Config{InsecureSkipVerify: true}
+	if cert != nil {
+		config.Certificates = []tls.Certificate{*cert}
+	}
+	conn, err := tls.DialWithDialer(&net.Dialer{Timeout: 5 * time.Second}, "tcp", addr, config)
+	if err != nil {
+		t.Fatal(err)
+	}
+	t.Cleanup(func() { _ = conn.Close() })
+	return conn
+}
+
+// askOver asks for the public keys and gives the status; 0: no answer.
+func askOver(conn net.Conn) int {
+	_ = conn.SetDeadline(time.Now().Add(5 * time.Second))
+	if _, err := fmt.Fprint(conn, "GET /.well-known/jwks.json HTTP/1.1\r\nHost: x\r\n\r\n"); err != nil {
+		return 0
+	}
+	res, err := http.ReadResponse(bufio.NewReader(conn), nil)
+	if err != nil {
+		return 0
+	}
+	_, _ = io.Copy(io.Discard, res.Body)
+	return res.StatusCode
+}
+
+// HTTP-06: one peer may have so many connections, whichever of its certificates it shows and
+// whether it says anything over them or not; the next one is closed, those that it has go on,
+// and another peer is not touched.
 func TestConnectionsOfOnePeerAreLimited(t *testing.T) {
 	w := ebltest.NewTLS(t)
-	carrier, bank, shop := w.Platform("carrier.example"), w.Platform("bank.example"), w.Platform("shop.example")
+	var second tls.Certificate
+	carrier := w.Platform("carrier.example", ebltest.WithEntry(func(e *identity.Platform) {
+		second = certificateOf(t, "carrier.example")
+		e.TLS.Pins = append(e.TLS.Pins, identity.SPKIPin(second.Leaf))
+	}))
+	bank, shop := w.Platform("bank.example"), w.Platform("shop.example")
 	n := bank.Node()
-	addr := serveTLS(t, api.NewPeerHandler(n, api.Options{}), api.ServerTLS(api.Fixed(bank.TLS), n.Trust, n.Now), func(s *http.Server) { api.LimitConnections(s, 3) })
-	open := func(from *ebltest.Platform) *tls.Conn {
-		t.Helper()
-		conn, err := tls.Dial("tcp", addr, &tls.Config{InsecureSkipVerify: true, Certificates: []tls.Certificate{from.TLS}})
+	m := api.NewMetrics(n)
+	s := api.NewServer(api.NewPeerHandler(n, api.Options{}), api.ServerTLS(api.Fixed(bank.TLS), n.Trust, n.Now), nil, m)
+	api.LimitConnections(s, api.ConnLimits{PerAddress: 8, PerPeer: 3, Who: api.PeerOf(n.Trust, n.Now)})
+	addr := serveAt(t, s, "127.0.0.1:0")
+	held := []*tls.Conn{openTo(t, addr, &carrier.TLS), openTo(t, addr, &second), openTo(t, addr, &carrier.TLS)}
+	if got := askOver(held[0]); got != 200 {
+		t.Fatalf("got %d", got)
+	}
+	time.Sleep(50 * time.Millisecond) // the two others say nothing, and are counted all the same
+	for name, cert := range map[string]*tls.Certificate{"the same certificate": &carrier.TLS, "its other one": &second} {
+		if got := askOver(openTo(t, addr, cert)); got != 0 {
+			t.Errorf("a fourth connection with %s was answered: %d", name, got)
+		}
+	}
+	if got := metric(t, newLocal(t, bank, api.Options{Metrics: m}), "eblnode_connections_refused_total"); got != 2 {
+		t.Errorf("%d refused connections are counted, want 2", got)
+	}
+	if got := askOver(openTo(t, addr, &shop.TLS)); got != 200 {
+		t.Errorf("another peer: got %d, want 200", got)
+	}
+	if got := askOver(held[2]); got != 200 {
+		t.Errorf("a connection from before: got %d, want 200", got)
+	}
+	_ = held[1].Close()
+	waitFor(t, "the place to be free", func() bool { return askOver(openTo(t, addr, &carrier.TLS)) == 200 })
+}
+
+// certificateOf is a certificate with a key of its own.
+func certificateOf(t *testing.T, name string) tls.Certificate {
+	t.Helper()
+	key := catest.NewKey(t)
+	leaf, err := identity.NewSelfSigned(key, identity.CertificateSpec{Subject: name, Names: []string{name},
+		NotBefore: time.Now().Add(-time.Hour), NotAfter: time.Now().Add(time.Hour), Usages: bothUsages})
+	if err != nil {
+		t.Fatal(err)
+	}
+	return tls.Certificate{Certificate: [][]byte{leaf.Raw}, PrivateKey: key, Leaf: leaf}
+}
+
+// Strangers who do not say who they are get so many places from one address, and do not take
+// those of peers that have; on the public listener nobody says who it is.
+func TestConnectionsOfOneAddressAreLimited(t *testing.T) {
+	p := newPair(t)
+	n := p.bank.Node()
+	closed := func(conn net.Conn) bool {
+		_ = conn.SetReadDeadline(time.Now().Add(200 * time.Millisecond))
+		_, err := conn.Read(make([]byte, 1))
+		ne, ok := errors.AsType[net.Error](err)
+		return err != nil && (!ok || !ne.Timeout())
+	}
+	dial := func(addr string) net.Conn {
+		conn, err := net.Dial("tcp", addr)
 		if err != nil {
 			t.Fatal(err)
 		}
 		t.Cleanup(func() { _ = conn.Close() })
 		return conn
 	}
-	ask := func(conn *tls.Conn) int {
-		t.Helper()
-		_ = conn.SetDeadline(time.Now().Add(5 * time.Second))
-		if _, err := fmt.Fprint(conn, "GET /.well-known/jwks.json HTTP/1.1\r\nHost: x\r\n\r\n"); err != nil {
-			return 0
+	addr := serveTLS(t, api.NewPeerHandler(n, api.Options{}), api.ServerTLS(api.Fixed(p.bank.TLS), n.Trust, n.Now), func(s *api.Server) {
+		api.LimitConnections(s, api.ConnLimits{PerAddress: 2, PerPeer: 9, Who: api.PeerOf(n.Trust, n.Now)})
+	})
+	known := []net.Conn{openTo(t, addr, &p.carrier.TLS), openTo(t, addr, &p.carrier.TLS), openTo(t, addr, &p.carrier.TLS)}
+	for _, c := range known {
+		if got := askOver(c); got != 200 {
+			t.Errorf("a peer's connection: got %d, want 200: who is known does not count for the address", got)
 		}
-		res, err := http.ReadResponse(bufio.NewReader(conn), nil)
-		if err != nil {
-			return 0
-		}
-		_, _ = io.Copy(io.Discard, res.Body)
-		return res.StatusCode
 	}
-	var held []*tls.Conn
-	for range 3 {
-		c := open(carrier)
-		if got := ask(c); got != 200 {
-			t.Fatalf("got %d", got)
-		}
-		held = append(held, c)
+	silent := []net.Conn{dial(addr), dial(addr)}
+	waitFor(t, "a third stranger to be closed", func() bool { return closed(dial(addr)) })
+	if closed(silent[0]) || askOver(known[0]) != 200 {
+		t.Error("a connection from before was closed")
 	}
-	if got := ask(open(carrier)); got != 0 {
-		t.Errorf("the fourth connection was answered: %d", got)
-	}
-	if got := ask(open(shop)); got != 200 {
-		t.Errorf("another peer: got %d, want 200", got)
-	}
-	if got := ask(held[0]); got != 200 {
-		t.Errorf("a connection from before: got %d, want 200", got)
+	_ = silent[0].Close()
+	waitFor(t, "the place to be free", func() bool { return !closed(dial(addr)) })
+
+	public := serveTLS(t, api.NewPublicHandler(n, api.Options{}), api.PublicTLS(api.Fixed(p.bank.TLS)), func(s *api.Server) {
+		api.LimitConnections(s, api.ConnLimits{PerAddress: 2})
+	})
+	held := []net.Conn{openTo(t, public, nil), openTo(t, public, nil)}
+	waitFor(t, "a third caller of the public listener to be closed", func() bool { return closed(dial(public)) })
+	if got := askOver(held[0]); got != 200 {
+		t.Errorf("the public listener: got %d, want 200", got)
 	}
 	_ = held[1].Close()
-	waitFor(t, "the place to be free", func() bool { return ask(open(carrier)) == 200 })
+	waitFor(t, "the place to be free", func() bool { return !closed(dial(public)) })
 }
 
 // Each route that takes a body reads only so much of it, and routes that take none read none.

@@ -126,9 +126,21 @@ func newLocal(t testing.TB, p *ebltest.Platform, o api.Options) *local {
 	if o.Metrics == nil {
 		o.Metrics = api.NewMetrics(p.Node())
 	}
+	if o.MetricsToken == "" {
+		o.MetricsToken = metricsToken
+	}
 	s := httptest.NewServer(api.NewLocalHandler(p.Node(), o))
 	t.Cleanup(s.Close)
 	return &local{t, s.URL}
+}
+
+// metricsToken opens /metrics of a test's local listener.
+const metricsToken = "what reads metrics"
+
+// metrics reads them.
+func (l *local) metrics() string {
+	l.t.Helper()
+	return string(l.with(metricsToken, "GET", "/metrics", "").want(l.t, 200, 0).answer)
 }
 
 // as asks as user u; nil: without a token.
@@ -145,7 +157,7 @@ func (l *local) as(u *ebltest.User, method, path, body string) *call {
 }
 
 // serveTLS serves h with config on loopback and gives its address.
-func serveTLS(t testing.TB, h http.Handler, config *tls.Config, change func(*http.Server)) string {
+func serveTLS(t testing.TB, h http.Handler, config *tls.Config, change func(*api.Server)) string {
 	t.Helper()
 	s := api.NewServer(h, config, nil, nil)
 	if change != nil {
@@ -154,7 +166,10 @@ func serveTLS(t testing.TB, h http.Handler, config *tls.Config, change func(*htt
 	return serveAt(t, s, "127.0.0.1:0")
 }
 
-func serveAt(t testing.TB, s *http.Server, addr string) string {
+func serveAt(t testing.TB, s interface {
+	ServeTLS(l net.Listener, certFile, keyFile string) error
+	Close() error
+}, addr string) string {
 	t.Helper()
 	l, err := net.Listen("tcp", addr)
 	if err != nil {

@@ -31,6 +31,10 @@ type Options struct {
 	// Revoked asks at each request of a peer whether its certificate is revoked: connections
 	// live longer than answers. nil: nobody is asked.
 	Revoked RevocationCheck
+	// MetricsToken, where it is set, opens /metrics and nothing else, beside the tokens of
+	// operators and auditors. MetricsOpen opens it to everybody who reaches the listener.
+	MetricsToken string
+	MetricsOpen  bool
 	// Version is shown to operators, never to peers.
 	Version string
 	// Examine looks at what lies between us and a peer; for the admin listener. nil: refused.
@@ -90,8 +94,9 @@ func newEngine(listener string, o Options) *gin.Engine {
 	return g
 }
 
-// observe is the one middleware. It refuses nothing: whatever can refuse a request is
-// part of the protocol and stands in the handler, in the order of the wire document.
+// observe is the one middleware. It refuses nothing but a request whose end is not certain:
+// whatever else can refuse one is part of the protocol and stands in the handler, in the
+// order of the wire document.
 func observe(listener string, o Options) gin.HandlerFunc {
 	return func(c *gin.Context) {
 		start := time.Now()
@@ -116,6 +121,13 @@ func observe(listener string, o Options) gin.HandlerFunc {
 			}
 			record(c, listener, o, start)
 		}()
+		if f := framingOf(c.Request); f != nil && f.blind.Load() {
+			c.Header("Connection", "close") // nothing that follows is somebody's request
+			if f.bad.Load() {
+				fail(c, malformed("", "the end of this request is not certain: send Content-Length once, or Transfer-Encoding: chunked, and not both"))
+				return
+			}
+		}
 		c.Next()
 	}
 }

@@ -1,7 +1,6 @@
 package api
 
 import (
-	"net"
 	"net/http"
 
 	"eblnode/node"
@@ -12,7 +11,7 @@ import (
 
 // NewPublicHandler serves the optional public listener of n: our public keys and our trust
 // entry, so that two strangers can fetch each other's before they are peers, where our
-// tokens are to be had, and nothing else. Each address is limited in rate. Serve it with
+// tokens are to be had, and nothing else. Each address is limited in rate (IPv6: each /64). Serve it with
 // [PublicTLS].
 func NewPublicHandler(n *node.Node, o Options) http.Handler {
 	o = o.withDefaults()
@@ -20,11 +19,7 @@ func NewPublicHandler(n *node.Node, o Options) http.Handler {
 	g := newEngine("public", o)
 	limited := func(serve func(*gin.Context)) gin.HandlerFunc {
 		return func(c *gin.Context) {
-			address, _, err := net.SplitHostPort(c.Request.RemoteAddr)
-			if err != nil {
-				address = c.Request.RemoteAddr
-			}
-			leave, refusal := limit.enter(address)
+			leave, refusal := limit.enter(addressOf(c.Request.RemoteAddr))
 			if refusal != nil {
 				fail(c, refusal)
 				return

@@ -34,6 +34,14 @@ func (s *sessions) current() tls.ClientSessionCache {
 	return s.cache
 }
 
+// forget drops all sessions. One stands for the server's certificate too: where that is not
+// believed any more, only a new handshake shows whether the server has another by now.
+func (s *sessions) forget() {
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	s.leaf, s.cache = nil, nil
+}
+
 // Get is the ClientSessionCache's.
 func (s *sessions) Get(key string) (*tls.ClientSessionState, bool) {
 	if c := s.current(); c != nil {

@@ -64,16 +64,16 @@ func ServerTLSAsking(source CertificateSource, trust func() *identity.Trust, now
 		if err != nil {
 			return err
 		}
-		return revoked.check(p, s)
+		return revoked.check(context.Background(), p, s)
 	}
 	return c
 }
 
-func (f RevocationCheck) check(p *identity.Platform, s tls.ConnectionState) error {
+func (f RevocationCheck) check(ctx context.Context, p *identity.Platform, s tls.ConnectionState) error {
 	if f == nil {
 		return nil
 	}
-	ctx, cancel := context.WithTimeout(context.Background(), revocationTime)
+	ctx, cancel := context.WithTimeout(ctx, revocationTime)
 	defer cancel()
 	return f(ctx, p, s)
 }
@@ -94,7 +94,7 @@ func ClientTLS(source CertificateSource, peer *identity.Platform, now func() tim
 		if err := peer.CheckTLS(s.PeerCertificates, identity.ServerAuth, now()); err != nil {
 			return fmt.Errorf("this is not %s: %w", peer.Domain, err)
 		}
-		return revoked.check(peer, s)
+		return revoked.check(context.Background(), peer, s)
 	}
 	return c
 }

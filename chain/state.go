@@ -69,6 +69,7 @@ const (
 	NotToTheIssuer   Law = "notToTheIssuer"   // a return to somebody other than the issuer
 	BillVoid         Law = "billVoid"         // nothing follows a verdict
 	ToOrderChanged   Law = "toOrderChanged"   // isToOrder is not what it was
+	NoSuchAct        Law = "noSuchAct"        // an instruction that the law does not know
 	OtherPlatform    Law = "otherPlatform"    // a transaction of another platform in the entry
 	TimeReversed     Law = "timeReversed"     // a timestamp before an earlier one
 	TimeAhead        Law = "timeAhead"        // a timestamp ahead of our clock
@@ -137,6 +138,10 @@ func (s State) Apply(tx Transaction) (State, error) {
 		next.Status = AmendmentPending
 	case envelope.SwitchToPaper:
 		next.Status = PaperPending
+	default:
+		// The wire formats take no such instruction. What a later one may bring must not pass
+		// for a transfer before the law has a row for it.
+		return s, unlawful(NoSuchAct, "%s is no instruction that the law knows", tx.Instruction)
 	}
 	if next.Status != Active {
 		if tx.Transferee.Host != s.Issuing || !s.Issuer.IsZero() && tx.Transferee != s.Issuer {

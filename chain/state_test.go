@@ -171,6 +171,28 @@ func checkApplied(t *testing.T, before, after chain.State, err error, to identit
 	}
 }
 
+// TestInstructionOfNoLaw: one that the law has no row for moves nothing, whoever gives it; the
+// wire formats of today cannot carry one.
+func TestInstructionOfNoLaw(t *testing.T) {
+	for situation, c := range situations {
+		for _, in := range []envelope.Instruction{"", "trns", "TRNS ", "ENDO", "PLED"} {
+			for _, actor := range []string{"carrier", "bank", "trade"} {
+				for _, to := range c.transferees {
+					before := stateOf(t, situation)
+					after, err := before.Apply(chain.Transaction{Instruction: in, Actor: host(actor), Transferee: id(t, to), ToOrder: true, At: time.Unix(0, 0)})
+					law, ok := errors.AsType[*chain.LawError](err)
+					if !ok || after != before {
+						t.Fatalf("%s: %q by %s to %s: got %+v and %v, want a refusal and nothing changed", situation, in, actor, to, after, err)
+					}
+					if before.Status == chain.Active && before.Possessor.Host == host(actor) && before.Possessor != id(t, to) && law.Law != chain.NoSuchAct {
+						t.Errorf("%s: %q: got %s, want %s", situation, in, law.Law, chain.NoSuchAct)
+					}
+				}
+			}
+		}
+	}
+}
+
 // TestApplyReturnToTheVeryIssuer: the issuing platform knows which user issued the bill,
 // and then a return to its colleague is unlawful.
 func TestApplyReturnToTheVeryIssuer(t *testing.T) {

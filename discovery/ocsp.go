@@ -53,6 +53,10 @@ type OCSP struct {
 	mu    sync.Mutex
 	order *list.List // of *ocspEntry, written longest ago first
 	byKey map[[32]byte]*list.Element
+	news  uint64 // how often what is kept has changed
+	good  map[goodTLS]goodUntil
+	told  map[identity.Host]time.Time // of whom nobody can be asked about
+	stats OCSPStats
 }
 
 type ocspEntry struct {
@@ -174,30 +178,44 @@ func (o *OCSP) kept(key [32]byte) (der []byte, err error, ok bool) {
 	return nil, nil, false
 }
 
-// fetch asks the responder and stores what it said. Where it says nothing, an answer that
-// has not ended serves on.
+// fetch asks the responders, one after the other, and stores what the first one said that
+// said anything. Where none does, an answer that has not ended serves on. All have the time
+// of one question: one that hangs leaves its share, and no more, to those after it.
 func (o *OCSP) fetch(ctx context.Context, key [32]byte, q identity.Question) ([]byte, error) {
-	der, err := o.post(ctx, q)
-	var status identity.Status
-	if err == nil {
-		status, err = q.Read(der, o.cfg.Now())
-	}
-	if err != nil {
-		err = fmt.Errorf("asking the OCSP responder %s: %w", q.Responder, err)
+	o.count(func(s *OCSPStats) { s.Asked++ })
+	urls := append([]string{q.Responder}, q.Others...)
+	var errs []error
+	for i, url := range urls {
+		share := ctx
+		if deadline, ok := ctx.Deadline(); ok && i < len(urls)-1 {
+			var cancel context.CancelFunc
+			share, cancel = context.WithTimeout(ctx, time.Until(deadline)/time.Duration(len(urls)-i))
+			defer cancel()
+		}
+		der, err := o.post(share, q, url)
+		var status identity.Status
+		if err == nil {
+			status, err = q.Read(der, o.cfg.Now())
+		}
+		o.answered(status, err)
+		if err == nil {
+			return o.store(ocspEntry{key: key, der: der, status: status, fetched: o.cfg.Now()}), nil
+		}
+		err = fmt.Errorf("asking the OCSP responder %s: %w", url, err)
 		o.cfg.Log.WarnContext(ctx, "an OCSP responder gave no answer that holds", "err", err)
-		return o.failed(key, err)
+		errs = append(errs, err)
 	}
-	return o.store(ocspEntry{key: key, der: der, status: status, fetched: o.cfg.Now()}), nil
+	return o.failed(key, errors.Join(errs...))
 }
 
-// post is one question. Redirects are not followed, the status must be 200, and reading
-// stops at the limit.
-func (o *OCSP) post(ctx context.Context, q identity.Question) ([]byte, error) {
+// post is one question to one responder. Redirects are not followed, the status must be 200,
+// and reading stops at the limit.
+func (o *OCSP) post(ctx context.Context, q identity.Question, url string) ([]byte, error) {
 	body, err := q.Request()
 	if err != nil {
 		return nil, err
 	}
-	req, err := http.NewRequestWithContext(ctx, http.MethodPost, q.Responder, bytes.NewReader(body))
+	req, err := http.NewRequestWithContext(ctx, http.MethodPost, url, bytes.NewReader(body))
 	if err != nil {
 		return nil, err
 	}
@@ -259,6 +277,7 @@ func (o *OCSP) failed(key [32]byte, err error) ([]byte, error) {
 }
 
 func (o *OCSP) put(e *ocspEntry) {
+	o.news++
 	if el := o.byKey[e.key]; el != nil {
 		el.Value = e
 		o.order.MoveToBack(el)
@@ -276,10 +295,31 @@ func (o *OCSP) put(e *ocspEntry) {
 // An answer that the other side stapled is used where it holds, and saves the question; it
 // is as good as one that was fetched, since the authority signed it. The error is an
 // [*identity.RevocationError]: "unknown" is none where the entry says soft.
+//
+// It is called at each request of a connection, so a yes is remembered as long as everything
+// that it came from stands.
 func (o *OCSP) CheckTLS(ctx context.Context, p *identity.Platform, s tls.ConnectionState) error {
+	key, remembered := o.remembers(p, s)
+	if remembered {
+		return nil
+	}
 	qs, err := p.TLSQuestions(s.PeerCertificates)
-	if err != nil || len(qs) == 0 {
+	if err != nil {
 		return err
+	}
+	if err := o.checkTLS(ctx, p, s, qs); err != nil {
+		return err
+	}
+	if p.TLSAsksNobody(s.PeerCertificates) {
+		o.tell(ctx, p)
+	}
+	o.remember(key, qs)
+	return nil
+}
+
+func (o *OCSP) checkTLS(ctx context.Context, p *identity.Platform, s tls.ConnectionState, qs []identity.Question) error {
+	if len(qs) == 0 {
+		return nil
 	}
 	if len(s.OCSPResponse) > 0 {
 		if status, err := qs[0].Read(s.OCSPResponse, o.cfg.Now()); err == nil {

@@ -23,9 +23,10 @@ func ownQuestion(c *tls.Certificate) (identity.Question, bool) {
 	if len(leaf.OCSPServer) == 0 {
 		return identity.Question{}, false
 	}
+	others := leaf.OCSPServer[1:]
 	issuer, err := x509.ParseCertificate(c.Certificate[1])
 	if err != nil || leaf.CheckSignatureFrom(issuer) != nil {
 		return identity.Question{}, false
 	}
-	return identity.Question{Certificate: leaf, Issuer: issuer, Responder: leaf.OCSPServer[0]}, true
+	return identity.Question{Certificate: leaf, Issuer: issuer, Responder: leaf.OCSPServer[0], Others: others[:min(len(others), 3)]}, true
 }

@@ -147,7 +147,7 @@ func (c *headerCache) put(head string, h Header) {
 // decodeBase64 reads base64url without padding in its one spelling. The decoder's
 // strict mode refuses stray bits but skips line ends, hence the scan.
 func decodeBase64(s string) ([]byte, error) {
-	if strings.ContainsAny(s, "\r\n") {
+	if strings.IndexByte(s, '\r') >= 0 || strings.IndexByte(s, '\n') >= 0 {
 		return nil, fmt.Errorf("it has a line end")
 	}
 	return base64.RawURLEncoding.Strict().DecodeString(s)
@@ -347,8 +347,16 @@ func standing(k *identity.Key, at, since time.Time) error {
 		return badSignature("window", "the key was not valid for signing at %s", at.UTC().Format(time.RFC3339))
 	case k.Compromised() && (since.IsZero() || !since.Before(k.Revoked)):
 		return &SignatureError{Reason: KeyCompromised, Detail: fmt.Sprintf("a key of %s was reported stolen; only what we held before counts", k.Platform)}
-	case !k.Revoked.IsZero() && !k.Compromised() && !at.Before(k.Revoked):
-		return badSignature("revoked", "the key was revoked before it signed, at %s", k.Revoked.UTC().Format(time.RFC3339))
+	}
+	return CheckNotRevoked(k, at)
+}
+
+// CheckNotRevoked refuses k, by what its trust entry says, for a signature that is not shown
+// to be older than at. What was stolen is for [JWS.VerifyKnown]. The error is a
+// *SignatureError.
+func CheckNotRevoked(k *identity.Key, at time.Time) error {
+	if !k.Revoked.IsZero() && !k.Compromised() && !at.Before(k.Revoked) {
+		return badSignature("revoked", "the key was revoked at %s, and the signature is not shown to be older", k.Revoked.UTC().Format(time.RFC3339))
 	}
 	return nil
 }

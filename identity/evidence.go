@@ -60,8 +60,8 @@ func (p *Platform) checkStanding(k *Key) error {
 // Questions are what must be asked about the certificates of k, a key of p as
 // [Platform.Certify] gave it: the leaf's, and in ModeCA those of the authorities between it
 // and the anchor, as far as they name a responder. There are none for a bare key, a
-// self-signed certificate, an anchor, or where the entry passes over certificates that live
-// a week at most.
+// self-signed certificate or an anchor, and none about a leaf that lives a week at most where
+// the entry passes over those: an authority above it does not become harmless by that.
 func (p *Platform) Questions(k *Key) []Question {
 	qs, _ := p.questions(k)
 	return qs
@@ -72,44 +72,67 @@ func (p *Platform) questions(k *Key) ([]Question, error) {
 	if len(path) == 0 || p.Mode == ModeCA && len(path) == 1 || p.Mode != ModeCA && bytes.Equal(path[0].RawSubject, path[0].RawIssuer) {
 		return nil, nil
 	}
-	responder := p.responderOf(path[0])
-	if p.OCSP.ShortLived && path[0].NotAfter.Sub(path[0].NotBefore) <= ShortLife {
-		return nil, nil
-	}
-	if responder == "" {
-		if p.Mode == ModeCA {
-			return nil, breach(RuleOCSP, "the certificate names no OCSP responder, and neither does the entry (ocsp.responder)")
+	var qs []Question
+	if !p.spares(path[0]) {
+		responders := p.respondersOf(path[0])
+		if len(responders) == 0 {
+			if p.Mode == ModeCA {
+				return nil, breach(RuleOCSP, "the certificate names no OCSP responder, and neither does the entry (ocsp.responder)")
+			}
+			return nil, nil
 		}
-		return nil, nil
+		issuer := p.issuerOf(path, p.Anchors)
+		if issuer == nil {
+			return nil, breach(RuleOCSP, "the certificate's issuer is neither in x5c nor among the anchors, so no OCSP answer could be believed")
+		}
+		qs = append(qs, question(path[0], issuer, responders))
 	}
-	issuer := p.issuerOf(path, p.Anchors)
-	if issuer == nil {
-		return nil, breach(RuleOCSP, "the certificate's issuer is neither in x5c nor among the anchors, so no OCSP answer could be believed")
-	}
-	qs := []Question{{path[0], issuer, responder}}
 	if p.Mode != ModeCA {
 		return qs, nil
 	}
-	for i := 1; i < len(path)-1; i++ {
-		if len(path[i].OCSPServer) > 0 && checkResponder(path[i].OCSPServer[0]) == nil {
-			qs = append(qs, Question{path[i], path[i+1], path[i].OCSPServer[0]})
-		}
-	}
-	return qs, nil
+	return append(qs, between(path)...), nil
 }
 
-// responderOf: the entry's word goes before the certificate's, which whoever has the leaf
-// issued may have chosen.
-func (p *Platform) responderOf(leaf *x509.Certificate) string {
-	if p.OCSP.Responder != "" {
-		return p.OCSP.Responder
-	}
-	for _, url := range leaf.OCSPServer {
-		if checkResponder(url) == nil {
-			return url
+// between are the questions about the authorities of a path, leaf first and anchor last, as
+// far as they name a responder.
+func between(path []*x509.Certificate) (qs []Question) {
+	for i := 1; i < len(path)-1; i++ {
+		if urls := named(path[i]); len(urls) > 0 {
+			qs = append(qs, question(path[i], path[i+1], urls))
 		}
 	}
-	return ""
+	return qs
+}
+
+func question(c, issuer *x509.Certificate, responders []string) Question {
+	return Question{Certificate: c, Issuer: issuer, Responder: responders[0], Others: responders[1:]}
+}
+
+// spares: nobody is asked about this leaf, since it ends before a revocation would be heard of.
+func (p *Platform) spares(leaf *x509.Certificate) bool {
+	return p.OCSP.ShortLived && leaf.NotAfter.Sub(leaf.NotBefore) <= ShortLife
+}
+
+// respondersOf: the entry's word goes before the certificate's, which whoever has the leaf
+// issued may have chosen.
+func (p *Platform) respondersOf(leaf *x509.Certificate) []string {
+	if p.OCSP.Responder != "" {
+		return []string{p.OCSP.Responder}
+	}
+	return named(leaf)
+}
+
+// maxResponders bounds whom one certificate can make us ask.
+const maxResponders = 4
+
+// named are the responders that a certificate names and that can be asked.
+func named(c *x509.Certificate) (urls []string) {
+	for _, url := range c.OCSPServer {
+		if len(urls) < maxResponders && checkResponder(url) == nil {
+			urls = append(urls, url)
+		}
+	}
+	return urls
 }
 
 // issuerOf finds who signed the leaf: the next certificate, or one of others.
@@ -156,7 +179,7 @@ func (p *Platform) CheckRevocation(k *Key, at, since time.Time, ev Evidence) err
 			}
 		case !at.Before(s.Revoked):
 			return &RevocationError{State: StateRevoked,
-				Detail: fmt.Sprintf("the certificate of the key was revoked (%s) before it signed, at %s", s.Reason, s.Revoked.Format(time.RFC3339))}
+				Detail: fmt.Sprintf("the certificate of the key was revoked (%s) at %s, and the signature is not shown to be older", s.Reason, s.Revoked.Format(time.RFC3339))}
 		}
 	}
 	return nil

@@ -29,6 +29,8 @@ const (
 type Question struct {
 	Certificate, Issuer *x509.Certificate
 	Responder           string // URL to ask
+	// Others are asked in their order, where Responder gives no answer that holds.
+	Others []string
 }
 
 // A Status is what an OCSP answer says of one certificate.
@@ -52,8 +54,37 @@ func (q Question) Request() ([]byte, error) {
 	return der, nil
 }
 
+// An OCSPRefusal is an answer that says nothing, and which rule it broke.
+type OCSPRefusal struct {
+	Rule string // one of OCSPRules
+	Err  error
+}
+
+// OCSPRules are the rules that an OCSPRefusal can name, in the order in which they are
+// looked at.
+var OCSPRules = []string{
+	"unreadable", // no OCSP response, none that says anything, or one whose signature is wrong
+	"signer",     // not signed by the issuer or by whom it appointed
+	"policy",     // signed with a key or an algorithm that is too weak
+	"extension",  // a critical extension that nobody understands
+	"ahead",      // made after now
+	"about",      // not about this certificate of this issuer, or more than once
+	"ended",      // its time is over, or too long
+	"unknown",    // the responder does not know the certificate
+}
+
+func (e *OCSPRefusal) Error() string { return e.Err.Error() }
+
+// Unwrap gives the cause.
+func (e *OCSPRefusal) Unwrap() error { return e.Err }
+
+func refused(rule, format string, a ...any) error {
+	return &OCSPRefusal{rule, fmt.Errorf(format, a...)}
+}
+
 // Read judges an OCSP answer at the time now. The error says why the answer says nothing
-// about the certificate; then its state is unknown, whatever the answer claims.
+// about the certificate; then its state is unknown, whatever the answer claims. It is an
+// *OCSPRefusal.
 //
 // x/crypto/ocsp checks that some certificate of the issuer signed. That is not enough:
 // each certificate that the authority ever issued could vouch for itself. Checked here,
@@ -80,10 +111,10 @@ func (q Question) Read(answer []byte, now time.Time) (Status, error) {
 
 func (q Question) read(answer []byte, now time.Time) (Status, error) {
 	if q.Certificate == nil || q.Issuer == nil {
-		return Status{}, errors.New("the certificate or its issuer is not known")
+		return Status{}, refused("about", "the certificate or its issuer is not known")
 	}
 	if len(answer) > MaxOCSPAnswer {
-		return Status{}, fmt.Errorf("%d bytes, more than %d", len(answer), MaxOCSPAnswer)
+		return Status{}, refused("unreadable", "%d bytes, more than %d", len(answer), MaxOCSPAnswer)
 	}
 	// The signature by the embedded certificate, and that certificate's by the issuer, are
 	// checked by the library.
@@ -93,25 +124,37 @@ func (q Question) read(answer []byte, now time.Time) (Status, error) {
 		// that one to be signed by itself.
 		again, other := ocsp.ParseResponseForCert(answer, q.Certificate, nil)
 		if other != nil || again.Certificate == nil || !bytes.Equal(again.Certificate.Raw, q.Issuer.Raw) {
-			return Status{}, err
+			return Status{}, refused("unreadable", "%w", err)
 		}
 		r = again
 	}
 	if err := q.checkResponderOf(r, now); err != nil {
-		return Status{}, err
+		return Status{}, refused(ruleOf(err, "signer"), "%w", err)
 	}
 	data, err := parseStatuses(r.TBSResponseData)
 	if err != nil {
-		return Status{}, err
+		return Status{}, refused(ruleOf(err, "unreadable"), "%w", err)
 	}
 	if data.ProducedAt.After(now.Add(OCSPSkew)) {
-		return Status{}, fmt.Errorf("it was made at %s, after now", data.ProducedAt.UTC().Format(time.RFC3339))
+		return Status{}, refused("ahead", "it was made at %s, after now", data.ProducedAt.UTC().Format(time.RFC3339))
 	}
 	mine := slices.DeleteFunc(slices.Clone(data.Responses), func(s singleResponse) bool { return !q.is(s.CertID) })
 	if len(mine) != 1 {
-		return Status{}, fmt.Errorf("%d of its %d statuses are about this certificate of this issuer", len(mine), len(data.Responses))
+		return Status{}, refused("about", "%d of its %d statuses are about this certificate of this issuer", len(mine), len(data.Responses))
 	}
 	return mine[0].status(now)
+}
+
+// ruleOf is the rule of a part of the check that broke the certificate policy, else another.
+func ruleOf(err error, otherwise string) string {
+	p, ok := errors.AsType[*PolicyError](err)
+	switch {
+	case !ok || p.Rule == RuleExtKeyUsage || p.Rule == RuleKeyUsage:
+		return otherwise
+	case p.Rule == RuleExtensions:
+		return "extension"
+	}
+	return "policy"
 }
 
 // checkResponderOf looks at who signed.
@@ -244,28 +287,28 @@ func (q Question) is(id certID) bool {
 
 func (s singleResponse) status(now time.Time) (Status, error) {
 	if err := noCritical(s.Extensions); err != nil {
-		return Status{}, err
+		return Status{}, refused("extension", "%w", err)
 	}
 	if s.ThisUpdate.After(now.Add(OCSPSkew)) {
-		return Status{}, fmt.Errorf("it speaks of %s, after now", s.ThisUpdate.UTC().Format(time.RFC3339))
+		return Status{}, refused("ahead", "it speaks of %s, after now", s.ThisUpdate.UTC().Format(time.RFC3339))
 	}
 	out := Status{Good: bool(s.Good), ThisUpdate: s.ThisUpdate.UTC(), Until: s.NextUpdate.UTC()}
 	switch {
 	case s.NextUpdate.IsZero():
 		out.Until = s.ThisUpdate.Add(OCSPMaxAge).UTC()
 	case s.NextUpdate.Before(s.ThisUpdate) || s.NextUpdate.Sub(s.ThisUpdate) > nextUpdateFar:
-		return Status{}, fmt.Errorf("it is to be good from %s to %s", s.ThisUpdate.UTC().Format(time.RFC3339), s.NextUpdate.UTC().Format(time.RFC3339))
+		return Status{}, refused("ended", "it is to be good from %s to %s", s.ThisUpdate.UTC().Format(time.RFC3339), s.NextUpdate.UTC().Format(time.RFC3339))
 	}
 	if now.After(out.Until) {
-		return Status{}, fmt.Errorf("it was good until %s", out.Until.Format(time.RFC3339))
+		return Status{}, refused("ended", "it was good until %s", out.Until.Format(time.RFC3339))
 	}
 	switch {
 	case bool(s.Good):
 		return out, nil
 	case bool(s.Unknown):
-		return Status{}, errors.New("the responder does not know the certificate")
+		return Status{}, refused("unknown", "the responder does not know the certificate")
 	case s.Revoked.At.IsZero():
-		return Status{}, errors.New("it has no status")
+		return Status{}, refused("unknown", "it has no status")
 	}
 	out.Revoked, out.Reason = s.Revoked.At.UTC(), reasonName(int(s.Revoked.Reason))
 	// The date from which the key is suspected; the time of revocation is when somebody noticed.
@@ -275,7 +318,7 @@ func (s singleResponse) status(now time.Time) (Status, error) {
 			continue
 		}
 		if _, err := asn1.UnmarshalWithParams(e.Value, &since, "generalized"); err != nil {
-			return Status{}, errors.New("its invalidity date cannot be read")
+			return Status{}, refused("unreadable", "its invalidity date cannot be read")
 		}
 		if since.Before(out.Revoked) {
 			out.Revoked = since.UTC()

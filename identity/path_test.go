@@ -304,7 +304,7 @@ func TestQuestions(t *testing.T) {
 		{"ca: leaf and authority", &identity.Platform{Mode: identity.ModeCA}, []*x509.Certificate{leaf, asked.Cert}, []string{"http://ocsp.example/", "http://root.example/"}},
 		{"ca: the entry's responder for the leaf", &identity.Platform{Mode: identity.ModeCA, OCSP: identity.OCSPPolicy{Responder: "http://ours.example/"}}, []*x509.Certificate{leaf, asked.Cert}, []string{"http://ours.example/", "http://root.example/"}},
 		{"ca: a week's certificate is asked about", &identity.Platform{Mode: identity.ModeCA}, []*x509.Certificate{week, asked.Cert}, []string{"http://ocsp.example/", "http://root.example/"}},
-		{"ca: unless the entry says no", &identity.Platform{Mode: identity.ModeCA, OCSP: identity.OCSPPolicy{ShortLived: true}}, []*x509.Certificate{week, asked.Cert}, nil},
+		{"ca: unless the entry says no, and then about the authority all the same", &identity.Platform{Mode: identity.ModeCA, OCSP: identity.OCSPPolicy{ShortLived: true}}, []*x509.Certificate{week, asked.Cert}, []string{"http://root.example/"}},
 		{"ca: a long one all the same", &identity.Platform{Mode: identity.ModeCA, OCSP: identity.OCSPPolicy{ShortLived: true}}, []*x509.Certificate{leaf, asked.Cert}, []string{"http://ocsp.example/", "http://root.example/"}},
 		{"pinned: the leaf", &identity.Platform{Mode: identity.ModePinned}, []*x509.Certificate{leaf, asked.Cert}, []string{"http://ocsp.example/"}},
 		{"pinned: self-signed", &identity.Platform{Mode: identity.ModePinned, OCSP: identity.OCSPPolicy{Responder: "http://ours.example/"}}, []*x509.Certificate{selfMade(t)}, nil},

@@ -34,7 +34,7 @@ func bundle(body []byte, o Options) *Report {
 	if holds || j.Verdict == Indeterminate {
 		before := *r
 		if forked := j.branches(); !holds {
-			r.Verdict, r.Reason, r.Rule, r.Detail, r.Branch = before.Verdict, before.Reason, before.Rule, before.Detail, before.Branch
+			r.Verdict, r.Reason, r.Rule, r.Detail, r.Branch, r.Path = before.Verdict, before.Reason, before.Rule, before.Detail, before.Branch, before.Path
 		} else {
 			holds = forked
 		}

@@ -59,20 +59,48 @@ func (n *Node) stands(ctx context.Context, p *identity.Platform, j envelope.JWS,
 	return &ev, envelope.CheckRevocation(p, k, at, time.Time{}, ev)
 }
 
-// answerStands is stands for a receipt or rejection of p that was made between from and now.
+// answerStands is stands for a receipt or rejection of p that was made between from, when the
+// envelope was signed, and now. One that claims to be older than its question was dated back,
+// by somebody who has a key of before.
 func (n *Node) answerStands(ctx context.Context, p *identity.Platform, jws string, from time.Time) (*identity.Evidence, error) {
-	if !asksOf(p) {
-		return nil, nil
-	}
 	j, err := envelope.ParseJWS(jws)
 	if err != nil {
 		return nil, err
 	}
+	iat := j.Header.IsAt
+	if !iat.IsZero() && iat.Before(from.Truncate(time.Second).Add(-envelope.ClockSkew)) {
+		return nil, fmt.Errorf("it is dated %s, and the envelope that it answers %s", iat.Format(time.RFC3339), from.UTC().Format(time.RFC3339))
+	}
+	if !asksOf(p) {
+		return nil, nil
+	}
 	now := n.cfg.Now()
-	if iat := j.Header.IsAt; !iat.IsZero() && iat.Before(now) {
+	if !iat.IsZero() && iat.Before(now) {
 		return n.stands(ctx, p, j, iat)
 	}
 	return n.stands(ctx, p, j, now, from)
+}
+
+// ownPatience is how long the end of a transfer waits for our own authority.
+const ownPatience = 5 * time.Second
+
+// ownStanding asks our own authority about the key that signed an envelope of ours, and keeps
+// the answer as its addressee does: our file about the bill is then as good as the other's for
+// a reader who trusts the authority, also when that is gone. It is no condition of anything:
+// without an answer there is none in the file.
+func (n *Node) ownStanding(ctx context.Context, e *envelope.Entry) *identity.Evidence {
+	self := n.Self()
+	if !asksOf(self) {
+		return nil
+	}
+	ctx, cancel := context.WithTimeout(ctx, ownPatience)
+	defer cancel()
+	ev, err := n.stands(ctx, self, e.JWS, e.Payload.SignedAt())
+	if err != nil {
+		n.log.WarnContext(ctx, "no answer about our own signing key was kept", "err", err)
+		return nil
+	}
+	return ev
 }
 
 // asksOf reports whether any signature of p can need more than its trust entry.

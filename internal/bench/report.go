@@ -26,12 +26,13 @@ type report struct {
 	Results  []*result    `json:"results"`
 	Clients  []*result    `json:"byClients,omitempty"`
 	Group    float64      `json:"groupCommit"` // the rate of 32 clients over that of one
-	WAL32    float64      `json:"walPages32Clients"`
-	WAL1     float64      `json:"walPages1Client"`
+	WAL32    *pages       `json:"walPages32Clients,omitempty"`
+	WAL1     *pages       `json:"walPages1Client,omitempty"`
 	Sizes    *sizes       `json:"storedBills,omitempty"`
 	Sender   *sending     `json:"sender,omitempty"`
 	Memory   *memory      `json:"memory,omitempty"`
 	Verify   []*verifying `json:"eblverify,omitempty"`
+	Flood    *flooded     `json:"flood,omitempty"`
 	Goals    []goal       `json:"goals"`
 }
 
@@ -104,7 +105,7 @@ func (o *options) rest(ctx context.Context, program string, s *stage, f *floor, 
 		if r.WAL1, err = o.wal(ctx, s, 1); err != nil {
 			return err
 		}
-		o.progress("pages of the log a transfer: %.1f with 32 clients, %.1f with one", r.WAL32, r.WAL1)
+		o.progress("pages of the log a transfer: %.1f with 32 clients, %.1f with one", r.WAL32.All, r.WAL1.All)
 	}
 	if o.wants("clients") && !o.ci {
 		if r.Clients, err = o.clientCurve(ctx, s, f); err != nil {
@@ -121,6 +122,12 @@ func (o *options) rest(ctx context.Context, program string, s *stage, f *floor, 
 		if err := o.senders(ctx, s, r); err != nil {
 			return err
 		}
+	}
+	if o.wants("flood") && !o.ci {
+		if r.Flood, err = o.flood(ctx, program, s.party); err != nil {
+			return err
+		}
+		o.progress("flood: p99 of an honest peer %.1f ms, %.1f ms without", r.Flood.Loud.P99, r.Flood.Alone.P99)
 	}
 	if o.wants("eblverify") {
 		for _, n := range []int{1, 20, 100} {
@@ -198,6 +205,9 @@ func (r *report) goals() {
 		r.Goals = append(r.Goals, goal{"memory under load, MiB", 256, float64(r.Memory.Load) / (1 << 20), false},
 			goal{"a body at the limit, of its size", 4, r.Memory.Times, false})
 	}
+	if r.Flood != nil && r.Flood.Alone.P99 > 0 {
+		r.Goals = append(r.Goals, goal{"an honest peer's p99 beside idle connections, of that alone", 2, r.Flood.Silent.P99 / r.Flood.Alone.P99, false})
+	}
 	if r.Sender != nil {
 		r.Goals = append(r.Goals, goal{"sending, transfers a second and core", 800, r.Sender.Outbox, true})
 	}
@@ -264,8 +274,8 @@ func (r *report) print(out io.Writer) {
 		fmt.Fprintf(w, "%s\t%.0f\t%.0f\t%.2f\t%s\t%.0f\t%.1f\t%.1f\t%.0f\t%.0f\t%d\t\n", v.Name, v.Floor, v.Node, v.Ratio, of, v.Rate, v.P50, v.P99, v.Mallocs, v.Bytes/1000, v.Dials)
 	}
 	_ = w.Flush()
-	if r.WAL32 > 0 {
-		fmt.Fprintf(out, "\npages of the database's log a transfer: %.1f with 32 clients, %.1f with one\n", r.WAL32, r.WAL1)
+	if r.WAL32 != nil {
+		fmt.Fprintf(out, "\npages of the database's log a transfer, with 32 clients: %s\npages of the database's log a transfer, with one: %s\n", r.WAL32, r.WAL1)
 	}
 	if r.Sizes != nil {
 		fmt.Fprintf(out, "stored bills: %.0f µs with none, %.0f µs with %d; ratio %.2f\n", r.Sizes.Empty, r.Sizes.Full, r.Sizes.Bills, r.Sizes.Ratio)
@@ -278,6 +288,10 @@ func (r *report) print(out io.Writer) {
 	}
 	for _, v := range r.Verify {
 		fmt.Fprintf(out, "eblverify: %d entries in %.0f µs, %.0f a second and core, peak %d MiB\n", v.Entries, v.Micros, v.Rate, v.Peak>>20)
+	}
+	if f := r.Flood; f != nil {
+		fmt.Fprintf(out, "an honest peer's blocks, p50 and p99: alone %.1f and %.1f ms; beside %d connections that say nothing %.1f and %.1f; beside a flood (%d requests, %d of them refused, %d handshakes of strangers) %.1f and %.1f\n",
+			f.Alone.P50, f.Alone.P99, f.Idle, f.Silent.P50, f.Silent.P99, f.Requests, f.Refused, f.Strange, f.Loud.P50, f.Loud.P99)
 	}
 	fmt.Fprintln(out)
 	w = tabwriter.NewWriter(out, 0, 0, 2, ' ', 0)

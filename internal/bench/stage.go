@@ -38,6 +38,7 @@ type stage struct {
 	taker   *taker             // the sending platform's own listener
 	entry   *identity.Platform // the node's
 	tokens  map[string]string
+	limited bool // with the usual limits of rate and concurrency
 
 	cmd         *exec.Cmd
 	exited      chan struct{}
@@ -161,12 +162,14 @@ func (s *stage) init(ctx context.Context, dir string) error {
 }
 
 // addPeer hands the node the trust entry of the sending platform.
-func (s *stage) addPeer(ctx context.Context) error {
-	text, err := s.party.entry.JSON()
+func (s *stage) addPeer(ctx context.Context) error { return s.trust(ctx, s.party.entry) }
+
+func (s *stage) trust(ctx context.Context, entry *identity.Platform) error {
+	text, err := entry.JSON()
 	if err != nil {
 		return err
 	}
-	file := s.dir + "-peer.json"
+	file := s.dir + "-" + entry.Domain.Name + ".json"
 	if err := os.WriteFile(file, text, 0o600); err != nil {
 		return err
 	}
@@ -207,7 +210,11 @@ func (s *stage) start(ctx context.Context) error {
 	defer log.Close()
 	_ = os.Remove(s.probePath())
 	s.cmd = exec.Command(s.program, "serve", "--data", s.dir)
-	s.cmd.Env = append(append(cleanEnv(), limits...), "BENCH_PROBE="+s.probePath(), "EBLNODE_RETRYMAX=2s", "EBLNODE_DISCOVERY_RESOLVERS="+s.dns.Addr())
+	env := append(cleanEnv(), limits[0])
+	if !s.limited {
+		env = append(env, limits[1:]...)
+	}
+	s.cmd.Env = append(env, "BENCH_PROBE="+s.probePath(), "EBLNODE_RETRYMAX=2s", "EBLNODE_DISCOVERY_RESOLVERS="+s.dns.Addr())
 	s.cmd.Stdout, s.cmd.Stderr = log, log
 	// The death signal comes when the thread that started the child ends.
 	runtime.LockOSThread()

@@ -6,7 +6,6 @@ import (
 	"crypto"
 	"errors"
 	"fmt"
-	"os"
 
 	"github.com/ThalesGroup/crypto11"
 )
@@ -20,14 +19,11 @@ func Open(c Config) (*Token, error) {
 	if c.PIN == "" {
 		return nil, errors.New("opening the token: there is no PIN: set keys.pkcs11.pinFile, or EBLNODE_KEY_PIN_FD")
 	}
-	info, err := os.Stat(c.Module)
+	path, err := safeModule(c.Module)
 	if err != nil {
 		return nil, fmt.Errorf("opening the token: %w", err)
 	}
-	if info.Mode().Perm()&0o022 != 0 {
-		return nil, fmt.Errorf("opening the token: %s can be written by others, and its code would run here", c.Module)
-	}
-	ctx, err := crypto11.Configure(&crypto11.Config{Path: c.Module, TokenLabel: c.Token, Pin: c.PIN})
+	ctx, err := crypto11.Configure(&crypto11.Config{Path: path, TokenLabel: c.Token, Pin: c.PIN})
 	if err != nil {
 		return nil, fmt.Errorf("opening the token %q: %w", c.Token, err)
 	}

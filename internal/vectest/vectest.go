@@ -46,6 +46,7 @@ func Options(t testing.TB, v *testvectors.Vector) chain.Options {
 		if o.Sender, err = identity.ParseHost(v.Sender); err != nil {
 			t.Fatal(err)
 		}
+		o.Arriving = true
 	}
 	return o
 }

@@ -18,15 +18,19 @@ export const minutes5 = 5n * 60n * 1000000000n;
 
 /** verifyBlock gives the state of the bill, or throws Refused. now is in ns since 1970. */
 export function verifyBlock(block, trust, { now, sender }) {
-  checkNewest(block, trust, sender);
+  checkNewest(block, trust, sender, now);
   return checkRest(block, trust, now);
 }
 
-/** checkNewest is checks 6 and 7: who sent and signed the newest entry. */
-export function checkNewest({ entries }, trust, sender) {
+/**
+ * checkNewest is checks 6 and 7: who sent and signed the newest entry. With arrived, the time (ns) at
+ * which a receiver sees it first, its key must not have been revoked by then (K5).
+ */
+export function checkNewest({ entries }, trust, sender, arrived) {
   const last = entries.length - 1;
   checkSender(entries[last], last, trust, sender);
-  checkEntrySignature(entries[last], last, trust, 'badSignature');
+  const key = checkEntrySignature(entries[last], last, trust, 'badSignature');
+  if (sender !== undefined && key.revoked !== undefined && arrived >= ns(key.revoked)) throw new Refused('badSignature', { entry: last });
 }
 
 /** checkRest is checks 8 to 10. */
@@ -49,10 +53,11 @@ function checkSender(entry, i, trust, sender) {
 function checkEntrySignature(entry, i, trust, bad) {
   const p = signerOf(entry, trust);
   if (!p) throw new Refused('platformNotTrusted', { entry: i });
-  const { reason, questions } = whoSigned(entry.jws, p, signedAt(entry));
+  const { key, reason, questions } = whoSigned(entry.jws, p, signedAt(entry));
   if (reason) throw new Refused(reason === 'badSignature' ? bad : reason, { entry: i });
   // A block brings no answers of responders.
   if (questions.length) throw new Refused('revocationUnknown', { entry: i });
+  return key;
 }
 
 /** signedAt is the time of an entry: that of its last transaction. */

@@ -77,10 +77,16 @@ func windowVectors(g *generator) {
 			return b.add(p, compact(k, obj{{"alg", `"ES256"`}}, p))
 		}()).trust("window").entry(0))
 
-	ok("revoked-later", "K5", "revoked", "signed before the key was revoked, for a reason other than theft", 59)
+	since := func(name, trust string) {
+		g.put("signed/"+name, accept("K5", "signed before the key was revoked, for a reason other than theft, says a block that is looked at later").
+			ends(dated(k, 59), shipper, "active").trust(trust).flags("offline"))
+		g.put("signed/refuse-"+name+"-arriving", refuse("K5", "badSignature", "the same block, seen for the first time when the key was revoked already: it may have been signed since, and dated back").
+			block(dated(k, 59)).trust(trust).sender(carrier).entry(0))
+	}
+	since("revoked-later", "revoked")
 	no("revoked-before", "K5", "badSignature", "revoked", "signed after the key was revoked", 61)
 	no("revoked-same-moment", "K5", "badSignature", "revoked", "from the moment of the revocation on", 60)
-	ok("revoked-later-no-reason", "K5", "revoked-no-reason", "no reason is not theft", 59)
+	since("revoked-later-no-reason", "revoked-no-reason")
 	no("revoked-before-no-reason", "K5", "badSignature", "revoked-no-reason", "signed after the key was revoked", 61)
 	no("compromised-later", "K6", "keyCompromised", "compromised", "after a theft the time that a signature claims for itself proves nothing", 1)
 	no("compromised-before", "K6", "keyCompromised", "compromised", "signed after the theft was reported", 61)

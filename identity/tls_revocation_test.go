@@ -1,0 +1,83 @@
+package identity_test
+
+import (
+	"crypto/x509"
+	"errors"
+	"strings"
+	"testing"
+	"time"
+
+	"eblnode/identity"
+	"eblnode/internal/catest"
+)
+
+// TestTLSQuestions: about whom is asked before a connection counts, and whom.
+func TestTLSQuestions(t *testing.T) {
+	now := time.Now()
+	root := catest.New(t, "Root")
+	upper := root.Sub(t, "Upper", catest.Responder("http://root.example/"))
+	lower := upper.Sub(t, "Lower", func(c *x509.Certificate) {
+		c.OCSPServer = []string{"http://upper.example/1", "ldap://upper.example/", "http://upper.example/2"}
+	})
+	leaf := lower.Issue(t, catest.NewKey(t), bank, responder, catest.TLS)
+	mute := lower.Issue(t, catest.NewKey(t), bank, catest.TLS)
+	week := lower.Issue(t, catest.NewKey(t), bank, responder, catest.TLS, catest.Valid(now.Add(-time.Hour), now.Add(6*24*time.Hour)))
+	many := lower.Issue(t, catest.NewKey(t), bank, catest.TLS, func(c *x509.Certificate) {
+		c.OCSPServer = []string{"http://1.example/", "http://2.example/", "http://3.example/", "http://4.example/", "http://5.example/"}
+	})
+	const above = " http://upper.example/1+http://upper.example/2 http://root.example/"
+	for _, c := range []struct {
+		name    string
+		certs   []*x509.Certificate
+		anchors []*x509.Certificate
+		policy  identity.OCSPPolicy
+		want    string
+	}{
+		{"leaf and both authorities", []*x509.Certificate{leaf, lower.Cert, upper.Cert}, []*x509.Certificate{root.Cert}, identity.OCSPPolicy{}, "http://ocsp.example/" + above},
+		{"in another order, the anchor beside them", []*x509.Certificate{leaf, root.Cert, upper.Cert, lower.Cert}, []*x509.Certificate{root.Cert}, identity.OCSPPolicy{}, "http://ocsp.example/" + above},
+		{"as far as the anchor", []*x509.Certificate{leaf, lower.Cert, upper.Cert}, []*x509.Certificate{upper.Cert}, identity.OCSPPolicy{}, "http://ocsp.example/ http://upper.example/1+http://upper.example/2"},
+		{"a leaf for a week, passed over: the authorities all the same", []*x509.Certificate{week, lower.Cert, upper.Cert}, []*x509.Certificate{root.Cert}, identity.OCSPPolicy{ShortLived: true}, above[1:]},
+		{"a leaf that names nobody", []*x509.Certificate{mute, lower.Cert, upper.Cert}, []*x509.Certificate{root.Cert}, identity.OCSPPolicy{}, above[1:]},
+		{"the entry's responder is for the leaf alone", []*x509.Certificate{leaf, lower.Cert, upper.Cert}, []*x509.Certificate{root.Cert}, identity.OCSPPolicy{Responder: "http://ours.example/"}, "http://ours.example/" + above},
+		{"four of five", []*x509.Certificate{many, lower.Cert}, []*x509.Certificate{lower.Cert}, identity.OCSPPolicy{}, "http://1.example/+http://2.example/+http://3.example/+http://4.example/"},
+		{"by its pin: the leaf alone", []*x509.Certificate{leaf, lower.Cert, upper.Cert}, nil, identity.OCSPPolicy{}, "http://ocsp.example/"},
+	} {
+		p := &identity.Platform{Domain: mustHost(t, "bank.example"), TLS: identity.TLSIdentity{Anchors: c.anchors}, OCSP: c.policy}
+		qs, err := p.TLSQuestions(c.certs)
+		var got []string
+		for _, q := range qs {
+			got = append(got, strings.Join(append([]string{q.Responder}, q.Others...), "+"))
+			if q.Certificate.CheckSignatureFrom(q.Issuer) != nil {
+				t.Errorf("%s: the issuer of %s is not its issuer", c.name, q.Certificate.Subject)
+			}
+		}
+		if err != nil || strings.Join(got, " ") != c.want {
+			t.Errorf("%s: got %q, %v; want %q", c.name, got, err, c.want)
+		}
+	}
+	// X509-23 of a connection: an authority between is revoked, or nobody can tell.
+	p := &identity.Platform{Domain: mustHost(t, "bank.example"), TLS: identity.TLSIdentity{Anchors: []*x509.Certificate{root.Cert}}}
+	certs := []*x509.Certificate{leaf, lower.Cert, upper.Cert}
+	answer := func(cert *x509.Certificate, by *catest.Authority, status catest.Status) []byte {
+		return catest.Answer{Singles: []catest.Single{{Cert: cert, Issuer: by.Cert, Status: status}}, By: by}.DER(t)
+	}
+	good := [][]byte{answer(leaf, lower, catest.Good), answer(lower.Cert, upper, catest.Good)}
+	for name, c := range map[string]struct {
+		last [][]byte
+		soft bool
+		want identity.RevocationState
+	}{
+		"all good":                     {[][]byte{answer(upper.Cert, root, catest.Good)}, false, 0},
+		"an authority revoked":         {[][]byte{answer(upper.Cert, root, catest.Revoked)}, false, identity.StateRevoked},
+		"an authority revoked, soft":   {[][]byte{answer(upper.Cert, root, catest.Revoked)}, true, identity.StateRevoked},
+		"an authority not known":       {nil, false, identity.StateUnknown},
+		"an authority not known, soft": {nil, true, 0},
+	} {
+		p.OCSP.SoftTLS = c.soft
+		err := p.CheckTLSRevocation(certs, identity.Evidence{CheckedAt: now, Answers: append(good[:2:2], c.last...)})
+		r, _ := errors.AsType[*identity.RevocationError](err)
+		if c.want == 0 && err != nil || c.want != 0 && (r == nil || r.State != c.want) {
+			t.Errorf("%s: got %v, want state %d", name, err, c.want)
+		}
+	}
+}

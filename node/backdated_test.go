@@ -1,0 +1,67 @@
+package node_test
+
+import (
+	"testing"
+	"time"
+
+	"eblnode/envelope"
+	"eblnode/identity"
+	"eblnode/internal/ebltest"
+	"eblnode/node"
+)
+
+// TestBackDatedWithARevokedKey: whoever has a key that was replaced and revoked can put any
+// time into an envelope. The newest entry of a block is believed only under a key that
+// stands when it comes; what we held before, and what somebody in good standing has signed
+// on top of, goes on.
+func TestBackDatedWithARevokedKey(t *testing.T) {
+	now := time.Now()
+	signed, revoked := now.Add(-40*time.Minute), now.Add(-20*time.Minute).UTC().Truncate(time.Second)
+	for _, how := range []string{"by its trust entry", "by OCSP"} {
+		t.Run(how, func(t *testing.T) {
+			d := newDesk(t)
+			w := ebltest.New(t)
+			var opts []ebltest.Option
+			if how == "by OCSP" {
+				opts = append(opts, d.under())
+			}
+			a := w.Platform("a.example", append(opts, ebltest.Manual())...)
+			b := w.Platform("b.example", ebltest.Manual(), d.asks())
+			c := w.Platform("c.example", ebltest.Manual())
+			bob := b.User("bob").ID
+			at := func(in envelope.Instruction, to string) []ebltest.Tx {
+				return []ebltest.Tx{{Instruction: in, To: to, At: signed}}
+			}
+			held := chainOf(a, at(envelope.Issue, bob))
+			receipt := mustAccept(t, b, a, held)
+			if how == "by OCSP" {
+				d.say(a, gone(4, revoked))
+			} else {
+				p, k := *a.Entry, *a.Entry.Keys[0]
+				k.Revoked, k.Reason = revoked, "superseded"
+				p.Keys = []*identity.Key{&k}
+				if err := b.Node().AddPeers(t.Context(), "test", []*identity.Platform{&p}); err != nil {
+					t.Fatal(err)
+				}
+			}
+			bad := answer{code: node.BSIG, text: "badSignature", path: "$.endorsementChain[0].signature"}
+			mustAnswer(t, b, a, chainOf(a, at(envelope.Issue, bob)), bad)
+			bad.entry, bad.path = 1, "$.endorsementChain[1].signature"
+			mustAnswer(t, b, a, chainOf(a, at(envelope.Issue, "al@a.example"), extend(a, at(envelope.Transfer, bob)...)), bad)
+			// What we took before gets the same receipt, also beside a document spelled anew.
+			if got := mustAccept(t, b, a, held); got != receipt {
+				t.Error("another receipt than before")
+			}
+			spelled := edit(t, held, func(b *envelope.Transferblock) { b.Document = append([]byte(" "), b.Document...) })
+			if got := mustAccept(t, b, a, spelled); got != receipt {
+				t.Error("spelled anew: another receipt than before")
+			}
+			// c stands, and vouches for what it holds.
+			mustAccept(t, b, c, chainOf(a, at(envelope.Issue, "carl@c.example"), extend(c, transfer(bob))))
+			// ... but not for what claims to be later than the revocation.
+			late := chainOf(a, []ebltest.Tx{{Instruction: envelope.Issue, To: "carl@c.example", At: revoked.Add(time.Second)}}, extend(c, transfer(bob)))
+			mustAnswer(t, b, c, late, answer{code: node.BENV, text: "badChainSignature", path: "$.endorsementChain[0].signature"})
+			mustBeClean(t, b)
+		})
+	}
+}
