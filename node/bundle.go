@@ -56,6 +56,7 @@ func (n *Node) bundle(ctx context.Context, b *bill, o bundleOrder) (*envelope.Bu
 	if err := n.store.settled(ctx); err != nil {
 		return nil, busy(err)
 	}
+	n.vouch(ctx, out)
 	if signer, err := n.signer(out.Made.At); err == nil {
 		if err := out.Sign(signer); err != nil {
 			return nil, err
