@@ -35,14 +35,15 @@ func PeerOf(trust func() *identity.Trust, now func() time.Time) func(certs []*x5
 	}
 }
 
-// perAddress is the default of ConnLimits.PerAddress: handshakes take moments, so that an
-// honest peer, or many behind one address, have few under way.
+// perAddress is the least ConnLimits.PerAddress: handshakes take moments, so that an honest
+// peer, or many behind one address, have few under way.
 const perAddress = 64
 
 // PeerLimits are those of a peer listener, where so many requests of one peer may run at
 // once; 0 means the default of [Options].
 func PeerLimits(concurrency int, who func(certs []*x509.Certificate) (string, bool)) ConnLimits {
-	return ConnLimits{PerAddress: perAddress, PerPeer: 4 * Options{Concurrency: concurrency}.withDefaults().Concurrency, Who: who}
+	peer := 4 * Options{Concurrency: concurrency}.withDefaults().Concurrency
+	return ConnLimits{PerAddress: max(perAddress, peer), PerPeer: peer, Who: who}
 }
 
 // PublicLimits are those of a public listener.
