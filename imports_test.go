@@ -18,12 +18,12 @@ var allowed = map[string][]string{
 	"eblnode/chain":     {"eblnode/envelope", "eblnode/identity"},
 	"eblnode/judge":     {"eblnode/chain", "eblnode/envelope", "eblnode/identity"},
 	"eblnode/discovery": {"eblnode/identity", "github.com/miekg/dns", "golang.org/x/sync/…"},
-	"eblnode/node": {"eblnode/chain", "eblnode/discovery", "eblnode/envelope", "eblnode/identity", "eblnode/judge", "eblnode/internal/webhook", "eblnode/internal/witness",
+	"eblnode/node": {"eblnode/chain", "eblnode/discovery", "eblnode/envelope", "eblnode/identity", "eblnode/internal/rights", "eblnode/internal/webhook", "eblnode/internal/witness",
 		"github.com/pressly/goose/v3", "golang.org/x/sync/…", "modernc.org/sqlite"},
 	"eblnode/api/oauth": {"eblnode/discovery", "eblnode/envelope", "eblnode/identity", "eblnode/node", "github.com/go-json-experiment/json/…"},
 	"eblnode/api": {"eblnode/api/oauth", "eblnode/discovery", "eblnode/envelope", "eblnode/identity", "eblnode/node",
 		"github.com/gin-gonic/gin", "github.com/go-json-experiment/json/…", "github.com/prometheus/client_golang/…", "golang.org/x/time/rate"},
-	"eblnode/cmd/eblnode": {"eblnode/api", "eblnode/api/oauth", "eblnode/discovery", "eblnode/envelope", "eblnode/identity", "eblnode/internal/demo", "eblnode/internal/hsm", "eblnode/internal/keyfile", "eblnode/internal/webhook", "eblnode/node",
+	"eblnode/cmd/eblnode": {"eblnode/api", "eblnode/api/oauth", "eblnode/discovery", "eblnode/envelope", "eblnode/identity", "eblnode/internal/demo", "eblnode/internal/hsm", "eblnode/internal/keyfile", "eblnode/internal/rights", "eblnode/internal/webhook", "eblnode/node",
 		"github.com/gin-gonic/gin", "github.com/goccy/go-yaml", "github.com/spf13/cobra", "golang.org/x/sync/errgroup"},
 	"eblnode/cmd/eblverify": {"eblnode/envelope", "eblnode/identity", "eblnode/internal/page", "eblnode/internal/report", "eblnode/judge", "github.com/spf13/cobra"},
 
@@ -38,7 +38,7 @@ var allowed = map[string][]string{
 	"eblnode/internal/demo":      {"eblnode/envelope", "eblnode/identity", "eblnode/judge", "eblnode/internal/dnsserver"},
 	"eblnode/internal/dnsserver": {"github.com/miekg/dns"},
 	// The bench drives the real program from outside; of ours it knows what a peer knows.
-	"eblnode/internal/bench":           {"eblnode/envelope", "eblnode/identity", "eblnode/internal/dnsserver", "github.com/go-json-experiment/json/…"},
+	"eblnode/internal/bench":           {"eblnode/envelope", "eblnode/identity", "eblnode/internal/dnsserver", "github.com/go-json-experiment/json/…", "modernc.org/sqlite"},
 	"eblnode/internal/torture/mutants": {}, // breaks the source, and imports nothing of it
 	"eblnode/internal/catest":          {}, // makes certificates and OCSP answers, also false ones; knows nothing of ours
 	"eblnode/internal/webhook":         {},
@@ -47,7 +47,8 @@ var allowed = map[string][]string{
 	"eblnode/internal/shots":           {"eblnode/envelope", "eblnode/identity", "eblnode/internal/report", "eblnode/judge"}, // the pictures of docs/
 	"eblnode/internal/page/wasm":       {"eblnode/identity", "eblnode/internal/report", "eblnode/judge"},
 	"eblnode/internal/vectest":         {"eblnode/chain", "eblnode/identity", "eblnode/judge", "eblnode/testvectors"}, // the vectors, read; tests only
-	"eblnode/internal/keyfile":         {"eblnode/identity"},                                                          // our own keys, in a folder
+	"eblnode/internal/keyfile":         {"eblnode/identity", "eblnode/internal/rights"},                               // our own keys, in a folder
+	"eblnode/internal/rights":          {},                                                                            // who else can read or write a file
 	// Our own keys, in hardware: with the build tag pkcs11, and the one place with cgo.
 	"eblnode/internal/hsm":     {"github.com/ThalesGroup/crypto11"},
 	"eblnode/internal/ebltest": {"eblnode/api", "eblnode/api/oauth", "eblnode/chain", "eblnode/discovery", "eblnode/envelope", "eblnode/identity", "eblnode/internal/catest", "eblnode/node"},
@@ -59,7 +60,7 @@ var allowed = map[string][]string{
 }
 
 // forTests are imports that any package's tests may have beside its own.
-var forTests = []string{"eblnode/…", "github.com/getkin/kin-openapi/…", "github.com/lestrrat-go/jwx/v2/…", "github.com/miekg/dns", "github.com/rogpeppe/go-internal/testscript",
+var forTests = []string{"eblnode/…", "github.com/getkin/kin-openapi/…", "github.com/lestrrat-go/jwx/v2/…", "github.com/miekg/dns", "github.com/rogpeppe/go-internal/testscript", "github.com/santhosh-tekuri/jsonschema/v6",
 	"github.com/gin-gonic/gin", "github.com/go-json-experiment/json/…", "github.com/goccy/go-yaml", "golang.org/x/crypto/ocsp", "modernc.org/sqlite"}
 
 // TestImports holds the tree against the table.

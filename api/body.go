@@ -81,8 +81,9 @@ func readBodyInto(c *gin.Context, limit int, buf []byte) ([]byte, *node.Error) {
 	return buf, nil
 }
 
-// readAll reads all of r. A length is only a claim: the buffer grows with what has come,
-// and not beyond what was claimed, so that a large body is not held twice.
+// readAll reads all of r. A length is only a claim: the buffer grows with what has come, to
+// sixteen times that at most, and not beyond what was claimed. With smaller steps a large body
+// is copied again and again, and lies about twice until the collector comes.
 func readAll(r io.Reader, buf []byte, claimed int64) ([]byte, error) {
 	const trusted = 64 << 10
 	if want := int(min(max(claimed, 0), trusted)) + bytes.MinRead; cap(buf) < want {
@@ -91,8 +92,8 @@ func readAll(r io.Reader, buf []byte, claimed int64) ([]byte, error) {
 	for {
 		if len(buf) == cap(buf) {
 			want := 2 * cap(buf)
-			if c := int(claimed) + bytes.MinRead; c > len(buf) && c < want {
-				want = c
+			if c := int(claimed) + bytes.MinRead; c > len(buf) {
+				want = min(c, 16*cap(buf))
 			}
 			buf = append(make([]byte, 0, want), buf...)
 		}

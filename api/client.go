@@ -7,6 +7,7 @@ import (
 	"errors"
 	"fmt"
 	"io"
+	"log/slog"
 	"net"
 	"net/http"
 	"net/url"
@@ -53,6 +54,7 @@ type TokenConfig struct {
 	Sign func(typ string, claims map[string]any) (string, error)
 	// Outside is the authorization server that platforms share; nil: there is none.
 	Outside *oauth.Outside
+	Log     *slog.Logger // nil: nothing is logged
 }
 
 // maxAnswer bounds what a peer can make us read, in bytes.
@@ -106,7 +108,7 @@ func NewClient(cfg ClientConfig) (*Client, error) {
 	}}}
 	if t := cfg.Tokens; t != nil {
 		c.tokens = oauth.NewSource(oauth.SourceConfig{Self: t.Self, Peer: cfg.Peer, Endpoint: cfg.Endpoint, Transport: c.transport,
-			Certificate: cfg.Certificate, Sign: t.Sign, Outside: t.Outside, Now: cfg.Now})
+			Certificate: cfg.Certificate, Sign: t.Sign, Outside: t.Outside, Log: t.Log, Now: cfg.Now})
 	}
 	return c, nil
 }

@@ -4,6 +4,7 @@ import (
 	"bytes"
 	"crypto/tls"
 	"encoding/json"
+	"errors"
 	"fmt"
 	"log/slog"
 	"net/http"
@@ -14,6 +15,7 @@ import (
 	"time"
 
 	"eblnode/api"
+	"eblnode/api/oauth"
 	"eblnode/envelope"
 	"eblnode/identity"
 	"eblnode/internal/ebltest"
@@ -159,16 +161,20 @@ func (d *desk) ServeHTTP(w http.ResponseWriter, r *http.Request) {
 }
 
 // newDeskClient is a client of such a peer.
-func newDeskClient(t *testing.T, now func() time.Time) (*api.Client, *desk, *ebltest.Platform) {
+func newDeskClient(t *testing.T, now func() time.Time, log ...*slog.Logger) (*api.Client, *desk, *ebltest.Platform) {
 	t.Helper()
 	net := ebltest.New(t)
 	us, them := net.Platform("us.example"), net.Platform("them.example")
 	d := &desk{t: t, issuer: "https://them.example", life: 300}
 	addr := serveTLS(t, d, &tls.Config{Certificates: []tls.Certificate{them.TLS}, ClientAuth: tls.RequireAnyClientCert}, nil)
 	d.at = "https://them.example/oauth2/token"
+	tokens := &api.TokenConfig{Self: us.Entry, Sign: us.Node().SignToken}
+	if len(log) > 0 {
+		tokens.Log = log[0]
+	}
 	c, err := api.NewClient(api.ClientConfig{Self: us.Domain(), Certificate: api.Fixed(us.TLS), Peer: them.Entry,
 		Endpoint: mustEndpoint(t, "https://them.example/v1/transferblocks"), DialContext: dialTo(addr), Now: now, Timeout: 10 * time.Second,
-		Tokens: &api.TokenConfig{Self: us.Entry, Sign: us.Node().SignToken}})
+		Tokens: tokens})
 	if err != nil {
 		t.Fatal(err)
 	}
@@ -246,6 +252,10 @@ func TestAuthorizationServerThatLies(t *testing.T) {
 				return false
 			}
 		}, "404"},
+		{"an issuer that draws on our terminal", func(d *desk) { d.issuer = "https://x\r\n\x1b[2J.example" }, "https://x'''[2J.example"},
+		{"an error that draws on our terminal", func(d *desk) {
+			d.reply("/oauth2/token", 400, "", `{"error":"x\u001b[2J","error_description":"a\r\nb"}`)
+		}, "x'[2J: a''b"},
 		{"a redirect", func(d *desk) { d.reply("/oauth2/token", 307, "https://attacker.example/", "") }, "redirect"},
 		{"an error that quotes us", func(d *desk) {
 			d.reply("/oauth2/token", 400, "", `{"error":"invalid_client","error_description":"eyJ is bad"}`)
@@ -256,7 +266,7 @@ func TestAuthorizationServerThatLies(t *testing.T) {
 		}, "Bearer"},
 		{"a token with a line end", func(d *desk) {
 			d.reply("/oauth2/token", 200, "", `{"access_token":"x\r\nX: y","token_type":"Bearer","expires_in":60}`)
-		}, "header"},
+		}, "not one that a header can carry"},
 		{"a token of a megabyte", func(d *desk) {
 			d.reply("/oauth2/token", 200, "", `{"access_token":"`+repeated("x", 1<<20)+`","token_type":"Bearer"}`)
 		}, "limit"},
@@ -272,6 +282,38 @@ func TestAuthorizationServerThatLies(t *testing.T) {
 				t.Errorf("got %v, want %q and no token", err, c.words)
 			}
 		})
+	}
+}
+
+// A peer that wants tokens and does not say where to get them: somebody has to mend that, so
+// it is a warning, once; when it came well and went wrong again, once more.
+func TestPeerThatWantsTokensAndHasNoMetadataIsWarnedOf(t *testing.T) {
+	log := &lockedBuffer{}
+	c, d, us := newDeskClient(t, nil, slog.New(slog.NewTextHandler(log, nil)))
+	var published atomic.Bool
+	d.change = func(w http.ResponseWriter, r *http.Request) bool {
+		if strings.HasPrefix(r.URL.Path, "/.well-known/") && !published.Load() {
+			w.WriteHeader(404)
+			return true
+		}
+		return false
+	}
+	for _, step := range []struct {
+		published bool
+		warnings  int
+	}{{false, 1}, {false, 1}, {true, 1}, {false, 2}} {
+		published.Store(step.published)
+		d.good.Store("taken away")
+		_, err := c.Verdict(t.Context(), us.Domain(), envelope.Hash{})
+		if _, is := errors.AsType[*oauth.NoMetadata](err); is == step.published {
+			t.Errorf("got %v, want that there are no metadata: %t", err, !step.published)
+		}
+		if got := strings.Count(log.String(), "level=WARN msg=\"a peer wants access tokens and does not say where to get them"); got != step.warnings {
+			t.Errorf("got %d warnings, want %d:\n%s", got, step.warnings, log.String())
+		}
+	}
+	if got := log.String(); !strings.Contains(got, "peer=them.example") || !strings.Contains(got, "https://them.example/.well-known/oauth-authorization-server") {
+		t.Errorf("the warning says neither whose they are nor where they were looked for: %s", got)
 	}
 }
 

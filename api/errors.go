@@ -122,7 +122,7 @@ func failWith(c *gin.Context, err error, operation *OperationView) {
 	r.Reference, r.At, r.Operation = ev.ref, time.Now().UTC().Format(timeFormat), operation
 	if o, ok := errors.AsType[*oauth.Refusal](err); ok {
 		if r.OAuthError = o.OAuth; o.OAuth != "" {
-			r.OAuthDescription = o.Err.Detail
+			r.OAuthDescription = o.Description()
 		}
 		if r.StatusCode == http.StatusUnauthorized || r.StatusCode == http.StatusForbidden {
 			c.Header("WWW-Authenticate", o.Challenge())

@@ -11,6 +11,7 @@ import (
 	"strings"
 	"time"
 
+	"eblnode/api/oauth"
 	"eblnode/discovery"
 	"eblnode/identity"
 	"eblnode/node"
@@ -185,8 +186,13 @@ func (x *examination) client(ctx context.Context, at discovery.Endpoint) {
 	x.add("TLS, client", "ok", "the peer knows us", "")
 	x.clock(a.date, before, x.Node.Now())
 	x.keys(a)
-	switch err := c.checkToken(ctx, us); {
+	err = c.checkToken(ctx, us)
+	none, lost := errors.AsType[*oauth.NoMetadata](err)
+	switch {
 	case c.tokens == nil:
+	case lost:
+		x.add("token", "error", "the peer wants access tokens and does not say where to get one: "+none.Error(),
+			"the peer must publish /.well-known/oauth-authorization-server at the host of its endpoint; if an authorization server outside gives tokens for it, its trust entry must name that one (oauth.issuer), and so must our oauth.outside.issuer")
 	case err != nil:
 		x.add("token", "error", err.Error(), "compare the oauth part of both trust entries, and the clocks")
 	case c.wanted.Load() == wantToken:

@@ -208,6 +208,47 @@ func TestWhatIsWrongBetweenUsAndAPeerIsNamed(t *testing.T) {
 	}
 }
 
+// TestPeerThatWantsTokensIsExamined: peer check says what is wrong with the way to a token,
+// and who is to mend it.
+func TestPeerThatWantsTokensIsExamined(t *testing.T) {
+	for _, c := range []struct {
+		name               string
+		metadata           string // "": there are none
+		state, words, cure string
+	}{
+		{"nothing", "own", "ok", "gives us one", ""},
+		{"no metadata", "", "error", "does not say where to get one", "must publish /.well-known/oauth-authorization-server"},
+		{"the metadata of another", `{"issuer":"https://other.example","token_endpoint":"https://bank.example/oauth2/token"}`, "error", "another issuer", "compare the oauth part"},
+	} {
+		t.Run(c.name, func(t *testing.T) {
+			net := ebltest.NewTLS(t)
+			carrier, bank := net.Platform("carrier.example"), net.Platform("bank.example", ebltest.Tokens(nil))
+			if c.metadata != "own" {
+				fakeBank(t, bank, bank.TLS, func(w http.ResponseWriter, r *http.Request) {
+					w.Header().Set("Content-Type", "application/json")
+					switch {
+					case strings.HasSuffix(r.URL.Path, "/verdict"):
+						w.Header().Set("WWW-Authenticate", "Bearer")
+						w.WriteHeader(401)
+					case strings.HasPrefix(r.URL.Path, "/.well-known/o") && c.metadata != "":
+						_, _ = w.Write([]byte(c.metadata))
+					default:
+						w.WriteHeader(404)
+					}
+				})
+			}
+			r, _ := newResolver(t, "127.0.0.0/8")
+			peers := api.NewPeers(api.PeersConfig{Self: carrier.Domain(), Certificate: api.Fixed(carrier.TLS), DialContext: r.DialContext, Timeout: 5 * time.Second,
+				Tokens: &api.TokenConfig{Self: carrier.Entry, Sign: carrier.Node().SignToken}})
+			t.Cleanup(peers.Close)
+			got := (&api.Examiner{Node: carrier.Node(), Resolver: r, Peers: peers}).Peer(t.Context(), bank.Entry)
+			if f := states(got)["token"]; f.State != c.state || !strings.Contains(f.Found, c.words) || !strings.Contains(f.Cure, c.cure) {
+				t.Errorf("got %+v in %+v, want %s with %q, and the cure %q", f, got, c.state, c.words, c.cure)
+			}
+		})
+	}
+}
+
 // fetched is what a stranger finds of the bank, with its public listener in one way or
 // another.
 func fetched(t *testing.T, handler http.Handler, change func(*dnsserver.Server, string)) (*api.Fetched, *ebltest.Platform, error) {

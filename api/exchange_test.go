@@ -10,6 +10,7 @@ import (
 	"eblnode/envelope"
 	"eblnode/identity"
 	"eblnode/internal/ebltest"
+	"eblnode/node"
 	"eblnode/testvectors"
 )
 
@@ -23,14 +24,26 @@ func TestExchangesOverTheWire(t *testing.T) {
 	}
 	for _, x := range list {
 		t.Run(x.Name, func(t *testing.T) {
-			w := newWire(t, x.Trust)
+			options := settingsOf(x.Settings)
+			if x.Trust == "receiver" {
+				options = append(options, asReceiver(t)...)
+			}
+			w := newWire(t, x.Trust, options...)
 			at, err := time.Parse(time.RFC3339, x.At)
 			if err != nil {
 				t.Fatal(err)
 			}
 			w.clock.Store(&at)
+			for _, b := range x.Before {
+				if b.Issuer != "" {
+					w.receiver.User(b.Issuer, node.IssuerRole)
+				}
+			}
 			for _, u := range x.Users {
 				w.receiver.User(u)
+			}
+			for _, b := range x.Before {
+				w.live(t, x, b)
 			}
 			var answers []string
 			for i := range x.Requests {
@@ -39,6 +52,23 @@ func TestExchangesOverTheWire(t *testing.T) {
 			w.checkHeld(t, x.Bills)
 		})
 	}
+}
+
+// settingsOf are the settings of an exchange, as those of a node.
+func settingsOf(s testvectors.Settings) []ebltest.Option {
+	list := []ebltest.Option{ebltest.Configure(func(c *node.Config) {
+		c.Limits.Body = s.Body
+		if s.VerdictsPerHour > 0 {
+			c.VerdictsPerHour = s.VerdictsPerHour
+		}
+	})}
+	if s.Tokens {
+		list = append(list, ebltest.Tokens(nil))
+	}
+	if s.Burst > 0 {
+		list = append(list, ebltest.Rated(s.Rate, s.Burst))
+	}
+	return list
 }
 
 // play makes one request and gives its signed answer, "" where there is none.

@@ -126,9 +126,21 @@ func newLocal(t testing.TB, p *ebltest.Platform, o api.Options) *local {
 	if o.Metrics == nil {
 		o.Metrics = api.NewMetrics(p.Node())
 	}
+	if o.MetricsToken == "" {
+		o.MetricsToken = metricsToken
+	}
 	s := httptest.NewServer(api.NewLocalHandler(p.Node(), o))
 	t.Cleanup(s.Close)
 	return &local{t, s.URL}
+}
+
+// metricsToken opens /metrics of a test's local listener.
+const metricsToken = "what reads metrics"
+
+// metrics reads them.
+func (l *local) metrics() string {
+	l.t.Helper()
+	return string(l.with(metricsToken, "GET", "/metrics", "").want(l.t, 200, 0).answer)
 }
 
 // as asks as user u; nil: without a token.

@@ -84,7 +84,7 @@ func TestNewsInAPeersKeySet(t *testing.T) {
 		if got := log.String(); (got == "") != (step.said == "") || !strings.Contains(got, step.said) {
 			t.Errorf("%s: got the log %q, want %q", step.name, got, step.said)
 		}
-		text := string(l.as(nil, "GET", "/metrics", "").want(t, 200, 0).answer)
+		text := l.metrics()
 		for what, want := range map[string]string{"unknown": step.unknown, "revoked": step.revoked, "unreadable": step.bad} {
 			if line := `eblnode_peer_key_news{peer="bank.example",what="` + what + `"} ` + want + "\n"; !strings.Contains(text, line) {
 				t.Errorf("%s: got no %s", step.name, line)

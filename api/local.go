@@ -28,7 +28,8 @@ type localHandler struct {
 
 // NewLocalHandler serves the local listener of n: its users, each with a bearer token,
 // and what an operator watches. It belongs on loopback, or behind TLS; a token is as
-// good as the bills of its user. Without o.Metrics there is no /metrics.
+// good as the bills of its user. Without o.Metrics there is no /metrics; who may read that,
+// see [Options].
 func NewLocalHandler(n *node.Node, o Options) http.Handler {
 	o = o.withDefaults()
 	h := &localHandler{node: n, limit: newLimiter(o, 0)}
@@ -37,7 +38,7 @@ func NewLocalHandler(n *node.Node, o Options) http.Handler {
 	g.GET("/readyz", h.ready)
 	g.GET("/openapi.json", func(c *gin.Context) { c.Data(http.StatusOK, "application/json", openAPI) })
 	if o.Metrics != nil {
-		g.GET("/metrics", gin.WrapH(o.Metrics.handler()))
+		g.GET("/metrics", h.scrape(o))
 	}
 	v1 := g.Group("/api/v1")
 	v1.GET("/whoami", h.user(h.whoami))

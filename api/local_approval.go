@@ -92,7 +92,8 @@ func answerApproval(c *gin.Context, a *node.Approval, err error) {
 // approve is POST /api/v1/approvals/{id}/approve.
 func (h *localHandler) approve(c *gin.Context, u *node.User) {
 	var o approveOrder
-	if _, refusal := readJSON(c, 4<<10, &o); refusal != nil {
+	once, refusal := readKeyed(c, 4<<10, &o)
+	if refusal != nil {
 		fail(c, refusal)
 		return
 	}
@@ -101,18 +102,19 @@ func (h *localHandler) approve(c *gin.Context, u *node.User) {
 		fail(c, malformed("$.requestSha256", "name the order that you have looked at by its hash"))
 		return
 	}
-	a, err := h.node.Approve(c.Request.Context(), u, c.Param("id"), sum)
+	a, err := h.node.Approve(c.Request.Context(), u, c.Param("id"), sum, once)
 	answerApproval(c, a, err)
 }
 
 // rejectApproval is POST /api/v1/approvals/{id}/reject.
 func (h *localHandler) rejectApproval(c *gin.Context, u *node.User) {
 	var o rejectApprovalOrder
-	if _, refusal := readJSON(c, 16<<10, &o); refusal != nil {
+	once, refusal := readKeyed(c, 16<<10, &o)
+	if refusal != nil {
 		fail(c, refusal)
 		return
 	}
-	a, err := h.node.RejectApproval(c.Request.Context(), u, c.Param("id"), o.Reason)
+	a, err := h.node.RejectApproval(c.Request.Context(), u, c.Param("id"), o.Reason, once)
 	answerApproval(c, a, err)
 }
 

@@ -114,11 +114,12 @@ func (h *localHandler) openTransfers(c *gin.Context, u *node.User) {
 // resolve is POST /api/v1/transfers/{id}/resolve.
 func (h *localHandler) resolve(c *gin.Context, u *node.User) {
 	var o resolveOrder
-	if _, refusal := readJSON(c, 2*node.MaxEvidence, &o); refusal != nil {
+	once, refusal := readKeyed(c, 2*node.MaxEvidence, &o)
+	if refusal != nil {
 		fail(c, refusal)
 		return
 	}
-	order := node.ResolveOrder{Outcome: o.Outcome, Reason: o.Reason, Evidence: o.Evidence, Confirm: o.Confirm}
+	order := node.ResolveOrder{Outcome: o.Outcome, Reason: o.Reason, Evidence: o.Evidence, Confirm: o.Confirm, Once: once}
 	if o.Confirm {
 		var err error
 		if order.EvidenceSum, err = envelope.ParseHash(o.EvidenceSum); err != nil {

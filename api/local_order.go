@@ -117,12 +117,17 @@ func (h *localHandler) order(c *gin.Context, v any) (document envelope.Hash, wai
 // again. What is asked is the path and the body, whatever the spelling of its JSON; how
 // long to wait for the peer is not part of it.
 func (h *localHandler) readOrder(c *gin.Context, v any) (node.Once, *node.Error) {
+	return readKeyed(c, h.orderLimit(), v)
+}
+
+// readKeyed is readOrder with a limit of its own, in bytes.
+func readKeyed(c *gin.Context, limit int, v any) (node.Once, *node.Error) {
 	var once node.Once
 	keys := c.Request.Header.Values("Idempotency-Key")
 	if len(keys) > 1 || len(keys) == 1 && keys[0] == "" {
 		return once, malformed("", "send one Idempotency-Key, not empty, or none")
 	}
-	body, refusal := readJSON(c, h.orderLimit(), v)
+	body, refusal := readJSON(c, limit, v)
 	if refusal != nil || len(keys) == 0 {
 		return once, refusal
 	}

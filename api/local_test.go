@@ -22,7 +22,7 @@ import (
 // metric reads one sample without labels.
 func metric(t testing.TB, l *local, name string) int {
 	t.Helper()
-	text := string(l.as(nil, "GET", "/metrics", "").want(t, 200, 0).answer)
+	text := l.metrics()
 	m := regexp.MustCompile(`(?m)^` + regexp.QuoteMeta(name) + ` ([0-9.e+]+)$`).FindStringSubmatch(text)
 	if m == nil {
 		t.Fatalf("no metric %s in\n%s", name, text)
@@ -32,6 +32,56 @@ func metric(t testing.TB, l *local, name string) int {
 		t.Fatal(err)
 	}
 	return int(v)
+}
+
+// OPS-06: metrics name our peers and tell how much goes on with whom. They want a token, that
+// of operators and auditors or one that opens nothing else, unless the operator says that they
+// are for everybody who reaches the listener.
+func TestMetricsWantAToken(t *testing.T) {
+	net := ebltest.New(t)
+	bank := net.Platform("bank.example")
+	boss, auditor, desk, issuer, gone := bank.User("boss", node.OperatorRole), bank.User("auditor", node.AuditorRole), bank.User("desk"), bank.User("issuer", node.IssuerRole), bank.User("gone", node.OperatorRole)
+	if err := bank.Node().DisableUser(t.Context(), "test", "gone"); err != nil {
+		t.Fatal(err)
+	}
+	metrics := api.NewMetrics(bank.Node())
+	with := func(o api.Options) *local {
+		o.Metrics = metrics
+		return &local{t, "http://" + serveHTTP(t, api.NewLocalHandler(bank.Node(), o))}
+	}
+	own, none, open := with(api.Options{MetricsToken: "0123456789abcdef"}), with(api.Options{}), with(api.Options{MetricsOpen: true})
+	read := func(l *local, status, code int, header http.Header) {
+		t.Helper()
+		c := do(t, http.DefaultClient, call{method: "GET", url: l.url + "/metrics", header: header}).want(t, status, code)
+		if tells := strings.Contains(string(c.answer), "eblnode_bills"); tells != (status == 200) {
+			t.Errorf("status %d: the metrics are in the answer: %t", status, tells)
+		}
+		if status == 401 && !strings.HasPrefix(c.got.Get("WWW-Authenticate"), "Bearer") {
+			t.Error("401 without WWW-Authenticate")
+		}
+	}
+	for _, l := range []*local{own, none} {
+		read(l, 401, 7101, nil)
+		for _, token := range []string{"x", "0123456789abcdeX", "0123456789abcde", gone.Token} {
+			read(l, 401, 7101, bearer(token))
+		}
+		for _, raw := range []string{"", "Bearer", "Bearer ", "Basic 0123456789abcdef", "0123456789abcdef"} {
+			read(l, 401, 7101, http.Header{"Authorization": {raw}})
+		}
+		read(l, 401, 7101, http.Header{"Authorization": {"Bearer 0123456789abcdef", "Bearer 0123456789abcdef"}})
+		for _, u := range []*ebltest.User{desk, issuer} {
+			read(l, 403, 7103, bearer(u.Token))
+		}
+		for _, u := range []*ebltest.User{boss, auditor} {
+			read(l, 200, 0, bearer(u.Token))
+		}
+	}
+	read(own, 200, 0, bearer("0123456789abcdef"))
+	read(none, 401, 7101, bearer("0123456789abcdef"))
+	read(open, 200, 0, nil)
+	for _, path := range []string{"/api/v1/whoami", "/api/v1/ebls", "/api/v1/incoming"} {
+		own.with("0123456789abcdef", "GET", path, "").want(t, 401, 7101)
+	}
 }
 
 // OPS-01
@@ -323,7 +373,7 @@ func TestReadyTellsWhetherTheDatabaseIsThere(t *testing.T) {
 	if err != nil {
 		t.Fatal(err)
 	}
-	l := &local{t, "http://" + serveHTTP(t, api.NewLocalHandler(n, api.Options{Metrics: api.NewMetrics(n)}))}
+	l := &local{t, "http://" + serveHTTP(t, api.NewLocalHandler(n, api.Options{Metrics: api.NewMetrics(n), MetricsToken: metricsToken}))}
 	l.as(nil, "GET", "/readyz", "").want(t, 200, 0)
 	if got := metric(t, l, "eblnode_database_readable"); got != 1 {
 		t.Errorf("readable: got %d, want 1", got)

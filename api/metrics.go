@@ -2,11 +2,14 @@ package api
 
 import (
 	"context"
+	"crypto/sha256"
+	"crypto/subtle"
 	"net/http"
 	"time"
 
 	"eblnode/node"
 
+	"github.com/gin-gonic/gin"
 	"github.com/prometheus/client_golang/prometheus"
 	"github.com/prometheus/client_golang/prometheus/promhttp"
 )
@@ -43,6 +46,36 @@ func NewMetrics(n *node.Node) *Metrics {
 // handler serves the metrics in Prometheus' text form.
 func (m *Metrics) handler() http.Handler {
 	return promhttp.HandlerFor(m.registry, promhttp.HandlerOpts{})
+}
+
+// scrape is GET /metrics. It names our peers and tells how much goes on with whom, so it is
+// not for everybody who reaches the listener; and that it is loopback says little, since a
+// proxy in front of it is on loopback too. What reads metrics need not read bills: it has a
+// token of its own.
+func (h *localHandler) scrape(o Options) gin.HandlerFunc {
+	serve := o.Metrics.handler()
+	if o.MetricsOpen {
+		return gin.WrapH(serve)
+	}
+	want := sha256.Sum256([]byte(o.MetricsToken))
+	users := h.user(func(c *gin.Context, u *node.User) {
+		if u.Role != node.OperatorRole && u.Role != node.AuditorRole {
+			fail(c, refuse(node.Forbidden, node.TextForbidden, "metrics are for operators and auditors"))
+			return
+		}
+		serve.ServeHTTP(c.Writer, c.Request)
+	})
+	return func(c *gin.Context) {
+		if token, refusal := bearer(c.Request); o.MetricsToken != "" && refusal == nil {
+			// Of the sums: how long it takes tells nothing of the token.
+			if got := sha256.Sum256([]byte(token)); subtle.ConstantTimeCompare(got[:], want[:]) == 1 {
+				eventOf(c).who = "metrics"
+				serve.ServeHTTP(c.Writer, c.Request)
+				return
+			}
+		}
+		users(c)
+	}
 }
 
 // nodeMetrics reads the node when it is asked.

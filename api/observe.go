@@ -24,12 +24,17 @@ type Options struct {
 	// Rate and Burst bound the requests a second of one peer, user or, on the public
 	// listener, address; Concurrency how many of a peer's run at once. Zero means the
 	// defaults, 50, 200 and 16.
-	Rate, Burst, Concurrency int
+	Rate               float64
+	Burst, Concurrency int
 	// Tokens are asked of peers (auth: mtls+oauth2); nil: TLS alone proves them.
 	Tokens *oauth.Server
 	// Revoked asks at each request of a peer whether its certificate is revoked: connections
 	// live longer than answers. nil: nobody is asked.
 	Revoked RevocationCheck
+	// MetricsToken, where it is set, opens /metrics and nothing else, beside the tokens of
+	// operators and auditors. MetricsOpen opens it to everybody who reaches the listener.
+	MetricsToken string
+	MetricsOpen  bool
 	// Version is shown to operators, never to peers.
 	Version string
 	// Examine looks at what lies between us and a peer; for the admin listener. nil: refused.

@@ -202,7 +202,7 @@ func TestEveryAnswerIsAsDescribed(t *testing.T) {
 	do(t, http.DefaultClient, call{method: "GET", url: public + "/.well-known/jwks.json"}).want(t, 429, 7129)
 	do(t, http.DefaultClient, call{method: "GET", url: public + "/.well-known/ebl-platform.json"}).want(t, 429, 7129)
 
-	errorless := []string{"/healthz", "/metrics", "/openapi.json", "/readyz", "/admin/v1/self", "/admin/v1/status", "/v1/.well-known/jwks.json"}
+	errorless := []string{"/healthz", "/openapi.json", "/readyz", "/admin/v1/self", "/admin/v1/status", "/v1/.well-known/jwks.json"}
 	for template, item := range document(t).Paths.Map() {
 		for method := range item.Operations() {
 			yes, no := false, slices.Contains(errorless, template) || method == "GET" && strings.HasPrefix(template, "/admin/v1/") && !strings.Contains(template, "{")
@@ -221,9 +221,11 @@ func TestEveryAnswerIsAsDescribed(t *testing.T) {
 func askLocal(t *testing.T, l *local, carrier, bank *ebltest.Platform) {
 	t.Helper()
 	issuer, alice, bob := carrier.User("issuer", "issuer"), carrier.User("alice"), bank.User("bob")
-	for _, path := range []string{"/healthz", "/readyz", "/metrics", "/openapi.json"} {
+	for _, path := range []string{"/healthz", "/readyz", "/openapi.json"} {
 		l.as(nil, "GET", path, "").want(t, 200, 0)
 	}
+	l.metrics()
+	l.as(nil, "GET", "/metrics", "").want(t, 401, 7101)
 	l.as(nil, "GET", "/api/v1/whoami", "").want(t, 401, 7101)
 	l.as(alice, "GET", "/api/v1/whoami", "").want(t, 200, 0)
 	issue := func(to string) string {

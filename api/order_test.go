@@ -4,8 +4,11 @@ import (
 	"net/http"
 	"strings"
 	"testing"
+	"time"
 
 	"eblnode/api"
+	"eblnode/envelope"
+	"eblnode/identity"
 	"eblnode/internal/ebltest"
 	"eblnode/node"
 )
@@ -64,6 +67,75 @@ func TestIdempotencyKeyMakesARetrySafe(t *testing.T) {
 	// A refused order leaves its key free.
 	l.keyed(alice, path+"/transfer", `{"to":"x@nowhere.example"}`, "t-3").want(t, 422, 8005)
 	l.keyed(alice, path+"/transfer", to, "t-3").want(t, 200, 0)
+}
+
+// TestKeyOfAYesAndOfAResolve: what moves control by a second person's or an operator's word
+// is as safe to send again as an order.
+func TestKeyOfAYesAndOfAResolve(t *testing.T) {
+	w := ebltest.New(t)
+	bank, other := w.Platform("bank.example", ebltest.Manual()), w.Platform("other.example", ebltest.Manual())
+	w.Intercept(func(_, _ identity.Host, p node.Peer) node.Peer { return unanswering{p} })
+	l := newLocal(t, bank, api.Options{})
+	desk, boss, eve := bank.User("desk"), bank.User("boss"), bank.User("eve")
+	reused := func(by *ebltest.User, path, body, key string) {
+		t.Helper()
+		if got := l.keyed(by, path, body, key).want(t, 409, 8004).errorResponse(t).Errors[0].Text; got != "idempotencyKeyReused" {
+			t.Errorf("%s under a key that was used: got %s", path, got)
+		}
+	}
+	transfer := bank.Move(desk, bank.Issue(desk.ID), "TRNS", other.User("bob").ID).Transfer
+	if err := bank.Node().SetApprovers(t.Context(), "test", desk.Local, []string{"boss"}); err != nil {
+		t.Fatal(err)
+	}
+	ask := func() (string, string) {
+		doc := bank.Issue(desk.ID).String()
+		v := decode[api.WaitingView](t, l.as(desk, "POST", "/api/v1/ebls/"+doc+"/transfer", `{"to":`+jsonString(eve.ID)+`}`).want(t, 202, 0)).Approval
+		return "/api/v1/approvals/" + v.ID, `{"requestSha256":"` + v.RequestHash + `"}`
+	}
+	one, yes := ask()
+	two, yesToo := ask()
+	for i := range 2 {
+		if v := decode[api.ApprovalView](t, l.keyed(boss, one+"/approve", yes, "k").want(t, 200, 0)); v.State != "approved" || v.Repeated != (i == 1) {
+			t.Errorf("approved, time %d: got %+v", i+1, v)
+		}
+	}
+	reused(boss, two+"/approve", yesToo, "k")
+	reused(boss, two+"/reject", `{}`, "k")
+	for i := range 2 {
+		if v := decode[api.ApprovalView](t, l.keyed(boss, two+"/reject", `{"reason":"no"}`, "r").want(t, 200, 0)); v.State != "rejected" || v.Repeated != (i == 1) {
+			t.Errorf("rejected, time %d: got %+v", i+1, v)
+		}
+	}
+	reused(boss, two+"/reject", `{"reason":"never"}`, "r")
+	l.keyed(boss, two+"/reject", `{"reason":"no"}`, "a", "b").want(t, 400, 7001)
+
+	op, second := bank.User("op", "operator"), bank.User("second", "operator")
+	stop := bank.Run()
+	for deadline := time.Now().Add(20 * time.Second); ; time.Sleep(10 * time.Millisecond) {
+		open, err := bank.Node().OpenTransfers(t.Context(), op.User)
+		if err != nil || len(open) != 1 || time.Now().After(deadline) {
+			t.Fatalf("waiting for an attempt: %+v, %v", open, err)
+		}
+		if open[0].State == node.Sending {
+			break
+		}
+	}
+	stop()
+	resolve := "/api/v1/transfers/" + transfer + "/resolve"
+	propose, confirm := `{"outcome":"away","reason":"they wrote","evidence":"eA=="}`, `{"outcome":"away","confirm":true,"evidenceSha256":"`+envelope.HashOf([]byte("x")).String()+`"}`
+	for range 2 {
+		l.keyed(op, resolve, propose, "p").want(t, 200, 0)
+	}
+	reused(op, resolve, strings.Replace(propose, "wrote", "said", 1), "p")
+	for range 2 {
+		if v := decode[api.TransferView](t, l.keyed(second, resolve, confirm, "c").want(t, 200, 0)); v.State != "accepted" || v.SettledBy != "operators" {
+			t.Errorf("resolved: got %+v", v)
+		}
+	}
+	reused(second, resolve, strings.Replace(confirm, "away", "held", 1), "c")
+	if l.as(second, "POST", resolve, confirm).want(t, 409, 8004).errorResponse(t).Errors[0].Text != "nothingToResolve" {
+		t.Error("without a key it is another order")
+	}
 }
 
 func TestCancelOverTheLocalAPI(t *testing.T) {

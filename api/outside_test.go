@@ -1,13 +1,18 @@
 package api_test
 
 import (
+	"context"
+	"crypto/rand"
+	"crypto/rsa"
 	"crypto/tls"
 	"crypto/x509"
+	"encoding/base64"
 	"encoding/json"
 	"fmt"
 	"net/http"
 	"net/http/httptest"
 	"strings"
+	"sync"
 	"sync/atomic"
 	"testing"
 	"time"
@@ -31,6 +36,7 @@ type realm struct {
 	client map[string]*identity.Platform // by client id
 	keys   atomic.Value                  // the key set as it is served; "": it is down
 	read   atomic.Int64                  // how often
+	hang   atomic.Pointer[chan struct{}] // until it is closed the key set is not answered
 	unbind bool
 	now    func() time.Time
 }
@@ -85,6 +91,12 @@ func (r *realm) ServeHTTP(w http.ResponseWriter, q *http.Request) {
 			"authorization_endpoint": sharedIssuer + "/auth"})
 	case "/realms/ebl/certs":
 		r.read.Add(1)
+		if until := r.hang.Load(); until != nil {
+			select {
+			case <-*until:
+			case <-q.Context().Done():
+			}
+		}
 		if text := r.keys.Load().(string); text != "" {
 			_, _ = w.Write([]byte(text))
 			return
@@ -263,15 +275,19 @@ func TestKeysOfTheSharedIssuer(t *testing.T) {
 		t.Errorf("the keys were read %d times, want twice", got)
 	}
 	enc, okp := r.jwk(map[string]any{"kid": "enc", "use": "enc", "alg": "RSA-OAEP"}), `{"kty":"OKP","crv":"Ed25519","kid":"ed","x":"11qYAYKxCrfVS_7TyWQHOg7hcvPapiMlrwIaaPcHURo"}`
+	// Each set that is refused has a key that would be good in another: nothing of it counts.
+	fresh := newRealm(t)
 	for _, c := range []struct{ name, keys string }{
-		{"a kid twice", `{"keys":[` + r.jwk(nil) + `,` + r.jwk(map[string]any{"alg": "PS256"}) + `]}`},
-		{"a private key", `{"keys":[` + r.jwk(map[string]any{"d": "AAAA"}) + `]}`},
-		{"a private key of another kind", `{"keys":[` + r.jwk(nil) + `,` + r.jwk(map[string]any{"kid": "enc", "use": "enc", "d": "AAAA"}) + `]}`},
-		{"a symmetric key", `{"keys":[` + r.jwk(nil) + `,{"kty":"oct","kid":"s","k":"AAAA"}]}`},
+		{"a kid twice", `{"keys":[` + fresh.jwk(nil) + `,` + fresh.jwk(map[string]any{"alg": "PS256"}) + `]}`},
+		{"a kid twice, once for something else", `{"keys":[` + fresh.jwk(nil) + `,` + fresh.jwk(map[string]any{"use": "enc"}) + `]}`},
+		{"a private key", `{"keys":[` + fresh.jwk(map[string]any{"d": "AAAA"}) + `]}`},
+		{"a private key of another kind", `{"keys":[` + fresh.jwk(nil) + `,` + r.jwk(map[string]any{"kid": "enc", "use": "enc", "d": "AAAA"}) + `]}`},
+		{"a symmetric key", `{"keys":[` + fresh.jwk(nil) + `,{"kty":"oct","kid":"s","k":"AAAA"}]}`},
+		{"a key of 1024 bits", `{"keys":[` + fresh.jwk(nil) + `,` + smallJWK(t) + `]}`},
 		{"no key", `{"keys":[]}`},
 		{"no JSON", `<html>`},
-		{"a member twice", `{"keys":[],"keys":[` + r.jwk(nil) + `]}`},
-		{"300 KiB", `{"keys":[` + r.jwk(nil) + `],"x":"` + repeated("x", 300<<10) + `"}`},
+		{"a member twice", `{"keys":[],"keys":[` + fresh.jwk(nil) + `]}`},
+		{"300 KiB", `{"keys":[` + fresh.jwk(nil) + `],"x":"` + repeated("x", 300<<10) + `"}`},
 		{"down", ""},
 	} {
 		r.keys.Store(c.keys)
@@ -280,6 +296,12 @@ func TestKeysOfTheSharedIssuer(t *testing.T) {
 		if ask(400); t.Failed() || r.read.Load() != before+1 {
 			t.Fatalf("%s: the keys were read %d times", c.name, r.read.Load()-before)
 		}
+		own := r.signer
+		r.signer = fresh.signer
+		if ask(401); t.Failed() {
+			t.Fatalf("%s: a key of the set counts", c.name)
+		}
+		r.signer = own
 	}
 	r.keys.Store(`{"keys":[` + enc + `,` + okp + `,` + r.jwk(nil) + `]}`)
 	ahead.Add(int64(11 * time.Minute))
@@ -317,6 +339,143 @@ func TestKeysOfTheSharedIssuer(t *testing.T) {
 	ask(400)
 	ahead.Add(int64(2 * time.Hour))
 	ask(503)
+}
+
+// An issuer that does not answer holds up nobody whose key is in its last good set; a key
+// that is not there can be told neither good nor bad meanwhile, and one request to the issuer
+// is for all.
+func TestIssuerThatHangsHoldsUpNobody(t *testing.T) {
+	var ahead atomic.Int64
+	now := func() time.Time { return time.Now().Add(time.Duration(ahead.Load())) }
+	r := newRealm(t)
+	r.now = now
+	net := ebltest.NewTLS(t)
+	carrier, bank := r.platform(net, "carrier", now, true), r.platform(net, "bank", now, true)
+	client := tlsClient(t, carrier)
+	var n atomic.Int64
+	ask := func(by *identity.Signer) (status int, retry string, took time.Duration) {
+		c := r.claims("carrier", "https://bank.example")
+		c["n"] = n.Add(1) // so that no token was seen before
+		token, err := envelope.SignJWT("JWT", c, by)
+		req, reqErr := http.NewRequestWithContext(t.Context(), http.MethodPut, "https://"+bank.Addr+"/v1/transferblocks", strings.NewReader(`{}`))
+		if err != nil || reqErr != nil {
+			t.Error(err, reqErr)
+			return 0, "", 0
+		}
+		req.Header = http.Header{"Authorization": {"Bearer " + token}, "Content-Type": {"application/json"}}
+		begun := time.Now()
+		res, err := client.Do(req)
+		if err != nil {
+			t.Error(err)
+			return 0, "", 0
+		}
+		_ = res.Body.Close()
+		return res.StatusCode, res.Header.Get("Retry-After"), time.Since(begun)
+	}
+	if status, _, _ := ask(r.signer); status != 400 { // past check 2
+		t.Fatalf("got %d", status)
+	}
+	until := make(chan struct{})
+	r.hang.Store(&until)
+	release := sync.OnceFunc(func() { close(until) })
+	defer release()
+	ahead.Store(int64(11 * time.Minute)) // what was read is old
+	before := r.read.Load()
+	var group sync.WaitGroup
+	for range 8 {
+		group.Go(func() {
+			if status, _, took := ask(r.signer); status != 400 || took > 6*time.Second {
+				t.Errorf("a key of the last good set: got %d after %s, want 400 within some seconds", status, took)
+			}
+		})
+	}
+	group.Wait()
+	if status, _, took := ask(r.signer); status != 400 || took > time.Second {
+		t.Errorf("once the issuer is known to be slow: got %d after %s, want 400 at once", status, took)
+	}
+	stranger := newRealm(t).signer
+	if status, retry, took := ask(stranger); status != 503 || retry == "" || took > time.Second {
+		t.Errorf("a key that the issuer may have just made: got %d (Retry-After %q) after %s, want 503 at once", status, retry, took)
+	}
+	if got := r.read.Load() - before; got != 1 {
+		t.Errorf("the keys were read %d times, want once", got)
+	}
+	release()
+	waitFor(t, "the set to be read", func() bool { status, _, _ := ask(stranger); return status == 401 })
+	if got := r.read.Load() - before; got != 1 {
+		t.Errorf("the keys were read %d times, want once: nobody's kid makes it two", got)
+	}
+	if status, _, _ := ask(r.signer); status != 400 {
+		t.Errorf("got %d, want 400", status)
+	}
+}
+
+// A clock that was far ahead and is right again: the set is not believed to have been read a
+// moment ago until the clock has caught up, so a new key of the issuer is found.
+func TestClockSetBackHidesNoNewKey(t *testing.T) {
+	var ahead atomic.Int64
+	now := func() time.Time { return time.Now().Add(time.Duration(ahead.Load())) }
+	r := newRealm(t)
+	r.now = now
+	net := ebltest.NewTLS(t)
+	carrier, bank := r.platform(net, "carrier", now, true), r.platform(net, "bank", now, true)
+	ask := func() {
+		t.Helper()
+		c := r.claims("carrier", "https://bank.example")
+		do(t, tlsClient(t, carrier), call{method: "PUT", url: "https://" + bank.Addr + "/v1/transferblocks", header: bearer(r.token("JWT", c)), body: []byte(`{}`)}).want(t, 400, 7001)
+	}
+	ahead.Store(int64(20 * time.Hour))
+	ask()
+	ahead.Store(0)
+	r.signer = newRealm(t).signer
+	r.keys.Store(`{"keys":[` + r.jwk(nil) + `]}`)
+	ask()
+}
+
+// Without any set nothing can be judged: who asks waits for it, and not for ever; what comes
+// late serves those after it, also where all who asked have gone.
+func TestFirstKeysOfTheSharedIssuerAreWaitedFor(t *testing.T) {
+	r := newRealm(t)
+	net := ebltest.NewTLS(t)
+	carrier, bank := r.platform(net, "carrier", nil, true), r.platform(net, "bank", nil, true)
+	until := make(chan struct{})
+	r.hang.Store(&until)
+	ask := func(ctx context.Context) (int, error) {
+		c := r.claims("carrier", "https://bank.example")
+		req, err := http.NewRequestWithContext(ctx, http.MethodPut, "https://"+bank.Addr+"/v1/transferblocks", strings.NewReader(`{}`))
+		if err != nil {
+			t.Fatal(err)
+		}
+		req.Header = http.Header{"Authorization": {"Bearer " + r.token("JWT", c)}, "Content-Type": {"application/json"}}
+		res, err := tlsClient(t, carrier).Do(req)
+		if err != nil {
+			return 0, err
+		}
+		return res.StatusCode, res.Body.Close()
+	}
+	short, cancel := context.WithTimeout(t.Context(), 300*time.Millisecond)
+	defer cancel()
+	if status, err := ask(short); err == nil {
+		t.Errorf("got %d before there was a key", status)
+	}
+	time.AfterFunc(300*time.Millisecond, func() { close(until) })
+	if status, err := ask(t.Context()); status != 400 || err != nil {
+		t.Errorf("got %d, %v; want 400 under the set that was asked for before", status, err)
+	}
+	if got := r.read.Load(); got != 1 {
+		t.Errorf("the keys were read %d times, want once", got)
+	}
+}
+
+// smallJWK is an RSA key that nobody may use.
+func smallJWK(t testing.TB) string {
+	t.Helper()
+	key, err := rsa.GenerateKey(rand.Reader, 1024)
+	if err != nil {
+		t.Fatal(err)
+	}
+	b64 := base64.RawURLEncoding.EncodeToString
+	return `{"kty":"RSA","kid":"small","e":"AQAB","n":"` + b64(key.N.Bytes()) + `"}`
 }
 
 func mustSign(t testing.TB, s *identity.Signer, typ string, claims map[string]any) string {

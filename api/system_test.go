@@ -188,6 +188,9 @@ func TestTokenOfASystemThatIsNotGoodChangesNothing(t *testing.T) {
 		{"without nbf and iat", e.token(map[string]any{"nbf": nil, "iat": nil}), 401},
 		{"61 s from nbf", e.token(map[string]any{"exp": in(61)}), 401},
 		{"61 s from iat", e.token(map[string]any{"nbf": nil, "exp": in(61)}), 401},
+		{"iat a year old", e.token(map[string]any{"iat": in(-365 * 24 * 3600)}), 401},
+		{"nbf a year old", e.token(map[string]any{"nbf": in(-365 * 24 * 3600)}), 401},
+		{"without kid", (&erp{t: t, name: "erp", n: 1000, signers: []*identity.Signer{unnamed(t, e.signers[0])}}).token(nil), 401},
 		{"ends before it begins", e.token(map[string]any{"nbf": in(5), "exp": in(4)}), 401},
 		{"expired", e.token(map[string]any{"nbf": in(-90), "iat": in(-90), "exp": in(-30)}), 401},
 		{"not good yet", e.token(map[string]any{"nbf": in(30), "exp": in(60)}), 401},
@@ -251,12 +254,67 @@ func TestTokenOfASystemThatIsNotGoodChangesNothing(t *testing.T) {
 		"a customer with spaces": {Name: "x", Keys: []byte(e.ring()), Customers: []node.Customer{{ID: "X Y", Local: "desk"}}},
 		"the node's key":         {Name: "x", Keys: []byte((&erp{t: t, signers: []*identity.Signer{bank.Signer}}).ring()), Customers: []node.Customer{{ID: "X", Local: "desk"}}},
 		"no keys":                {Name: "x", Keys: []byte(`{"keys":[]}`), Customers: []node.Customer{{ID: "X", Local: "desk"}}},
+		"a key without kid":      {Name: "x", Keys: []byte(strings.Replace(e.ring(), `"kid"`, `"x-kid"`, 1)), Customers: []node.Customer{{ID: "X", Local: "desk"}}},
 		"a private key":          {Name: "x", Keys: []byte(`{"keys":[{"kty":"oct","k":"AAAA"}]}`), Customers: []node.Customer{{ID: "X", Local: "desk"}}},
 		"something else":         {Name: "x", Keys: []byte(`{}},"x":{`), Customers: []node.Customer{{ID: "X", Local: "desk"}}},
 		"a bad name":             {Name: "a b", Keys: []byte(e.ring()), Customers: []node.Customer{{ID: "X", Local: "desk"}}},
 	} {
 		if err := bank.Node().AddSystem(t.Context(), "test", s); err == nil || node.AsError(err).Code == node.Internal {
 			t.Errorf("%s: got %v, want a refusal", name, err)
+		}
+	}
+}
+
+// unnamed signs as s does, and names no key.
+func unnamed(t testing.TB, s *identity.Signer) *identity.Signer {
+	t.Helper()
+	k := *s.Key
+	k.ID = ""
+	out, err := identity.NewSigner(&k, s.Alg(), s.Private())
+	if err != nil {
+		t.Fatal(err)
+	}
+	return out
+}
+
+// OPS-03: the window of a system's token is a minute, to the second, by its own claims and
+// by our clock; clocks may differ by 10 s where that makes no token good for longer.
+func TestWindowOfASystemsTokenIsAMinute(t *testing.T) {
+	now := time.Now().Truncate(time.Second)
+	bank := ebltest.New(t).Platform("bank.example", ebltest.Configure(func(c *node.Config) { c.Now = func() time.Time { return now } }))
+	desk := bank.User("desk")
+	e := newERP(t, "erp", identity.ES256)
+	if err := bank.Node().AddSystem(t.Context(), "test", node.System{Name: "erp", Keys: []byte(e.ring()), Customers: []node.Customer{{ID: "CUST1", Local: desk.Local}}}); err != nil {
+		t.Fatal(err)
+	}
+	l := newLocal(t, bank, api.Options{})
+	const year = 365 * 24 * 3600
+	for _, c := range []struct {
+		nbf, iat, exp any // seconds from now; nil: absent
+		why           string
+	}{
+		{0, 0, 60, ""}, {0, nil, 60, ""}, {nil, 0, 60, ""}, {nil, nil, 60, "exp is missing, or both nbf and iat"},
+		{0, 0, 61, "60 s after"}, {0, nil, 61, "60 s after"}, {nil, 0, 61, "60 s after"},
+		{-1, 0, 60, "60 s after"}, {0, -1, 60, "60 s after"}, {-year, 0, 60, "60 s after"}, {0, -year, 60, "60 s after"},
+		{5, nil, 4, "60 s after"}, {0, 5, 4, "60 s after"},
+		{10, 10, 60, ""}, {11, 0, 60, "not good yet"}, {0, 11, 60, "not good yet"},
+		{10, 10, 61, "60 s away"}, {1, 1, 61, "60 s away"},
+		{-70, -70, -10, ""}, {-71, -71, -11, "expired"},
+	} {
+		at := func(v any) any {
+			if s, ok := v.(int); ok {
+				return now.Unix() + int64(s)
+			}
+			return nil
+		}
+		got := l.with(e.token(map[string]any{"nbf": at(c.nbf), "iat": at(c.iat), "exp": at(c.exp)}), "GET", "/api/v1/whoami", "")
+		if c.why == "" {
+			got.want(t, 200, 0)
+		} else if got.want(t, 401, 7101); !t.Failed() && !strings.Contains(got.errorResponse(t).Errors[0].Message, c.why) {
+			t.Errorf("got %s, want %q", got.answer, c.why)
+		}
+		if t.Failed() {
+			t.Fatalf("nbf %v, iat %v, exp %v", c.nbf, c.iat, c.exp)
 		}
 	}
 }
@@ -312,7 +370,7 @@ func TestOrderOfADisabledSystemIsNotCarriedOut(t *testing.T) {
 	if err != nil || len(waiting) != 1 {
 		t.Fatalf("got %v, %v; want the order that waits", waiting, err)
 	}
-	_, err = bank.Node().Approve(t.Context(), boss.User, waiting[0].ID, waiting[0].Request)
+	_, err = bank.Node().Approve(t.Context(), boss.User, waiting[0].ID, waiting[0].Request, node.Once{})
 	if got := node.AsError(err); err == nil || got.Text != node.TextApprovalOver {
 		t.Errorf("got %v, want %s", err, node.TextApprovalOver)
 	}

@@ -67,18 +67,18 @@ type wire struct {
 	db       *sql.DB
 }
 
-func newWire(t *testing.T, trustName string) *wire {
+func newWire(t *testing.T, trustName string, more ...ebltest.Option) *wire {
 	t.Helper()
 	w := &wire{clock: &atomic.Pointer[time.Time]{}, clients: map[identity.Host]*http.Client{}}
 	at := time.Date(2026, 6, 1, 12, 0, 0, 0, time.UTC)
 	w.clock.Store(&at)
-	w.receiver = ebltest.NewTLS(t).Platform("receiver.example", ebltest.Configure(func(c *node.Config) {
+	w.receiver = ebltest.NewTLS(t).Platform("receiver.example", append([]ebltest.Option{ebltest.Configure(func(c *node.Config) {
 		c.Now = func() time.Time { return *w.clock.Load() }
 		c.VerdictsPerHour = 1 << 30
 	}), ebltest.WithEntry(func(p *identity.Platform) {
 		// A key without the window of a certificate: the vectors are of another day.
 		p.Keys[0].NotBefore, p.Keys[0].Certificates, p.Quirks.BareKey = time.Time{}, nil, true
-	}))
+	})}, more...)...)
 	text, err := testvectors.Trust(trustName)
 	if err != nil {
 		t.Fatal(err)
@@ -87,6 +87,7 @@ func newWire(t *testing.T, trustName string) *wire {
 	if err != nil {
 		t.Fatal(err)
 	}
+	ps = slices.DeleteFunc(ps, func(p *identity.Platform) bool { return p.Domain == w.receiver.Domain() })
 	for _, p := range ps {
 		priv, err := identity.GenerateKey("ES256")
 		if err != nil {

@@ -48,6 +48,9 @@ type Options struct {
 	// Document is nil (it was deleted, and its hash kept) it stands for it, and what
 	// would be compared with the document is not compared.
 	DocumentHash envelope.Hash
+	// Before stands for the entries of the block that were not read
+	// ([envelope.Transferblock.Known]): what Verify made of them before. nil where all were.
+	Before *Verified
 	// Stop is asked before each signature; true ends the work with OutOfTime. nil: never.
 	Stop func() bool
 }
@@ -55,9 +58,14 @@ type Options struct {
 // A Chain is a verified chain.
 type Chain struct {
 	Document envelope.Hash
-	Entries  []Entry
+	// Entries are all; of those that Options.Before stood for there is only who they are.
+	Entries []Entry
 	// State is the bill after the last entry.
 	State State
+
+	trust  *identity.Trust
+	issuer *identity.Platform
+	times  times
 }
 
 // An Entry is a verified entry.
@@ -96,6 +104,9 @@ func (c *Chain) Head() *Entry { return &c.Entries[len(c.Entries)-1] }
 // and a rejection is signed only for what the sender itself has signed.
 func Verify(b *envelope.Transferblock, o Options) (*Chain, error) {
 	v := &verifier{block: b, opts: o}
+	if err := v.begin(); err != nil {
+		return nil, err
+	}
 	for _, step := range []func() *Error{v.newest, v.older, v.hashes, v.law} {
 		if err := step(); err != nil {
 			return nil, err
@@ -107,6 +118,7 @@ func Verify(b *envelope.Transferblock, o Options) (*Chain, error) {
 type verifier struct {
 	block   *envelope.Transferblock
 	opts    Options
+	from    int // where what is verified here begins; see Options.Before
 	signers []*identity.Platform
 	ahead   []verified // by entry
 	chain   Chain
@@ -121,9 +133,6 @@ func (v *verifier) signerOf(i int) (*identity.Platform, bool) {
 // newest is checks 6 and 7.
 func (v *verifier) newest() *Error {
 	n := len(v.block.Entries)
-	v.ahead = make([]verified, n)
-	v.signers = make([]*identity.Platform, n)
-	v.chain.Entries = make([]Entry, n)
 	host := v.block.Entries[n-1].Payload.Transactions[0].PlatformHost
 	p, trusted := v.signerOf(n - 1)
 	if !v.opts.Sender.IsZero() && (!trusted || p.Domain != v.opts.Sender) {
@@ -138,7 +147,7 @@ func (v *verifier) newest() *Error {
 // older is check 8.
 func (v *verifier) older() *Error {
 	v.lookAhead()
-	for i := range v.block.Entries[:len(v.block.Entries)-1] {
+	for i := v.from; i < len(v.block.Entries)-1; i++ {
 		p, trusted := v.signerOf(i)
 		if !trusted {
 			host := v.block.Entries[i].Payload.Transactions[0].PlatformHost
@@ -181,7 +190,7 @@ func (v *verifier) lookAhead() {
 		return
 	}
 	var work []int
-	for i := range last {
+	for i := v.from; i < last; i++ {
 		if v.known(i).Key == [32]byte{} {
 			work = append(work, i)
 		}
@@ -328,7 +337,10 @@ func (v *verifier) hashes() *Error {
 		}
 	}
 	v.chain.Document = doc
-	for i := range v.block.Entries {
+	if b := v.opts.Before; b != nil && b.state.Document != doc {
+		return v.failIn(DocumentMismatch, "entry", 0, "documentHash is not the hash of the document")
+	}
+	for i := v.from; i < len(v.block.Entries); i++ {
 		e := &v.block.Entries[i]
 		if e.Claimed != e.WireHash(v.signers[i]) {
 			return v.failIn(BadHash, "claimed", i, "envelopeHash is not the SHA-256 of the signed payload")
@@ -360,29 +372,35 @@ func (v *verifier) law() *Error {
 		return err
 	}
 	s := State{Document: v.chain.Document}
-	var highest time.Time
-	for i := range v.block.Entries {
+	if b := v.opts.Before; b != nil {
+		if err := v.stillLawful(b); err != nil {
+			return err
+		}
+		s, v.chain.times = b.state, b.times
+	}
+	for i := v.from; i < len(v.block.Entries); i++ {
 		e := &v.chain.Entries[i]
 		var err *Error
-		if s, err = v.apply(i, s, &highest); err != nil {
+		if s, err = v.apply(i, s); err != nil {
 			return err
 		}
 		s.Head, s.Length = e.Hash, i+1
 		e.After = s
 	}
-	v.chain.State = s
+	v.chain.State, v.chain.issuer = s, v.signers[0]
 	return nil
 }
 
 // apply is the law over one entry: its times, its one platform, each transaction.
-func (v *verifier) apply(i int, s State, highest *time.Time) (State, *Error) {
+func (v *verifier) apply(i int, s State) (State, *Error) {
 	var last time.Time
+	ts := &v.chain.times
 	for t, wire := range v.block.Entries[i].Payload.Transactions {
 		tx := LawOf(wire, v.opts.Trust)
 		fail := func(law Law, detail string) (State, *Error) {
 			return s, &Error{Reason: Unlawful, Law: law, Entry: i, Transaction: t, Detail: detail}
 		}
-		at := place{signer: v.chain.Entries[i].Signer, last: last, highest: *highest, now: v.opts.Now, toOrder: v.block.ToOrder}
+		at := place{signer: v.chain.Entries[i].Signer, last: last, highest: ts.highest, now: v.opts.Now, toOrder: v.block.ToOrder}
 		if err := at.check(tx); err != nil {
 			return fail(err.Law, err.Detail)
 		}
@@ -392,10 +410,13 @@ func (v *verifier) apply(i int, s State, highest *time.Time) (State, *Error) {
 			return fail(lawErr.Law, lawErr.Detail)
 		}
 		s, last = next, tx.At
+		if tx.At.After(ts.latest) {
+			ts.latest = tx.At
+		}
 		v.chain.Entries[i].Transactions = append(v.chain.Entries[i].Transactions, tx)
 	}
-	if last.After(*highest) {
-		*highest = last
+	if last.After(ts.highest) {
+		ts.highest = last
 	}
 	return s, nil
 }

@@ -250,6 +250,17 @@ func TestAnswersAreKept(t *testing.T) {
 	if got, err := o.Ask(t.Context(), []identity.Question{q}); err != nil || !bytes.Equal(got[0], revoked) {
 		t.Errorf("an older answer again: got %v, want the newer one that is kept", err)
 	}
+	// While nobody answers what is kept serves until its nextUpdate, and no moment longer.
+	l.does(func(w http.ResponseWriter, _ *http.Request) { w.WriteHeader(500) })
+	for _, c := range []struct {
+		ahead time.Duration
+		ok    bool
+	}{{5*time.Hour - time.Minute, true}, {5*time.Hour - time.Minute + time.Second, true}, {5*time.Hour + time.Minute, false}, {5*time.Hour + time.Minute + time.Second, false}} {
+		clk.ahead.Store(int64(c.ahead))
+		if got, err := o.Ask(t.Context(), []identity.Question{q}); (err == nil) != c.ok || c.ok && !bytes.Equal(got[0], revoked) {
+			t.Errorf("%s after it was given: got %v, want what is kept: %t", c.ahead, err, c.ok)
+		}
+	}
 	// Bounded.
 	for i := range ocspCacheSize + 10 {
 		o.mu.Lock()

@@ -178,6 +178,9 @@ func parseBundle(body []byte, limits Limits) (*Bundle, *FormatError) {
 	if err := checkDepth(body, limits.Depth); err != nil {
 		return nil, err
 	}
+	if most := max(maxCertificates, limits.Chain, limits.Transactions); tooWide(body, 2, most) {
+		return nil, tooMany("$", "elements", "an array has more than %d elements", most)
+	}
 	var w bundleText
 	// First without the names, so that another format is called that.
 	if err := reread(body, &w); err != nil {

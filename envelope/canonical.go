@@ -33,7 +33,7 @@ func isCanonical(v []byte) bool {
 func (c *scanner) canonical() bool {
 	switch b := c.s[c.i]; b {
 	case '{':
-		return c.canonicalObject()
+		return c.canonicalObject(nil)
 	case '[':
 		if c.depth--; c.depth < 0 {
 			return false
@@ -71,7 +71,8 @@ func (c *scanner) canonical() bool {
 	}
 }
 
-func (c *scanner) canonicalObject() bool {
+// canonicalObject tells member, unless nil, of each member of the object itself.
+func (c *scanner) canonicalObject(member func(name, value []byte)) bool {
 	if c.depth--; c.depth < 0 {
 		return false
 	}
@@ -106,8 +107,12 @@ func (c *scanner) canonicalObject() bool {
 			return false
 		}
 		c.i++
+		start := c.i
 		if !c.canonical() {
 			return false
+		}
+		if member != nil {
+			member(name, c.s[start:c.i])
 		}
 	}
 }

@@ -72,7 +72,8 @@ type Transferblock struct {
 	// Reference is what names the bill at its carrier.
 	Reference Reference
 
-	parsed bool
+	canonical []byte  // the Document that is certainly in RFC 8785 form; nil: nobody knows
+	prefix    *Prefix // of Entries; nil: all were read
 }
 
 // A Reference is how a carrier names a bill: at most one live bill on its issuing
@@ -115,11 +116,15 @@ func (b *Transferblock) DocumentHash(issuer *identity.Platform) (Hash, error) {
 	if issuer != nil {
 		quirk = issuer.Quirks.DocumentHash
 	}
-	// Only of what was parsed is it certain that it is JSON.
-	if b.parsed && quirk == "" && isCanonical(b.Document) {
+	if quirk == "" && sameBytes(b.canonical, b.Document) {
 		return HashOf(b.Document), nil
 	}
 	return documentHash(b.Document, quirk)
+}
+
+// sameBytes reports whether two slices are one.
+func sameBytes(a, b []byte) bool {
+	return len(a) > 0 && len(a) == len(b) && &a[0] == &b[0]
 }
 
 // Last is the newest entry.
@@ -132,25 +137,23 @@ func Parse(body []byte, limits Limits) (*Transferblock, error) {
 	return ParseKnown(body, limits, nil)
 }
 
-// Parsed gives an entry that was parsed before from this very compact JWS, under the same
-// limits; nil if there is none. It is not changed.
-type Parsed func(jws string) *Entry
-
-// ParseKnown is Parse that does not read again what known has: of those entries nothing but
-// what stands beside the signature is looked at.
-func ParseKnown(body []byte, limits Limits, known Parsed) (*Transferblock, error) {
-	b, err := parse(body, limits.withDefaults(), known)
+// ParseKnown is Parse that does not read again the beginning of the chain, where find has it:
+// find is told the compact JWS of the first entry, which it must not keep, and gives a
+// [Prefix] read under the same limits, or nil. Only a longer chain that begins with all of it
+// makes use of it; see [Transferblock.Known].
+func ParseKnown(body []byte, limits Limits, find func(first []byte) *Prefix) (*Transferblock, error) {
+	b, err := parse(body, limits.withDefaults(), find)
 	if err != nil {
 		return nil, err
 	}
 	return b, nil
 }
 
-func parse(body []byte, limits Limits, known Parsed) (*Transferblock, *FormatError) {
+func parse(body []byte, limits Limits, find func([]byte) *Prefix) (*Transferblock, *FormatError) {
 	if len(body) > limits.Body {
 		return nil, &FormatError{Rule: "limit", Path: "$", Limit: "body", Detail: fmt.Sprintf("the body has more than %d bytes", limits.Body)}
 	}
-	if b := scanBlock(body, limits, known); b != nil {
+	if b := scanBlock(body, limits, find); b != nil {
 		return b, nil
 	}
 	return parseSlowly(body, limits)
@@ -171,7 +174,7 @@ func parseSlowly(body []byte, limits Limits) (*Transferblock, *FormatError) {
 	if err != nil {
 		return nil, err
 	}
-	b := &Transferblock{Field: field, parsed: true}
+	b := &Transferblock{Field: field}
 	if err := b.parseDocument(w.Document); err != nil {
 		return nil, err.under("$.document")
 	}
@@ -204,6 +207,9 @@ func (b *Transferblock) parseDocument(doc jsontext.Value) *FormatError {
 		return err
 	}
 	b.Document = trimJSON(doc)
+	if isCanonical(b.Document) {
+		b.canonical = b.Document
+	}
 	b.ToOrder = w.ToOrder
 	b.Reference = Reference{CarrierCode: deref(w.Carrier), Number: deref(w.Number), SubReference: deref(w.Sub)}
 	return nil
@@ -212,6 +218,9 @@ func (b *Transferblock) parseDocument(doc jsontext.Value) *FormatError {
 func (b *Transferblock) parseChain(list jsontext.Value, limits Limits) *FormatError {
 	if list.Kind() != '[' {
 		return malformed("type", "$", "not an array")
+	}
+	if tooWide(list, 1, limits.Chain) {
+		return &FormatError{Rule: "limit", Path: "$", Limit: "chain", Detail: fmt.Sprintf("the chain has more than %d entries", limits.Chain)}
 	}
 	var ws []struct {
 		Hash      *string        `json:"envelopeHash"`
@@ -223,9 +232,6 @@ func (b *Transferblock) parseChain(list jsontext.Value, limits Limits) *FormatEr
 	}
 	if len(ws) == 0 {
 		return malformed("missing", "$", "the chain has no entry")
-	}
-	if len(ws) > limits.Chain {
-		return &FormatError{Rule: "limit", Path: "$", Limit: "chain", Detail: fmt.Sprintf("the chain has more than %d entries", limits.Chain)}
 	}
 	b.Entries = make([]Entry, len(ws))
 	for i, w := range ws {
@@ -318,11 +324,27 @@ type Transaction struct {
 // MaxComments is the limit of a transaction's comments, in characters.
 const MaxComments = 255
 
+// largePayload is from where on the transactions of a payload are counted before they are
+// read: an array of nothing else would take twelve times its size of memory.
+const largePayload = 1 << 20
+
 func parsePayload(data []byte, limits Limits) (Payload, *FormatError) {
 	var w struct {
 		Document     *string          `json:"documentHash"`
 		Previous     *string          `json:"previousEnvelopeHash"`
 		Transactions []jsontext.Value `json:"transactions"`
+	}
+	tooMany := &FormatError{Rule: "limit", Path: "$.transactions", Limit: "transactions", Detail: fmt.Sprintf("more than %d transactions in one entry", limits.Transactions)}
+	if len(data) > largePayload {
+		var only struct {
+			Transactions jsontext.Value `json:"transactions"`
+		}
+		if err := decode(data, &only, limits.Depth); err != nil {
+			return Payload{}, err
+		}
+		if tooWide(only.Transactions, 1, limits.Transactions) {
+			return Payload{}, tooMany
+		}
 	}
 	if err := decode(data, &w, limits.Depth); err != nil {
 		return Payload{}, err
@@ -345,7 +367,7 @@ func parsePayload(data []byte, limits Limits) (Payload, *FormatError) {
 		return Payload{}, malformed("missing", "$.transactions", "missing or empty")
 	}
 	if len(w.Transactions) > limits.Transactions {
-		return Payload{}, &FormatError{Rule: "limit", Path: "$.transactions", Limit: "transactions", Detail: fmt.Sprintf("more than %d transactions in one entry", limits.Transactions)}
+		return Payload{}, tooMany
 	}
 	p.Transactions = make([]Transaction, len(w.Transactions))
 	for i, raw := range w.Transactions {

@@ -16,20 +16,37 @@ func HashOf(b []byte) Hash { return sha256.Sum256(b) }
 // ParseHash reads the one spelling a hash has on the wire. Upper-case digits are
 // refused: two spellings of one hash would be two texts under a signature.
 func ParseHash(s string) (Hash, error) {
-	var h Hash
-	if len(s) != 2*len(h) {
-		return Hash{}, errHash
-	}
-	for i := 0; i < len(s); i++ {
-		if c := s[i]; (c < '0' || c > '9') && (c < 'a' || c > 'f') {
-			return Hash{}, errHash
-		}
-	}
-	if _, err := hex.Decode(h[:], []byte(s)); err != nil {
+	h, ok := parseHash(s)
+	if !ok {
 		return Hash{}, errHash
 	}
 	return h, nil
 }
+
+func parseHash[T string | []byte](s T) (h Hash, ok bool) {
+	if len(s) != 2*len(h) {
+		return Hash{}, false
+	}
+	for i := range h {
+		high, low := digits[s[2*i]], digits[s[2*i+1]]
+		if high|low > 15 {
+			return Hash{}, false
+		}
+		h[i] = high<<4 | low
+	}
+	return h, true
+}
+
+// digits are the values of the lower-case hex digits; 16 is none.
+var digits = func() (d [256]byte) {
+	for i := range d {
+		d[i] = 16
+	}
+	for i, c := range []byte("0123456789abcdef") {
+		d[c] = byte(i)
+	}
+	return d
+}()
 
 var errHash = errors.New("a hash is 64 lower-case hex digits")
 

@@ -76,9 +76,13 @@ func BenchmarkDocumentHash(b *testing.B) {
 	document := []byte(`{"items":[` + string(bytes.TrimSuffix(bytes.Repeat([]byte(`{"description":"Green coffee in bags","packages":320,"weight":18000.5},`), 110), []byte(","))) + `]}`)
 	for name, text := range map[string][]byte{"canonical": document, "not": append([]byte(" "), document...)} {
 		b.Run(name, func(b *testing.B) {
+			block := &Transferblock{Document: text}
+			if isCanonical(text) {
+				block.canonical = text
+			}
 			b.ReportAllocs()
 			for b.Loop() {
-				if _, err := (&Transferblock{Document: text, parsed: true}).DocumentHash(nil); err != nil {
+				if _, err := block.DocumentHash(nil); err != nil {
 					b.Fatal(err)
 				}
 			}

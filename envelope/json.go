@@ -67,6 +67,42 @@ func checkDepth(data []byte, depth int) *FormatError {
 	return nil
 }
 
+// tooWide reports whether an array at that level (the root is 1) has more than most
+// elements. It runs before the parser, which takes fifty bytes of memory for each element
+// of two.
+func tooWide(data []byte, level, most int) bool {
+	at, inString, inArray, count := 0, false, false, 0
+	for i := 0; i < len(data); i++ {
+		c := data[i]
+		if inString {
+			switch c {
+			case '\\':
+				i++
+			case '"':
+				inString = false
+			}
+			continue
+		}
+		switch c {
+		case '"':
+			inString = true
+		case '{', '[':
+			if at++; at == level {
+				inArray, count = c == '[', 1
+			}
+		case '}', ']':
+			at--
+		case ',':
+			if at == level && inArray {
+				if count++; count > most {
+					return true
+				}
+			}
+		}
+	}
+	return false
+}
+
 // jsonError turns the library's error into ours: the place, and what was wrong
 // there, without any text of the input.
 func jsonError(err error) *FormatError {

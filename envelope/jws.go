@@ -147,7 +147,7 @@ func (c *headerCache) put(head string, h Header) {
 // decodeBase64 reads base64url without padding in its one spelling. The decoder's
 // strict mode refuses stray bits but skips line ends, hence the scan.
 func decodeBase64(s string) ([]byte, error) {
-	if strings.ContainsAny(s, "\r\n") {
+	if strings.IndexByte(s, '\r') >= 0 || strings.IndexByte(s, '\n') >= 0 {
 		return nil, fmt.Errorf("it has a line end")
 	}
 	return base64.RawURLEncoding.Strict().DecodeString(s)

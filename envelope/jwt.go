@@ -132,6 +132,16 @@ func numericDate(v jsontext.Value, to *time.Time) error {
 	return nil
 }
 
+// UpToSecond is t, or the next full second. A NumericDate is cut to seconds, so a limit on
+// how far away one lies is counted from here: else a token for exactly as long as it may be
+// would be refused now and then, when two clocks differ by a moment.
+func UpToSecond(t time.Time) time.Time {
+	if s := t.Truncate(time.Second); !s.Equal(t) {
+		return s.Add(time.Second)
+	}
+	return t
+}
+
 // oneOrMore reads a string or a list of strings.
 func oneOrMore(v jsontext.Value) (list []string, one bool, err *FormatError) {
 	switch {

@@ -22,6 +22,15 @@ func jwtSigner(t testing.TB) *identity.Signer {
 	return s
 }
 
+func TestUpToSecond(t *testing.T) {
+	at := time.Date(2026, 3, 1, 12, 0, 7, 0, time.UTC)
+	for _, c := range [][2]time.Duration{{0, 0}, {1, time.Second}, {999_999_999, time.Second}, {time.Second, time.Second}} {
+		if got := envelope.UpToSecond(at.Add(c[0])); !got.Equal(at.Add(c[1])) {
+			t.Errorf("%s after a second: got %s, want %s", c[0], got, at.Add(c[1]))
+		}
+	}
+}
+
 func TestClaimsAreReadStrictly(t *testing.T) {
 	s := jwtSigner(t)
 	for _, c := range []struct {

@@ -44,8 +44,10 @@ func SignRoot(r Root, s *identity.Signer) (string, error) {
 	return sign(payload, s, TypRoot, r.At)
 }
 
-// OpenRoot verifies a root signed by p at the time that it says.
-func OpenRoot(jws string, p *identity.Platform) (Root, error) {
+// OpenRoot verifies a root signed by p at the time that it says. held says that this very
+// root lay in our own store all the time: only then a key that was reported stolen since may
+// have signed it, for a thief can sign a whole history.
+func OpenRoot(jws string, p *identity.Platform, held bool) (Root, error) {
 	j, err := parseJWS(jws)
 	if err != nil {
 		return Root{}, err
@@ -77,7 +79,7 @@ func OpenRoot(jws string, p *identity.Platform) (Root, error) {
 	if convErr != nil || rows < 1 {
 		return Root{}, malformed("value", "$.payload.rows", "not the number of a row")
 	}
-	if _, err := j.Verify(p, j.Header.IsAt, true); err != nil {
+	if _, err := j.Verify(p, j.Header.IsAt, held); err != nil {
 		return Root{}, err
 	}
 	r := Root{Platform: *w.Platform, Day: w.Day, Rows: rows, Hash: *w.Hash, Archives: w.Archives, At: j.Header.IsAt}

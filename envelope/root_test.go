@@ -27,7 +27,7 @@ func TestRootIsWhatWasSignedAndNothingElse(t *testing.T) {
 	if err != nil {
 		t.Fatal(err)
 	}
-	if got, err := envelope.OpenRoot(good, p); err != nil || !reflect.DeepEqual(got, r) {
+	if got, err := envelope.OpenRoot(good, p, false); err != nil || !reflect.DeepEqual(got, r) {
 		t.Errorf("got %+v and %v, want %+v", got, err, r)
 	}
 	step, err := envelope.SignReceipt(r.Hash, s, now)
@@ -53,7 +53,7 @@ func TestRootIsWhatWasSignedAndNothingElse(t *testing.T) {
 		"no day":              {signRoot(t, envelope.Root{Platform: domain, Rows: 1, At: now}, s), p},
 		"no rows":             {signRoot(t, envelope.Root{Platform: domain, Day: "2026-11-23", At: now}, s), p},
 	} {
-		if got, err := envelope.OpenRoot(c.jws, c.p); err == nil {
+		if got, err := envelope.OpenRoot(c.jws, c.p, false); err == nil {
 			t.Errorf("%s: got %+v, want an error", name, got)
 		}
 	}

@@ -2,7 +2,6 @@ package envelope
 
 import (
 	"bytes"
-	"strings"
 	"unicode/utf8"
 
 	"eblnode/identity"
@@ -198,7 +197,7 @@ func newScanner(text []byte, depth int) *scanner {
 const largeDocument = 1 << 20
 
 // scanBlock is nil where the text is not a block, or not an ordinary one.
-func scanBlock(body []byte, limits Limits, known Parsed) *Transferblock {
+func scanBlock(body []byte, limits Limits, find func([]byte) *Prefix) *Transferblock {
 	if !jsontext.Value(body).IsValid() {
 		return nil
 	}
@@ -206,7 +205,7 @@ func scanBlock(body []byte, limits Limits, known Parsed) *Transferblock {
 	if c.next() != '{' {
 		return nil
 	}
-	b := &Transferblock{parsed: true}
+	b := &Transferblock{}
 	c.members(func(name []byte) {
 		switch string(name) {
 		case "document":
@@ -217,7 +216,7 @@ func scanBlock(body []byte, limits Limits, known Parsed) *Transferblock {
 				return
 			}
 			b.Field = string(name)
-			b.scanChain(c, limits, known)
+			b.scanChain(c, limits, find)
 		default:
 			c.skip(false)
 		}
@@ -234,51 +233,112 @@ func (b *Transferblock) scanDocument(c *scanner) {
 		return
 	}
 	start := c.i
-	field := func(to *string) {
-		if s, found := c.optional(); found {
-			*to = s
-		}
-	}
-	c.members(func(name []byte) {
-		switch string(name) {
-		case "isToOrder":
-			b.ToOrder = c.boolean()
-		case "carrierCode":
-			field(&b.Reference.CarrierCode)
-		case "transportDocumentReference":
-			field(&b.Reference.Number)
-		case "transportDocumentSubReference":
-			field(&b.Reference.SubReference)
-		default:
-			c.skip(true)
-		}
+	quick := *c // most documents come in the one form that is hashed, in which every number keeps its value
+	canonical := quick.canonicalObject(func(name, value []byte) {
+		v := newScanner(value, 1)
+		b.documentMember(name, v, false)
+		c.bad = c.bad || v.bad
 	})
+	if canonical {
+		c.i = quick.i
+	} else {
+		b.ToOrder, b.Reference = nil, Reference{}
+		c.members(func(name []byte) { b.documentMember(name, c, true) })
+	}
 	switch {
 	case c.bad:
+		return
 	case c.i-start > largeDocument:
 		b.Document = c.s[start:c.i:c.i]
 	default:
 		b.Document = bytes.Clone(c.s[start:c.i])
 	}
+	if canonical {
+		b.canonical = b.Document
+	}
 }
 
-func (b *Transferblock) scanChain(c *scanner, limits Limits, known Parsed) {
-	c.elements(func() {
-		if c.s[c.i] != '{' || len(b.Entries) >= limits.Chain {
+// documentMember reads a member's value. numbers: it must say whether each number in it keeps
+// its value.
+func (b *Transferblock) documentMember(name []byte, c *scanner, numbers bool) {
+	field := func(to *string) {
+		if s, found := c.optional(); found {
+			*to = s
+		}
+	}
+	switch string(name) {
+	case "isToOrder":
+		b.ToOrder = c.boolean()
+	case "carrierCode":
+		field(&b.Reference.CarrierCode)
+	case "transportDocumentReference":
+		field(&b.Reference.Number)
+	case "transportDocumentSubReference":
+		field(&b.Reference.SubReference)
+	default:
+		if numbers {
+			c.skip(true)
+		}
+	}
+}
+
+func (b *Transferblock) scanChain(c *scanner, limits Limits, find func([]byte) *Prefix) {
+	parts := c.parts(limits)
+	if c.bad || len(parts) == 0 {
+		c.bad = true
+		return
+	}
+	b.Entries = make([]Entry, len(parts))
+	if find != nil {
+		if p := find(c.s[parts[0].from:parts[0].to]); p != nil && p.begins(c.s, parts) {
+			b.prefix = p
+			for i := range p.jws {
+				b.Entries[i] = Entry{Claimed: p.claimed[i], JWS: JWS{Raw: p.jws[i]}}
+			}
+		}
+	}
+	// One text for all, which is what stays of the request where the chain is kept.
+	k := b.Known()
+	start := parts[k].from
+	text := string(c.s[start:parts[len(parts)-1].to])
+	for i := k; i < len(parts); i++ {
+		e, p := &b.Entries[i], &parts[i]
+		var err *FormatError
+		if e.JWS, err = parseJWS(text[p.from-start : p.to-start]); err != nil {
 			c.bad = true
 			return
 		}
-		var hash, signature, beside []byte
+		var ok bool
+		if e.Payload, ok = scanPayload(e.JWS.Payload, limits); !ok {
+			c.bad = true
+			return
+		}
+		e.Claimed, e.Beside = p.claimed, p.beside
+	}
+}
+
+// parts reads the chain that begins here, and not what is signed.
+func (c *scanner) parts(limits Limits) []part {
+	var parts []part
+	c.elements(func() {
+		if c.s[c.i] != '{' || len(parts) >= limits.Chain {
+			c.bad = true
+			return
+		}
+		var p part
+		var hash []byte
 		c.members(func(name []byte) {
 			switch string(name) {
 			case "envelopeHash":
 				hash = c.plain()
 			case "signature":
-				signature = c.plain()
+				raw := c.plain()
+				p.to = c.i - 1
+				p.from = p.to - len(raw)
 			case "eblEnvelope":
 				switch c.s[c.i] {
 				case '{':
-					beside = bytes.Clone(c.skip(false))
+					p.beside = bytes.Clone(c.skip(false))
 				case 'n':
 					c.word()
 				default:
@@ -288,20 +348,14 @@ func (b *Transferblock) scanChain(c *scanner, limits Limits, known Parsed) {
 				c.skip(false)
 			}
 		})
-		claimed, err := ParseHash(string(hash))
-		if c.bad || err != nil || signature == nil {
+		var ok bool
+		if p.claimed, ok = parseHash(hash); c.bad || !ok || p.from == 0 {
 			c.bad = true
 			return
 		}
-		e := entryOf(signature, limits, known)
-		if e == nil {
-			c.bad = true
-			return
-		}
-		b.Entries = append(b.Entries, *e)
-		last := &b.Entries[len(b.Entries)-1]
-		last.Claimed, last.Beside = claimed, beside
+		parts = append(parts, p)
 	})
+	return parts
 }
 
 // plain reads a string without escapes.
@@ -317,24 +371,6 @@ func (c *scanner) plain() []byte {
 	return raw
 }
 
-func entryOf(signature []byte, limits Limits, known Parsed) *Entry {
-	text := string(signature)
-	if known != nil {
-		if e := known(text); e != nil {
-			return e
-		}
-	}
-	j, err := parseJWS(text)
-	if err != nil {
-		return nil
-	}
-	p, ok := scanPayload(j.Payload, limits)
-	if !ok {
-		return nil
-	}
-	return &Entry{JWS: j, Payload: p}
-}
-
 // scanPayload is parsePayload for what is well formed.
 func scanPayload(data []byte, limits Limits) (Payload, bool) {
 	var p Payload
@@ -346,8 +382,8 @@ func scanPayload(data []byte, limits Limits) (Payload, bool) {
 		return p, false
 	}
 	hash := func(to *Hash) {
-		h, err := ParseHash(string(c.plain()))
-		if err != nil {
+		h, ok := parseHash(c.plain())
+		if !ok {
 			c.bad = true
 		}
 		*to = h
@@ -497,13 +533,4 @@ func (c *scanner) code(p *identity.Party) {
 	if code.Provider != "" && code.Code != "" {
 		p.Codes = append(p.Codes, code)
 	}
-}
-
-// Keep returns e with texts of its own, so that keeping it does not keep the request that
-// it came in.
-func (e *Entry) Keep() *Entry {
-	kept := *e
-	kept.JWS.Raw = strings.Clone(e.JWS.Raw)
-	kept.Claimed, kept.Beside = Hash{}, nil
-	return &kept
 }

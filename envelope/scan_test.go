@@ -23,6 +23,13 @@ func sameReading(t *testing.T, body []byte, limits Limits) (taken bool) {
 	if err != nil {
 		t.Fatalf("the scanner took what is refused with %v:\n%q", err, body)
 	}
+	if quick.canonical != nil && !sameBytes(quick.canonical, quick.Document) {
+		t.Fatalf("another document is canonical:\n%q\n%q", quick.canonical, quick.Document)
+	}
+	if want, err := canonical(quick.Document); quick.canonical != nil && (err != nil || !bytes.Equal(want, quick.Document)) {
+		t.Fatalf("not canonical: %v\n%q\n%q", err, quick.Document, want)
+	}
+	quick.canonical, slow.canonical = nil, nil
 	if !reflect.DeepEqual(quick, slow) {
 		t.Fatalf("the scanner made something else of it:\n%q\n%+v\n%+v", body, quick, slow)
 	}
@@ -160,28 +167,98 @@ func FuzzScanPayload(f *testing.F) {
 	})
 }
 
-// TestKnownEntriesAreNotReadAgain and what stands beside them is.
-func TestKnownEntriesAreNotReadAgain(t *testing.T) {
-	bodies, _ := scanBodies(t)
-	want, err := Parse([]byte(bodies[1]), Limits{})
-	if err != nil {
-		t.Fatal(err)
+// sameWithPrefix holds a reading that leaves out what is known against the whole one.
+// It reports whether anything was left out.
+func sameWithPrefix(t *testing.T, body []byte, p *Prefix) bool {
+	t.Helper()
+	got, gotErr := ParseKnown(bytes.Clone(body), Limits{}, func([]byte) *Prefix { return p })
+	want, wantErr := Parse(bytes.Clone(body), Limits{})
+	if !reflect.DeepEqual(gotErr, wantErr) {
+		t.Fatalf("%q: got %v, want %v", body, gotErr, wantErr)
 	}
-	kept := map[string]*Entry{}
-	for i := range want.Entries {
-		kept[want.Entries[i].JWS.Raw] = want.Entries[i].Keep()
+	if wantErr != nil {
+		return false
 	}
-	asked := 0
-	got, err := ParseKnown([]byte(bodies[1]), Limits{}, func(jws string) *Entry { asked++; return kept[jws] })
-	if err != nil || !reflect.DeepEqual(got, want) {
-		t.Errorf("got %+v and %v, want %+v", got, err, want)
+	if got.RequestSum() != want.RequestSum() {
+		t.Fatalf("%q: the prefix changes the sum of the request", body)
 	}
-	if asked != len(want.Entries) {
-		t.Errorf("asked %d times", asked)
+	k := got.Known()
+	if k > 0 && k != p.Len() || k >= len(got.Entries) {
+		t.Fatalf("%q: %d of %d entries known, the prefix has %d", body, k, len(got.Entries), p.Len())
 	}
-	other := strings.Replace(bodies[1], `"endorsementChain":[{"envelopeHash":"0a`, `"endorsementChain":[{"envelopeHash":"0b`, 1)
-	if got, err = ParseKnown([]byte(other), Limits{}, func(jws string) *Entry { return kept[jws] }); err != nil || got.Entries[0].Claimed == want.Entries[0].Claimed {
-		t.Errorf("got %v and %v: the hash beside a known signature is not read", got.Entries[0].Claimed, err)
+	for i := range k {
+		if got.Entries[i].Claimed != want.Entries[i].Claimed || got.Entries[i].JWS.Raw != want.Entries[i].JWS.Raw || want.Entries[i].Beside != nil {
+			t.Fatalf("%q: entry %d is not the known one", body, i)
+		}
+	}
+	if !reflect.DeepEqual(got.Prefix(), want.Prefix()) {
+		t.Fatalf("%q: another prefix comes of it", body)
+	}
+	got.prefix, got.Entries, want.Entries = nil, got.Entries[k:], want.Entries[k:]
+	if !reflect.DeepEqual(got, want) {
+		t.Fatalf("%q: got %+v, want %+v", body, got, want)
+	}
+	return k > 0
+}
+
+// TestKnownBeginningIsNotReadAgain and only the very same one is a known one: a byte, a hash
+// beside it, an eblEnvelope or the order makes another of it.
+func TestKnownBeginningIsNotReadAgain(t *testing.T) {
+	s := scanSigner(t)
+	one := func(hash, more string, n int) string {
+		payload := `{"documentHash":"` + strings.Repeat("0a", 32) + `","transactions":[` + strings.Replace(plainTx, "1767225600000", fmt.Sprint(1767225600000+n), 1) + `]}`
+		return `{"envelopeHash":"` + strings.Repeat(hash, 32) + `","signature":"` + signedText(t, s, payload) + `"` + more + `}`
+	}
+	a, b, c := one("0a", "", 1), one("0b", "", 2), one("0c", "", 3)
+	block := func(entries ...string) string {
+		return `{"document":{"carrierCode":"MAEU"},"endorsementChain":[` + strings.Join(entries, ",") + `]}`
+	}
+	prefix := func(body string) *Prefix {
+		read, err := Parse([]byte(body), Limits{})
+		if err != nil {
+			t.Fatal(err)
+		}
+		return read.Prefix()
+	}
+	p := prefix(block(a, b))
+	beside := strings.TrimSuffix(b, "}") + `,"eblEnvelope":{"a":1}}`
+	for name, v := range map[string]struct {
+		body string
+		p    *Prefix
+		want bool
+	}{
+		"one more":                        {block(a, b, c), p, true},
+		"two more":                        {block(a, b, c, c), p, true},
+		"other white space":               {strings.ReplaceAll(block(a, b, c), ",", " ,\n"), p, true},
+		"members in another order":        {block(`{"signature":`+strings.Split(a, `"signature":`)[1][:len(strings.Split(a, `"signature":`)[1])-1]+`,"envelopeHash":"`+strings.Repeat("0a", 32)+`"}`, b, c), p, true},
+		"the older field":                 {strings.Replace(block(a, b, c), "endorsementChain", "endorcementChain", 1), p, true},
+		"no more":                         {block(a, b), p, false},
+		"less":                            {block(a), p, false},
+		"twice the first":                 {block(a, a, b, c), p, false},
+		"another order":                   {block(b, a, c), p, false},
+		"without the first":               {block(b, c, c), p, false},
+		"another hash beside":             {block(strings.Replace(a, "0a0a", "0a0b", 1), b, c), p, false},
+		"another signature":               {block(one("0a", "", 1), b, c), p, false},
+		"an eblEnvelope in the chain":     {block(a, beside, c), p, false},
+		"an eblEnvelope when it was read": {block(a, b, c), prefix(block(a, beside)), true},
+		"null in its place":               {block(a, strings.TrimSuffix(b, "}")+`,"eblEnvelope":null}`, c), p, true}, // counts as absent
+		"an escape":                       {block(strings.Replace(a, `"signature":"e`, `"signature":"\u0065`, 1), b, c), p, false},
+		"a bad one after it":              {block(a, b, c[:len(c)-2]+`="}`), p, false},
+	} {
+		t.Run(name, func(t *testing.T) {
+			if got := sameWithPrefix(t, []byte(v.body), v.p); got != v.want {
+				t.Errorf("left out: %t, want %t", got, v.want)
+			}
+		})
+	}
+	body := block(a, b, c)
+	for i := range body {
+		for _, x := range []byte{0, ' ', '"', '\\', '{', ']', ',', '0', 'a', 0xff} {
+			damaged := []byte(body)
+			damaged[i] = x
+			sameWithPrefix(t, damaged, p)
+		}
+		sameWithPrefix(t, []byte(body[:i]), p)
 	}
 }
 

@@ -105,18 +105,15 @@ func WritesOldField(p *identity.Platform) bool { return p.Quirks.ChainField == o
 // be parsed: of a signature its two parts go in, the hash of what it covers and itself.
 func (b *Transferblock) RequestSum() Hash {
 	h := sha256.New()
-	buf := make([]byte, 0, 1024)
-	size := func(n int) { buf = append(strconv.AppendInt(buf, int64(n), 10), ':') }
-	size(len(b.Document))
+	buf := append(strconv.AppendInt(make([]byte, 0, 1024), int64(len(b.Document)), 10), ':')
 	h.Write(buf)
 	h.Write(b.Document)
-	for i := range b.Entries {
+	if b.prefix != nil {
+		h.Write(b.prefix.sums)
+	}
+	for i := b.Known(); i < len(b.Entries); i++ {
 		e := &b.Entries[i]
-		buf = append(buf[:0], e.Claimed[:]...)
-		buf = append(buf, e.JWS.sums.signed[:]...)
-		size(len(e.JWS.signature))
-		buf = append(buf, e.JWS.signature...)
-		size(len(e.Beside))
+		buf = e.appendSum(buf[:0], len(e.Beside))
 		h.Write(buf)
 		h.Write(e.Beside)
 	}

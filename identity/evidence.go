@@ -185,6 +185,19 @@ func (p *Platform) CheckRevocation(k *Key, at, since time.Time, ev Evidence) err
 	return nil
 }
 
+// RevokedSince is the earliest moment since which, by ev, a certificate of k (as
+// [Platform.Certify] gave it) is revoked; zero where no answer says so. It is about the key as
+// it stands since, and not about what it signed before: that is CheckRevocation.
+func (p *Platform) RevokedSince(k *Key, ev Evidence) (since time.Time) {
+	for _, q := range p.Questions(k) {
+		s, err := readOne(q, ev)
+		if err == nil && !s.Good && (since.IsZero() || s.Revoked.Before(since)) {
+			since = s.Revoked
+		}
+	}
+	return since
+}
+
 // stolen: somebody else may have the key, or could have made certificates for it.
 func stolen(reason string) bool {
 	return reason == ReasonKeyCompromise || reason == "cACompromise" || reason == "aACompromise"

@@ -55,6 +55,9 @@ func TestOCSPAnswersThatSayNothing(t *testing.T) {
 		{"its responder is not valid yet", catest.Answer{Singles: one, By: ca.Delegate(t, catest.Valid(now.Add(time.Hour), now.Add(48*time.Hour)))}, "not valid"},
 		{"nobody can be asked about its responder", catest.Answer{Singles: one, By: ca.Delegate(t, noCheck)}, "ocsp-nocheck"},
 		{"its responder may only encipher", catest.Answer{Singles: one, By: ca.Delegate(t, func(c *x509.Certificate) { c.KeyUsage = x509.KeyUsageKeyEncipherment })}, "digitalSignature"},
+		{"its responder's certificate says something critical that nobody knows", catest.Answer{Singles: one, By: ca.Delegate(t, func(c *x509.Certificate) {
+			c.ExtraExtensions = append(c.ExtraExtensions, pkix.Extension{Id: []int{1, 2, 3, 4, 5}, Critical: true, Value: []byte{5, 0}})
+		})}, "critical extension"},
 		{"its responder has a key of 1024 bits", catest.Answer{Singles: one, By: smallResponder}, "1024 bits"},
 		{"signed with SHA-1", catest.Answer{Singles: one, By: ca, Hash: crypto.SHA1}, "SHA1"},
 		{"nextUpdate has passed", catest.Answer{Singles: with(func(s *catest.Single) {
@@ -93,6 +96,14 @@ func TestOCSPAnswersThatSayNothing(t *testing.T) {
 		if s, err := q.Read(der, now); err == nil {
 			t.Errorf("%s: got %+v, want an error", name, s)
 		}
+	}
+	weak := &catest.Authority{Cert: ca.Issue(t, small, func(c *x509.Certificate) {
+		c.IsCA, c.BasicConstraintsValid, c.KeyUsage = true, true, x509.KeyUsageCertSign
+	}), Key: small}
+	below := weak.Issue(t, catest.NewKey(t))
+	asked := identity.Question{Certificate: below, Issuer: weak.Cert}
+	if s, err := asked.Read(catest.Answer{Singles: []catest.Single{{Cert: below, Issuer: weak.Cert}}, By: weak}.DER(t), now); err == nil || !strings.Contains(err.Error(), "1024 bits") {
+		t.Errorf("the authority itself has a key of 1024 bits: got %+v, %v", s, err)
 	}
 	sound := catest.Answer{Singles: one, By: ca}.DER(t)
 	for _, q := range []identity.Question{{Certificate: leaf}, {Issuer: ca.Cert}} {

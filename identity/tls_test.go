@@ -106,6 +106,26 @@ func TestCheckTLSRulesForEveryLeaf(t *testing.T) {
 	}
 }
 
+// TLS-13: a ladder of certificates is refused before a path is tried, however the leaf is
+// known; ten may stand above each other.
+func TestLadderOfCertificatesIsRefused(t *testing.T) {
+	ca := newCA(t, "CA")
+	leaf := ca.issue(t, ecKey(t, elliptic.P256()), leafTemplate("bank.example"))
+	for name, p := range map[string]*Platform{"pinned": pinnedTo(t, "bank.example", leaf), "anchored": anchoredTo(t, "bank.example", ca.cert)} {
+		ladder := certs(leaf)
+		for len(ladder) < maxChain {
+			ladder = append(ladder, ca.cert)
+		}
+		if err := p.CheckTLS(ladder, ClientAuth, day0); err != nil {
+			t.Errorf("%s, %d certificates: got %v", name, len(ladder), err)
+		}
+		ladder = append(ladder, ca.cert)
+		if err := p.CheckTLS(ladder, ClientAuth, day0); err == nil || !strings.Contains(err.Error(), "11 certificates") {
+			t.Errorf("%s, %d certificates: got %v, want them refused", name, len(ladder), err)
+		}
+	}
+}
+
 func TestCheckTLSPinsAndAnchors(t *testing.T) {
 	ca, evil := newCA(t, "CA"), newCA(t, "CA")
 	sub := ca.sub(t, "Sub CA")

@@ -1,9 +1,9 @@
 package identity
 
 import (
+	"bytes"
 	"crypto/ecdsa"
 	"crypto/rsa"
-	"math/big"
 	"strings"
 )
 
@@ -38,8 +38,35 @@ func (k *Key) VerifiesDigest(a Alg, digest, signature []byte) bool {
 		if len(signature) != 2*size {
 			return false
 		}
-		r, s := new(big.Int).SetBytes(signature[:size]), new(big.Int).SetBytes(signature[size:])
-		return ecdsa.Verify(pub, digest, r, s)
+		var der [2*(66+3) + 3]byte // of P-521
+		return ecdsa.VerifyASN1(pub, digest, appendDER(der[:0], signature[:size], signature[size:]))
 	}
 	return false
+}
+
+// appendDER writes r and s as the SEQUENCE of two INTEGERs that the library reads. It has a
+// function for big.Ints too, which writes the same with ten allocations.
+func appendDER(b, r, s []byte) []byte {
+	r, s = bytes.TrimLeft(r, "\x00"), bytes.TrimLeft(s, "\x00")
+	// A first bit that is set would make the number negative; and 0 has a byte of its own.
+	pad := func(n []byte) int {
+		if len(n) == 0 || n[0]&0x80 != 0 {
+			return 1
+		}
+		return 0
+	}
+	length := func(n int) {
+		if n >= 0x80 { // at most 139
+			b = append(b, 0x81)
+		}
+		b = append(b, byte(n))
+	}
+	b = append(b, 0x30)
+	length(4 + pad(r) + len(r) + pad(s) + len(s))
+	for _, n := range [][]byte{r, s} {
+		b = append(b, 0x02)
+		length(pad(n) + len(n))
+		b = append(append(b, make([]byte, pad(n))...), n...)
+	}
+	return b
 }

@@ -34,7 +34,7 @@ func bundle(body []byte, o Options) *Report {
 	if holds || j.Verdict == Indeterminate {
 		before := *r
 		if forked := j.branches(); !holds {
-			r.Verdict, r.Reason, r.Rule, r.Detail, r.Branch = before.Verdict, before.Reason, before.Rule, before.Detail, before.Branch
+			r.Verdict, r.Reason, r.Rule, r.Detail, r.Branch, r.Path = before.Verdict, before.Reason, before.Rule, before.Detail, before.Branch, before.Path
 		} else {
 			holds = forked
 		}
@@ -62,7 +62,7 @@ func (j *judging) inside() bool {
 	}
 	for i := range steps {
 		s := &steps[i]
-		j.lapse(s.Key)
+		j.lapse(s.Key, j.b.Steps[i].JWS.Raw)
 		j.state = s.After
 		j.Steps = append(j.Steps, Entry{Signer: s.Signer.String(), Key: s.Key.ID, Fingerprint: s.Key.Fingerprint(), SignedAt: stamp(s.Transaction.At),
 			Transactions: []Transaction{transactionOf(s.Transaction, j.b.Steps[i].Transaction.Comments)}})
@@ -271,7 +271,7 @@ func (j *judging) carrier() bool {
 	}
 	j.Path = ""
 	j.state = next
-	j.lapse(key)
+	j.lapse(key, v.JWS.Raw)
 	j.check(what, OK, fmt.Sprintf("%s, signed by %s, key %s", v.Verdict.Kind, p.Domain, key.ID))
 	return true
 }

@@ -245,7 +245,7 @@ func (j *judging) chain(known func(int, string) envelope.Known) bool {
 	j.got, j.state = c, c.State
 	for i := range c.Entries {
 		e := &c.Entries[i]
-		j.lapse(e.Key)
+		j.lapse(e.Key, j.b.Block.Entries[i].JWS.Raw)
 		j.Entries = append(j.Entries, entryOf(e, &j.b.Block.Entries[i]))
 		j.check(fmt.Sprintf("entry %d: signed by %s", i, e.Signer), OK, fmt.Sprintf("key %s, valid for signing at %s", e.Key.ID, stamp(e.SignedAt)))
 	}
@@ -323,14 +323,16 @@ func (j *judging) conclude() {
 	}
 }
 
-// lapse notes a key that signed well and could not sign now.
-func (j *judging) lapse(k *identity.Key) {
-	why := ""
+// lapse notes a key that signed this JWS well and could not sign now.
+func (j *judging) lapse(k *identity.Key, jws string) {
+	why, revoked := "", j.revokedSince(k, jws)
 	switch {
 	case k.Compromised():
 		why = "reported stolen, after what it signed was in the hands of others"
 	case !k.Revoked.IsZero() && !j.o.Now.Before(k.Revoked):
 		why = "revoked on " + stamp(k.Revoked)
+	case !revoked.IsZero() && !j.o.Now.Before(revoked):
+		why = "its certificate was revoked on " + stamp(revoked)
 	case !k.NotAfter.IsZero() && j.o.Now.After(k.NotAfter):
 		why = "ended on " + stamp(k.NotAfter)
 	default:

@@ -42,6 +42,16 @@ func (j *judging) believe(jws envelope.JWS, p *identity.Platform, at time.Time) 
 	return key, nil
 }
 
+// revokedSince is when the key's certificate was revoked, by the answers in the file that
+// were held of this JWS; zero: none says so.
+func (j *judging) revokedSince(k *identity.Key, jws string) time.Time {
+	p, trusted := j.o.Trust.Find(k.Platform)
+	if ev := j.evidence(jws); trusted && ev != nil {
+		return p.RevokedSince(k, *ev)
+	}
+	return time.Time{}
+}
+
 // evidence is what the file's maker held when it believed a signature: of several checks
 // of it the newest. nil: nothing. It brings no trust: a path must still lead to the
 // reader's anchors, and an answer is signed by the authority.

@@ -33,6 +33,9 @@ func TestVectors(t *testing.T) {
 			if v.State != nil && (r.State == nil || r.State.Possessor != v.State.Possessor || r.State.Status != v.State.Status || r.Document != v.State.DocumentHash || r.State.Length != v.State.Length) {
 				t.Errorf("%s: got %+v, want %+v", v.Comment, r.State, v.State)
 			}
+			if r.Reason != "malformed" && strings.HasPrefix(r.Path, "$.branches") != (r.Branch != nil) {
+				t.Errorf("%s: the path is %s, which is not the place %+v", v.Comment, r.Path, r)
+			}
 			places := map[string]*int{"step": r.Step, "receipt": r.Receipt, "rejection": r.Rejection, "branch": r.Branch}
 			for name, n := range v.Place {
 				got := places[name]

@@ -28,6 +28,9 @@ func (in *incoming) compare(t *tx) (Reply, func(), error) {
 	if err != nil {
 		return Reply{}, nil, err
 	}
+	if in.before != nil && (rel != chain.Extends || at < in.block.Known()) {
+		return Reply{}, nil, errWhole
+	}
 	switch rel {
 	case chain.Same, chain.Behind:
 		return in.reject(t, refuse(DISE, TextBehind, "we know a longer chain of this bill: %d entries, yours has %d", at, len(in.chain.Entries)))
@@ -274,7 +277,7 @@ func (in *incoming) accept(t *tx, b *bill, open *transfer) (Reply, func(), error
 	}
 	return Reply{Receipt: receipt}, func() {
 		n.Stats.Accepted.Add(1)
-		n.verified.keep(in, from, t.now)
+		n.verified.keep(in.block, in.chain)
 		if open != nil {
 			n.Stats.SentAccepted.Add(1)
 			n.watchers.notify(open.id)

@@ -122,6 +122,8 @@ type approving struct {
 	id  string
 	by  string
 	act *Act // by which system the order was given; nil: by the user itself
+	// once is the key of the yes itself.
+	once Once
 }
 
 // waits reports whether an order of user must wait: it has approvers, and this is not the
@@ -154,7 +156,7 @@ func (n *Node) ask(ctx context.Context, user *User, kind string, document envelo
 			return Moved{}, AsError(err)
 		}
 	}
-	sum := envelope.HashOf(fmt.Appendf(nil, "%s\n%s\n%s\n%s", user.Local, kind, document, content))
+	sum := orderSum(user.Local, kind, document, content)
 	var a *Approval
 	err = n.store.update(ctx, func(t *tx) error {
 		t.act = user.Via
@@ -168,21 +170,26 @@ func (n *Node) ask(ctx context.Context, user *User, kind string, document envelo
 		if pending >= maxPending {
 			return refuse(Conflict, TextApprovalsFull, "%d of your orders wait for a second person; have some of them decided first", pending)
 		}
-		id := newID()
+		id, expires := newID(), millis(t.now.Add(n.cfg.ApprovalAge))
 		if err := t.exec(`INSERT INTO approvals (id, user, kind, document_hash, version, content, request_sum, key, key_sum, act, state, asked_at, expires_at)
 		  VALUES (?, ?, ?, ?, ?, ?, ?, ?, ?, ?, 'pending', ?, ?)`, id, user.Local, kind, document[:], version, string(content), sum[:], once.Key, once.Request[:], string(act),
-			millis(t.now), millis(t.now.Add(n.cfg.ApprovalAge))); err != nil {
+			millis(t.now), expires); err != nil {
 			return err
 		}
 		if a, err = loadApproval(t.ctx, t, id); err != nil {
 			return err
 		}
-		return t.audit(user.Local, "approval.ask", envelope.Hash{}, id+" "+a.Kind+" of "+document.String()+" order "+sum.String())
+		return t.audit(user.Local, "approval.ask", envelope.Hash{}, fmt.Sprintf("%s %s of %s order %s version %d until %d", id, a.Kind, document, sum, version, expires))
 	})
 	if err != nil {
 		return Moved{}, orBusy(err)
 	}
 	return Moved{Document: document, Approval: a, Repeated: a.Repeated}, nil
+}
+
+// orderSum names an order that waits: who approves it has seen this one.
+func orderSum(user, kind string, document envelope.Hash, content []byte) envelope.Hash {
+	return envelope.HashOf(fmt.Appendf(nil, "%s\n%s\n%s\n%s", user, kind, document, content))
 }
 
 // asked is the approval that the same order is already: under its key, or word for word

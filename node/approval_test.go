@@ -41,7 +41,7 @@ func mustWait(t *testing.T, done node.Moved, err error) *node.Approval {
 
 func mustApprove(t *testing.T, a *ebltest.Platform, by string, p *node.Approval) *node.Approval {
 	t.Helper()
-	done, err := a.Node().Approve(t.Context(), a.User(by).User, p.ID, p.Request)
+	done, err := a.Node().Approve(t.Context(), a.User(by).User, p.ID, p.Request, node.Once{})
 	if err != nil {
 		t.Fatal(err)
 	}
@@ -141,7 +141,7 @@ func TestApprovalThatIsNone(t *testing.T) {
 	refuses := func(code node.Code, text string, by *node.User, p *node.Approval, sum envelope.Hash) {
 		t.Helper()
 		mustChange(t, a, func() {
-			_, err := a.Node().Approve(t.Context(), by, p.ID, sum)
+			_, err := a.Node().Approve(t.Context(), by, p.ID, sum, node.Once{})
 			mustRefuse(t, err, code, text)
 		})
 	}
@@ -164,20 +164,20 @@ func TestApprovalThatIsNone(t *testing.T) {
 		}
 	})
 	refuses(node.Conflict, node.TextApprovalOver, carl.User, p, p.Request)
-	if _, err := a.Node().RejectApproval(t.Context(), carl.User, p.ID, "late"); node.AsError(err).Text != node.TextApprovalOver {
+	if _, err := a.Node().RejectApproval(t.Context(), carl.User, p.ID, "late", node.Once{}); node.AsError(err).Text != node.TextApprovalOver {
 		t.Errorf("rejected what was approved: %v", err)
 	}
 	// Rejected, by the second person and by its own user.
 	for _, by := range []*ebltest.User{bob, al} {
 		p = ask(issue())
 		for range 2 {
-			if r, err := a.Node().RejectApproval(t.Context(), by.User, p.ID, "wrong party"); err != nil || r.State != node.ApprovalRejected {
+			if r, err := a.Node().RejectApproval(t.Context(), by.User, p.ID, "wrong party", node.Once{}); err != nil || r.State != node.ApprovalRejected {
 				t.Fatalf("got %+v, %v", r, err)
 			}
 		}
 		refuses(node.Conflict, node.TextApprovalOver, carl.User, p, p.Request)
 	}
-	if _, err := a.Node().RejectApproval(t.Context(), eve.User, p.ID, ""); node.AsError(err).Code != node.NotFound {
+	if _, err := a.Node().RejectApproval(t.Context(), eve.User, p.ID, "", node.Once{}); node.AsError(err).Code != node.NotFound {
 		t.Errorf("a stranger rejected: %v", err)
 	}
 	// The bill has changed since.
@@ -190,6 +190,8 @@ func TestApprovalThatIsNone(t *testing.T) {
 	// Too late.
 	p = ask(issue())
 	late.Store(int64(25 * time.Hour))
+	// A new day: the log of the old one is signed, once.
+	waitFor(t, "the signature over yesterday's log", func() bool { return len(query(t, a, "SELECT last FROM audit_roots")) == 1 })
 	if v, err := a.Node().Approval(t.Context(), bob.User, p.ID); err != nil || v.State != node.ApprovalExpired {
 		t.Errorf("after its time: got %+v, %v, want that it shows as expired", v, err)
 	}
@@ -283,7 +285,7 @@ func TestManyApprovalsAtOnceCarryItOutOnce(t *testing.T) {
 	for i := range 16 {
 		group.Go(func() {
 			by := a.User([]string{"bob", "carl"}[i%2])
-			if r, err := a.Node().Approve(t.Context(), by.User, p.ID, p.Request); err == nil && !r.Repeated {
+			if r, err := a.Node().Approve(t.Context(), by.User, p.ID, p.Request, node.Once{}); err == nil && !r.Repeated {
 				yes.Add(1)
 			}
 		})
@@ -312,7 +314,7 @@ func TestApprovalWhoseCommitIsNotKnown(t *testing.T) {
 			done, err = a.Node().Move(t.Context(), al.User, p.Document, transferTo(bob.ID, ""))
 			p = mustWait(t, done, err)
 			node.SetBeforeCommit(t, a.Node(), func() (bool, error) { return kept, errors.New("disk I/O error") })
-			_, err = a.Node().Approve(t.Context(), bob.User, p.ID, p.Request)
+			_, err = a.Node().Approve(t.Context(), bob.User, p.ID, p.Request, node.Once{})
 			mustRefuse(t, err, node.Unavailable, "unavailable")
 			node.SetBeforeCommit(t, a.Node(), nil)
 			a.Restart()

@@ -72,8 +72,16 @@ func second(user *User, a *Approval, may bool) *Error {
 
 // Approve is the second person's yes to exactly the order whose hash is given: it is
 // carried out, once. Approving it again changes nothing and tells what came of it. Where the order is
-// refused now (its peer cannot be reached, say) it goes on waiting.
-func (n *Node) Approve(ctx context.Context, user *User, id string, request envelope.Hash) (*Approval, error) {
+// refused now (its peer cannot be reached, say) it goes on waiting. Under a key of once
+// another approval is refused with TextKeyReused.
+func (n *Node) Approve(ctx context.Context, user *User, id string, request envelope.Hash, once Once) (*Approval, error) {
+	before, err := n.doneBefore(ctx, user, once)
+	if err != nil {
+		return nil, err
+	}
+	if before != nil {
+		return n.decidedBefore(ctx, user, id)
+	}
 	a, may, err := n.approval(ctx, n.store.read, user, id)
 	if err != nil {
 		return nil, err
@@ -99,7 +107,7 @@ func (n *Node) Approve(ctx context.Context, user *User, id string, request envel
 		return nil, refuse(Conflict, TextApprovalOver, "%s, whose order this is, is no active user any more", a.User)
 	}
 	requester.Via = a.Act
-	if err := n.carryOut(ctx, requester, a, Once{approving: &approving{id, user.Local, a.Act}}); err != nil {
+	if err := n.carryOut(ctx, requester, a, Once{approving: &approving{id, user.Local, a.Act, once}}); err != nil {
 		return nil, err
 	}
 	done, err := loadApproval(ctx, n.store.read, id)
@@ -107,6 +115,15 @@ func (n *Node) Approve(ctx context.Context, user *User, id string, request envel
 		return nil, busy(err)
 	}
 	return done, nil
+}
+
+// decidedBefore is an approval that the same yes or no, under the same key, was about.
+func (n *Node) decidedBefore(ctx context.Context, user *User, id string) (*Approval, error) {
+	a, _, err := n.approval(ctx, n.store.read, user, id)
+	if err == nil {
+		a.Repeated = true
+	}
+	return a, err
 }
 
 // settledOr is the wait for the witness before something is told again.
@@ -156,12 +173,16 @@ const (
 // begin is the first thing in the transaction of an approved order: everything that was
 // checked before is checked where nothing can change any more.
 func (t *tx) begin(p *approving) error {
+	if _, err := doneBefore(t.ctx, t, &User{Local: p.by}, p.once); err != nil {
+		return err
+	}
 	var state ApprovalState
 	var user string
+	var kind, content string
 	var expires, version int64
-	var document envelope.Hash
-	if err := t.QueryRowContext(t.ctx, "SELECT state, user, expires_at, version, document_hash FROM approvals WHERE id = ?", p.id).
-		Scan(&state, &user, &expires, &version, sqlHash{&document}); err != nil {
+	var document, sum envelope.Hash
+	if err := t.QueryRowContext(t.ctx, "SELECT state, user, kind, content, request_sum, expires_at, version, document_hash FROM approvals WHERE id = ?", p.id).
+		Scan(&state, &user, &kind, &content, sqlHash{&sum}, &expires, &version, sqlHash{&document}); err != nil {
 		return err
 	}
 	approvers, err := approversOf(t.ctx, t, user)
@@ -173,6 +194,8 @@ func (t *tx) begin(p *approving) error {
 		return err
 	}
 	switch {
+	case orderSum(user, kind, document, []byte(content)) != sum:
+		return refuse(Internal, "internalError", "the order that waits is not the one that was asked; run: eblnode fsck")
 	case state != ApprovalPending || expires <= millis(t.now):
 		return refuse(Conflict, TextApprovalOver, "this order does not wait any more")
 	case user == p.by || !slices.Contains(approvers, p.by) || by == nil || by.Disabled:
@@ -227,12 +250,23 @@ func (t *tx) end(p *approving, user *User, done Moved) error {
 	if err := t.audit(p.by, "approval.approve", envelope.Hash{}, p.id+" of "+user.Local); err != nil {
 		return err
 	}
+	if err := t.keepOrder(&User{Local: p.by}, p.once, done); err != nil {
+		return err
+	}
 	return t.keepOrder(user, key, done)
 }
 
 // RejectApproval is a no to an order that waits, by a second person or by its own user, who so
-// takes it back. It is never carried out.
-func (n *Node) RejectApproval(ctx context.Context, user *User, id, reason string) (*Approval, error) {
+// takes it back. It is never carried out. Under a key of once another one is refused with
+// TextKeyReused.
+func (n *Node) RejectApproval(ctx context.Context, user *User, id, reason string, once Once) (*Approval, error) {
+	before, err := n.doneBefore(ctx, user, once)
+	if err != nil {
+		return nil, err
+	}
+	if before != nil {
+		return n.decidedBefore(ctx, user, id)
+	}
 	if len(reason) > 0 {
 		if e := checkReason(reason); e != nil {
 			return nil, e
@@ -261,6 +295,12 @@ func (n *Node) RejectApproval(ctx context.Context, user *User, id, reason string
 			return refuse(Conflict, TextApprovalOver, "this order does not wait any more")
 		}
 		if err != nil {
+			return err
+		}
+		if _, err := doneBefore(t.ctx, t, user, once); err != nil {
+			return err
+		}
+		if err := t.keepOrder(user, once, Moved{Document: a.Document}); err != nil {
 			return err
 		}
 		return t.audit(user.Local, "approval.reject", envelope.Hash{}, id+" of "+a.User+": "+reason)

@@ -2,17 +2,16 @@ package node
 
 import (
 	"context"
-	"encoding/json"
 	"errors"
 	"fmt"
 	"io/fs"
 	"os"
 	"path/filepath"
 	"slices"
+	"strings"
 	"time"
 
 	"eblnode/envelope"
-	"eblnode/judge"
 )
 
 // An Archived says what Archive did.
@@ -40,13 +39,14 @@ func (n *Node) Archive(ctx context.Context, actor, dir string, rootsOnly bool) (
 	if rootsOnly {
 		return out, nil
 	}
-	folder := filepath.Join(dir, n.cfg.Now().UTC().Format("20060102T150405Z"))
+	list := &envelope.ArchiveList{By: n.Domain(), At: n.cfg.Now().UTC().Truncate(time.Second)}
+	folder := filepath.Join(dir, list.Folder())
 	if err := os.Mkdir(folder, 0o700); errors.Is(err, fs.ErrExist) {
 		return out, refuse(Conflict, "conflict", "%s is there already; an archive overwrites nothing", folder)
 	} else if err != nil {
 		return out, refuse(NotPossible, "notPossible", "making the archive: %s", err)
 	}
-	err := n.writeArchive(ctx, actor, folder, &out)
+	err := n.writeArchive(ctx, actor, folder, list, &out)
 	if err != nil {
 		// What no root will name is no archive.
 		return Archived{}, errors.Join(err, os.RemoveAll(folder))
@@ -55,8 +55,7 @@ func (n *Node) Archive(ctx context.Context, actor, dir string, rootsOnly bool) (
 	return out, nil
 }
 
-func (n *Node) writeArchive(ctx context.Context, actor, folder string, out *Archived) error {
-	list := judge.ArchiveList{Format: judge.ArchiveFormat, By: n.Domain().String(), At: n.cfg.Now().UTC().Format(time.RFC3339), Files: []judge.ArchiveFile{}}
+func (n *Node) writeArchive(ctx context.Context, actor, folder string, list *envelope.ArchiveList, out *Archived) error {
 	for after := int64(0); ; {
 		b, err := nextBill(ctx, n.store.read, after)
 		if err != nil {
@@ -82,15 +81,15 @@ func (n *Node) writeArchive(ctx context.Context, actor, folder string, out *Arch
 		if err := writeSynced(filepath.Join(folder, name), text); err != nil {
 			return err
 		}
-		list.Files = append(list.Files, judge.ArchiveFile{Name: name, Sum: envelope.HashOf(text).String()})
+		list.Files = append(list.Files, envelope.ArchiveFile{Name: name, Sum: envelope.HashOf(text)})
 		out.Bills++
 	}
-	slices.SortFunc(list.Files, func(a, b judge.ArchiveFile) int { return compareText(a.Name, b.Name) })
-	text, err := json.MarshalIndent(list, "", " ")
+	slices.SortFunc(list.Files, func(a, b envelope.ArchiveFile) int { return strings.Compare(a.Name, b.Name) })
+	text, err := list.Marshal()
 	if err != nil {
 		return err
 	}
-	if err := writeSynced(filepath.Join(folder, judge.ArchiveListName), text); err != nil {
+	if err := writeSynced(filepath.Join(folder, envelope.ArchiveListName), text); err != nil {
 		return err
 	}
 	if err := syncDir(folder); err != nil {
@@ -103,16 +102,6 @@ func (n *Node) writeArchive(ctx context.Context, actor, folder string, out *Arch
 		}
 		return t.exec("INSERT INTO archives (audit_row, sum) SELECT max(id), ? FROM audit", out.Sum[:])
 	})
-}
-
-func compareText(a, b string) int {
-	switch {
-	case a < b:
-		return -1
-	case a > b:
-		return 1
-	}
-	return 0
 }
 
 func nextBill(ctx context.Context, q querier, after int64) (*bill, error) {
@@ -132,7 +121,7 @@ func nextBill(ctx context.Context, q querier, after int64) (*bill, error) {
 // first of them: another list is another platform's, or of a database that was put back.
 func (n *Node) writeRoots(ctx context.Context, dir string, out *Archived) error {
 	n.sealDay(ctx) // yesterday's may be due
-	list := judge.ArchiveRoots{Format: judge.RootsFormat, By: n.Domain().String(), Roots: []string{}}
+	list := envelope.ArchiveRoots{By: n.Domain()}
 	err := each(ctx, n.store.read, "SELECT root FROM audit_roots ORDER BY last", nil, func(scan func(...any) error) error {
 		var root string
 		err := scan(&root)
@@ -142,16 +131,16 @@ func (n *Node) writeRoots(ctx context.Context, dir string, out *Archived) error 
 	if err != nil {
 		return busy(err)
 	}
-	path := filepath.Join(dir, judge.RootsName)
+	path := filepath.Join(dir, envelope.RootsName)
 	if old, err := os.ReadFile(path); err == nil {
-		var was judge.ArchiveRoots
-		if json.Unmarshal(old, &was) != nil || was.By != list.By || len(was.Roots) > len(list.Roots) || !slices.Equal(was.Roots, list.Roots[:len(was.Roots)]) {
+		was, err := envelope.ParseArchiveRoots(old)
+		if err != nil || was.By != list.By || len(was.Roots) > len(list.Roots) || !slices.Equal(was.Roots, list.Roots[:len(was.Roots)]) {
 			return refuse(NotPossible, "notPossible", "%s has roots that this node did not sign, or has forgotten", path)
 		}
 	} else if !errors.Is(err, fs.ErrNotExist) {
 		return refuse(NotPossible, "notPossible", "making the archive: %s", err)
 	}
-	text, err := json.MarshalIndent(list, "", " ")
+	text, err := list.Marshal()
 	if err != nil {
 		return err
 	}

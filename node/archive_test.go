@@ -1,59 +1,46 @@
 package node_test
 
 import (
-	"crypto/sha256"
 	"os"
 	"path/filepath"
-	"strings"
 	"testing"
 	"time"
 
 	"eblnode/envelope"
-	"eblnode/identity"
 	"eblnode/internal/ebltest"
 	"eblnode/judge"
 	"eblnode/node"
 )
 
-// look judges the archives below a folder as eblverify does: their roots, lists and files.
-func look(t *testing.T, dir string, trust *identity.Trust) (rules []string) {
+// look judges the archives below a folder: the rules that are broken.
+func look(t *testing.T, dir string, o judge.ArchiveOptions) (rules []string) {
 	t.Helper()
-	text, err := os.ReadFile(filepath.Join(dir, judge.RootsName))
-	if err != nil {
-		t.Fatal(err)
-	}
-	roots, r := judge.OpenRoots("roots", text, trust)
-	if roots == nil {
-		return []string{r.Rule}
-	}
-	folders, err := filepath.Glob(filepath.Join(dir, "*", judge.ArchiveListName))
-	if err != nil {
-		t.Fatal(err)
-	}
-	lists := map[envelope.Hash]bool{}
-	for _, name := range folders {
-		list, err := os.ReadFile(name)
+	read := func(path string) []byte {
+		text, err := os.ReadFile(path)
 		if err != nil {
 			t.Fatal(err)
 		}
-		lists[envelope.HashOf(list)] = true
-		files := map[string]envelope.Hash{}
+		return text
+	}
+	tree := judge.ArchiveTree{Path: dir, Roots: read(filepath.Join(dir, envelope.RootsName))}
+	folders, err := filepath.Glob(filepath.Join(dir, "*", envelope.ArchiveListName))
+	if err != nil {
+		t.Fatal(err)
+	}
+	for _, name := range folders {
+		f := judge.ArchiveFolder{Path: name, Name: filepath.Base(filepath.Dir(name)), List: read(name), Files: map[string]envelope.Hash{}}
 		found, _ := filepath.Glob(filepath.Join(filepath.Dir(name), "*"))
-		for _, f := range found {
-			if filepath.Base(f) != judge.ArchiveListName {
-				body, err := os.ReadFile(f)
-				if err != nil {
-					t.Fatal(err)
-				}
-				files[filepath.Base(f)] = sha256.Sum256(body)
+		for _, path := range found {
+			if path != name {
+				f.Files[filepath.Base(path)] = envelope.HashOf(read(path))
 			}
 		}
-		if r := roots.Archive(name, list, files); r.Verdict != judge.Valid {
+		tree.Folders = append(tree.Folders, f)
+	}
+	for _, r := range judge.Archive(tree, o) {
+		if r.Verdict != judge.Valid {
 			rules = append(rules, r.Rule)
 		}
-	}
-	for _, r := range roots.Missing(dir, lists) {
-		rules = append(rules, r.Rule)
 	}
 	return rules
 }
@@ -78,7 +65,7 @@ func TestArchive(t *testing.T) {
 	if first.Bills != 2 || first.Roots != 0 || first.Left != 0 {
 		t.Errorf("got %+v, want two bills", first)
 	}
-	if got := look(t, dir, trust); len(got) != 1 || got[0] != "archive/unsealed" {
+	if got := look(t, dir, judge.ArchiveOptions{Trust: trust, Now: c.now()}); len(got) != 1 || got[0] != "archive/unsealed" {
 		t.Errorf("before the day is over: got %v", got)
 	}
 	for _, doc := range docs {
@@ -91,7 +78,7 @@ func TestArchive(t *testing.T) {
 		}
 	}
 	c.skip(day)
-	docs = append(docs, a.Issue(al.ID))
+	a.Issue(al.ID)
 	second := archive(false)
 	if second.Bills != 3 || second.Roots != 1 {
 		t.Errorf("the next day: got %+v, want three bills and one root", second)
@@ -100,63 +87,19 @@ func TestArchive(t *testing.T) {
 	if out := archive(true); out.Folder != "" || out.Roots != 2 {
 		t.Errorf("roots only: got %+v, want two", out)
 	}
-	if got := look(t, dir, trust); len(got) != 0 {
+	if got := look(t, dir, judge.ArchiveOptions{Trust: trust, Now: c.now()}); len(got) != 0 {
 		t.Errorf("as it was written: got %v, want nothing", got)
 	}
 	mustBeClean(t, a)
 
-	file := func(name ...string) string { return filepath.Join(append([]string{dir}, name...)...) }
-	one := filepath.Base(first.Folder)
-	for name, x := range map[string]struct {
-		do   func() error
-		rule string
-	}{
-		"a file deleted":    {func() error { return os.Remove(file(one, docs[0].String()+".json")) }, "archive/deleted"},
-		"a file put in":     {func() error { return os.WriteFile(file(one, "x.json"), []byte("{}"), 0o600) }, "archive/inserted"},
-		"a file changed":    {func() error { return os.WriteFile(file(one, docs[0].String()+".json"), []byte("{}"), 0o600) }, "archive/changed"},
-		"an archive gone":   {func() error { return os.RemoveAll(file(one)) }, "archive/deleted"},
-		"an archive put in": {func() error { return os.CopyFS(file("forged"), os.DirFS(file(one))) }, ""},
-		"a list rewritten": {func() error {
-			text, err := os.ReadFile(file(one, judge.ArchiveListName))
-			if err != nil {
-				return err
-			}
-			return os.WriteFile(file(one, judge.ArchiveListName), append(text, ' '), 0o600)
-		}, "archive/inserted"},
-		"a root taken out": {func() error {
-			text, err := os.ReadFile(file(judge.RootsName))
-			if err != nil {
-				return err
-			}
-			lines := strings.Split(string(text), "\n")
-			for i, l := range lines {
-				if strings.Contains(l, `"ey`) {
-					lines = append(lines[:i], lines[i+1:]...)
-					break
-				}
-			}
-			return os.WriteFile(file(judge.RootsName), []byte(strings.Join(lines, "\n")), 0o600)
-		}, "archive/root"},
-	} {
-		keep := filepath.Join(t.TempDir(), "keep")
-		if err := os.CopyFS(keep, os.DirFS(dir)); err != nil {
-			t.Fatal(err)
-		}
-		if err := x.do(); err != nil {
-			t.Fatal(err)
-		}
-		got := look(t, dir, trust)
-		if (len(got) == 0) != (x.rule == "") || x.rule != "" && got[0] != x.rule {
-			t.Errorf("%s: got %v, want %q", name, got, x.rule)
-		}
-		if err := os.RemoveAll(dir); err != nil {
-			t.Fatal(err)
-		}
-		if err := os.Rename(keep, dir); err != nil {
-			t.Fatal(err)
-		}
+	// What is done to it afterwards shows: TestEveryManipulationOfAnArchiveShows.
+	if err := os.RemoveAll(first.Folder); err != nil {
+		t.Fatal(err)
 	}
-	if got := look(t, dir, stranger(t)); len(got) != 1 || got[0] != "archive/platformNotTrusted" {
+	if got := look(t, dir, judge.ArchiveOptions{Trust: trust, Now: c.now()}); len(got) != 1 || got[0] != "archive/deleted" {
+		t.Errorf("an archive gone: got %v", got)
+	}
+	if got := look(t, dir, judge.ArchiveOptions{Trust: stranger(t), Now: c.now()}); len(got) == 0 || got[0] != "archive/platformNotTrusted" {
 		t.Errorf("without its trust entry: got %v", got)
 	}
 	// The folder of another platform is not written to.

@@ -40,7 +40,7 @@ func TestAuditLogIsSignedOnceADay(t *testing.T) {
 	}
 	c.skip(day)
 	waitFor(t, "the root of yesterday", func() bool { return len(roots(t, a)) == 1 })
-	first, err := envelope.OpenRoot(roots(t, a)[0]["root"].(string), a.Entry)
+	first, err := envelope.OpenRoot(roots(t, a)[0]["root"].(string), a.Entry, true)
 	if err != nil {
 		t.Fatal(err)
 	}
@@ -56,7 +56,7 @@ func TestAuditLogIsSignedOnceADay(t *testing.T) {
 	if len(got) != 2 {
 		t.Fatalf("got %d roots, want 2", len(got))
 	}
-	second, err := envelope.OpenRoot(got[1]["root"].(string), a.Entry)
+	second, err := envelope.OpenRoot(got[1]["root"].(string), a.Entry, true)
 	if err != nil || second.Previous != envelope.HashOf([]byte(got[0]["root"].(string))) || second.Rows <= first.Rows {
 		t.Errorf("got %+v and %v, want it to follow the first", second, err)
 	}

@@ -13,6 +13,7 @@ import (
 	"time"
 
 	"eblnode/identity"
+	"eblnode/internal/rights"
 )
 
 // Backup writes the database as it is at one moment to a new file at path, while the node
@@ -21,6 +22,10 @@ import (
 //
 // The witness is not in it, and must not be: it is what tells how old a backup is.
 func (n *Node) Backup(ctx context.Context, path string) error {
+	// Whoever can write to the folder could put another database in the place of the backup.
+	if err := rights.Unchanged(filepath.Dir(path)); err != nil {
+		return refuse(NotPossible, "notPossible", "making the backup: %s", err)
+	}
 	f, err := os.OpenFile(path, os.O_WRONLY|os.O_CREATE|os.O_EXCL, 0o600)
 	if errors.Is(err, fs.ErrExist) {
 		return refuse(Conflict, "conflict", "%s is there already; a backup overwrites nothing", path)
@@ -68,6 +73,9 @@ func Restore(ctx context.Context, dir, backup string, domain identity.Host, now 
 		return Restored{}, err
 	}
 	defer func() { _ = lock.Close() }()
+	if err := rights.Unchanged(backup); err != nil {
+		return Restored{}, refuse(NotPossible, "notPossible", "%s; first find out who could have changed it", err)
+	}
 	path := filepath.Join(dir, DatabaseFile)
 	fresh := path + ".restoring"
 	if err := copyFile(backup, fresh); err != nil {
@@ -75,6 +83,9 @@ func Restore(ctx context.Context, dir, backup string, domain identity.Host, now 
 	}
 	r, err := checkBackup(ctx, fresh, domain)
 	if err != nil {
+		return Restored{}, fmt.Errorf("restoring %s: %w", backup, errors.Join(err, removeAll(fresh)))
+	}
+	if err := leaveInDoubt(ctx, fresh, now); err != nil {
 		return Restored{}, fmt.Errorf("restoring %s: %w", backup, errors.Join(err, removeAll(fresh)))
 	}
 	if err := removeAll(fresh + "-wal"); err != nil { // made by looking into it
@@ -96,6 +107,23 @@ func Restore(ctx context.Context, dir, backup string, domain identity.Host, now 
 	}
 	return r, syncDir(dir)
 }
+
+// leaveInDoubt takes what is prepared in a backup for sent: it may have left since, also
+// where the witness has nothing later of it, since what it is told next is the answer. Who
+// prepared it could else cancel it, and spend a bill that the addressee has.
+func leaveInDoubt(ctx context.Context, path string, now time.Time) error {
+	// One file, without a log of its own, and all of it on the disk.
+	dsn := (&url.URL{Scheme: "file", OmitHost: true, Path: filepath.ToSlash(path), RawQuery: "mode=rw&_journal_mode=DELETE&_synchronous=FULL&_defensive=1&_dqs=0"}).String()
+	db, err := sql.Open("sqlite", dsn)
+	if err != nil {
+		return err
+	}
+	db.SetMaxOpenConns(1)
+	_, err = db.ExecContext(ctx, preparedInDoubt, millis(now))
+	return errors.Join(err, db.Close())
+}
+
+const preparedInDoubt = "UPDATE transfers SET state = 'sending', sent_at = ? WHERE state = 'prepared'"
 
 func removeAll(path string) error {
 	var err error

@@ -55,6 +55,17 @@ func Update(t testing.TB, n *Node, queries ...string) error {
 	})
 }
 
+// KeepRefused puts a block on the list of those that were refused without a signature, as
+// a judgement does that took long.
+func KeepRefused(t testing.TB, n *Node, r Request, refusal *Error) {
+	t.Helper()
+	block, err := envelope.Parse(r.Body, n.cfg.Limits)
+	if err != nil {
+		t.Fatal(err)
+	}
+	n.keepRefused(t.Context(), r, block, refusal)
+}
+
 // AuditHash is the hash of an audit row.
 func AuditHash(previous []byte, at int64, fields []string) [32]byte {
 	return auditHash(previous, at, fields)
@@ -124,3 +135,25 @@ func Together(t testing.TB, n *Node, jobs ...func(exec func(query string, args .
 	wg.Wait()
 	return errs
 }
+
+// ForgetVerified lets all chains go that are kept in memory.
+func ForgetVerified(n *Node) {
+	n.verified.epoch(nil)
+	n.verified.epoch(n.Trust())
+}
+
+// NotReadAgain is how many entries of a body n would not read, since it knows the chain.
+func NotReadAgain(t testing.TB, n *Node, body []byte) int {
+	t.Helper()
+	b, _, err := n.verified.parse(body, n.cfg.Limits, n.Trust())
+	if err != nil {
+		t.Fatal(err)
+	}
+	return b.Known()
+}
+
+// Expect tells the writer of n that somebody is about to write.
+func Expect(n *Node) (arrived func()) { return n.store.expect() }
+
+// Expected is how many the writer of n waits for.
+func Expected(n *Node) int64 { return n.store.coming.Load() }

@@ -93,16 +93,28 @@ type auditRow struct {
 	verdict     bool
 }
 
+// A toldUser is a user as the log has it: sums of its token's sum and of its particulars.
+type toldUser struct {
+	role, token, party string
+	disabled           bool
+}
+
 // An auditCheck goes along the audit log.
 type auditCheck struct {
 	domain   string
 	previous []byte
 	next     int64
 	own      string            // sum of our own entry as last published
-	peers    map[string]string // domain → sum of the entry last added, "" once removed
-	users    map[string]string // local id → role, with "-" before it once disabled
+	peers    map[string]string // domain → sum of the entry last added, with "-" before it once removed
+	users    map[string]toldUser
 	seconds  map[string]string // local id → its approvers, with commas between
-	list     []Finding
+	held     map[envelope.Hash]holding
+	systems  map[string]toldSystem
+	acts     map[string][]*act
+	released map[envelope.Hash][]int64 // when the second operator released it
+	// withdrawn is the newest proposal on each subject, if it was withdrawn.
+	withdrawn map[string]int64
+	list      []Finding
 }
 
 func (c *auditCheck) bad(table string, a *auditRow, cure, format string, args ...any) {
@@ -114,7 +126,8 @@ func (c *auditCheck) bad(table string, a *auditRow, cure, format string, args ..
 // fsckAudit checks that each row of the audit log is hashed with the one before it, and
 // that what it tells is there.
 func (n *Node) fsckAudit(ctx context.Context, o FsckOptions, r *FsckReport) error {
-	c := &auditCheck{domain: n.Domain().String(), next: 1, peers: map[string]string{}, users: map[string]string{}, seconds: map[string]string{}}
+	c := &auditCheck{domain: n.Domain().String(), next: 1, peers: map[string]string{}, users: map[string]toldUser{}, seconds: map[string]string{},
+		held: map[envelope.Hash]holding{}, systems: map[string]toldSystem{}, acts: map[string][]*act{}, released: map[envelope.Hash][]int64{}, withdrawn: map[string]int64{}}
 	if o.Sample > 0 {
 		err := n.store.snapshot(ctx, func(q querier) error { return c.startNear(ctx, q, o.Sample) })
 		if err != nil {
@@ -127,7 +140,10 @@ func (n *Node) fsckAudit(ctx context.Context, o FsckOptions, r *FsckReport) erro
 				return err
 			}
 			// In the snapshot of the last rows: the node goes on.
-			return c.people(ctx, q)
+			if err := c.people(ctx, q); err != nil {
+				return err
+			}
+			return c.operators(ctx, q)
 		})
 		if err != nil {
 			return err
@@ -188,7 +204,7 @@ func (c *auditCheck) left(a *auditRow, bill envelope.Hash) {
 	if len(word) == 0 {
 		word = []string{""}
 	}
-	if !bill.IsZero() && !a.known && a.action != "transfer.reject" && a.action != "witness.reenter" {
+	if !bill.IsZero() && !a.known && a.action != "transfer.reject" && !strings.HasPrefix(a.action, "witness.") {
 		c.bad("bills", a, cureEvidence, "the log tells of a bill that is not there (%s)", a.action)
 		return
 	}
@@ -227,15 +243,49 @@ func (c *auditCheck) left(a *auditRow, bill envelope.Hash) {
 	case "peer.add":
 		c.peers[word[0]] = word[len(word)-1]
 	case "peer.remove":
-		c.peers[word[0]] = ""
-	case "user.add":
-		c.users[word[0]] = word[len(word)-1]
+		c.peers[word[0]] = "-" + c.peers[word[0]]
+	case "user.add": // local id, role, "token", its sum, "party", its sum
+		if len(word) == 6 {
+			c.users[word[0]] = toldUser{role: word[1], token: word[3], party: word[5]}
+		}
 	case "user.token": // a new token for a user, who is active again
-		c.users[word[0]] = strings.TrimLeft(c.users[word[0]], "-")
+		u := c.users[word[0]]
+		u.token, u.disabled = word[len(word)-1], false
+		c.users[word[0]] = u
 	case "user.approvers":
 		c.seconds[word[0]] = strings.Join(word[1:], "")
 	case "user.disable":
-		c.users[word[0]] = "-" + c.users[word[0]]
+		u := c.users[word[0]]
+		u.disabled = true
+		c.users[word[0]] = u
+	default:
+		c.leftByOperators(a, bill, word)
+	}
+}
+
+// leftByOperators notes what operators did, which is compared with the tables at the end.
+func (c *auditCheck) leftByOperators(a *auditRow, bill envelope.Hash, word []string) {
+	switch a.action {
+	case "system.add": // name, "for", customer=local id …, "keys", their sum
+		if len(word) > 4 {
+			c.systems[word[0]] = toldSystem{customers: strings.Join(word[2:len(word)-2], " "), keys: word[len(word)-1]}
+		}
+	case "system.disable":
+		s := c.systems[word[0]]
+		s.disabled = true
+		c.systems[word[0]] = s
+	case "bill.held":
+		c.held[bill] = holding{held: heldText(a.actor, a.at, a.detail), deleted: c.held[bill].deleted}
+	case "bill.holdReleased":
+		c.held[bill] = holding{deleted: c.held[bill].deleted}
+	case "bill.documentDeleted":
+		c.held[bill] = holding{deleted: a.at}
+	}
+	if a.action == "witness.release" {
+		c.released[bill] = append(c.released[bill], a.at)
+	}
+	if actTables[a.action] != "" {
+		c.acted(a, bill)
 	}
 }
 
@@ -260,9 +310,9 @@ func (c *auditCheck) people(ctx context.Context, q querier) error {
 		switch {
 		case !told:
 			bad("peers", p.domain, cureEvidence, "the log does not tell that this peer was added")
-		case p.removed != (sum == ""):
+		case p.removed != strings.HasPrefix(sum, "-"):
 			bad("peers", p.domain, cureEvidence, "removed_at: removed: %t, but the log tells otherwise", p.removed)
-		case !p.removed && envelope.HashOf([]byte(p.entry)).String() != sum:
+		case envelope.HashOf([]byte(p.entry)).String() != strings.TrimLeft(sum, "-"):
 			bad("peers", p.domain, cureTrust, "entry: it is not the one that was added")
 		}
 		delete(c.peers, p.domain)
@@ -274,21 +324,25 @@ func (c *auditCheck) people(ctx context.Context, q querier) error {
 	for domain := range c.peers {
 		bad("peers", domain, cureTrust, "the log tells of a peer that is not there")
 	}
-	err = each(ctx, q, "SELECT local_id, role, disabled, party FROM users", nil, func(scan func(...any) error) error {
+	err = each(ctx, q, "SELECT local_id, role, disabled, token_sum, party FROM users", nil, func(scan func(...any) error) error {
 		var local, role, particulars string
+		var token []byte
 		var disabled bool
-		if err := scan(&local, &role, &disabled, &particulars); err != nil {
+		if err := scan(&local, &role, &disabled, &token, &particulars); err != nil {
 			return err
 		}
 		told, found := c.users[local]
-		was := strings.HasPrefix(told, "-")
 		switch {
 		case !found:
 			bad("users", local, cureEvidence, "the log does not tell that this user was added")
-		case role != strings.TrimLeft(told, "-"):
-			bad("users", local, cureEvidence, "role: the row says %s, the log %s", role, strings.TrimLeft(told, "-"))
-		case disabled != was:
-			bad("users", local, cureEvidence, "disabled: the row says %t, the log %t", disabled, was)
+		case role != told.role:
+			bad("users", local, cureEvidence, "role: the row says %s, the log %s", role, told.role)
+		case disabled != told.disabled:
+			bad("users", local, cureEvidence, "disabled: the row says %t, the log %t", disabled, told.disabled)
+		case envelope.HashOf(token).String() != told.token:
+			bad("users", local, cureEvidence, "token_sum: it is not that of the token that this user was given")
+		case envelope.HashOf([]byte(particulars)).String() != told.party:
+			bad("users", local, cureEvidence, "party: it is not what this user was added with")
 		}
 		if err := json.Unmarshal([]byte(particulars), &party{}); err != nil {
 			bad("users", local, cureEvidence, "party: %v", err)

@@ -32,7 +32,7 @@ func (n *Node) fsckRoots(ctx context.Context, _ FsckOptions, r *FsckReport) erro
 		bad := func(format string, args ...any) {
 			r.add(Finding{Table: "audit_roots", Row: "root of " + s.day, What: fmt.Sprintf(format, args...), Cure: cureEvidence})
 		}
-		root, err := envelope.OpenRoot(s.root, l.us)
+		root, err := envelope.OpenRoot(s.root, l.us, true)
 		if err != nil {
 			bad("root: %v", err)
 		} else {

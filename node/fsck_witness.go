@@ -17,6 +17,8 @@ var witnessed = map[string]struct{ table, query string }{
 	recordStep:  {"steps", stepWitnessed},
 	recordPrepared: {"transfers", `SELECT count(*) FROM transfers x JOIN bills b ON b.id = x.bill
 	  WHERE b.document_hash = ?1 AND x.envelope_hash = ?2 AND x.jws = ?3`},
+	recordSending: {"transfers", `SELECT count(*) FROM transfers x JOIN bills b ON b.id = x.bill
+	  WHERE b.document_hash = ?1 AND x.envelope_hash = ?2 AND ?3 = '' AND x.state NOT IN ('prepared', 'cancelled')`},
 	recordSettled: {"transfers", `SELECT count(*) FROM transfers x JOIN bills b ON b.id = x.bill
 	  WHERE b.document_hash = ?1 AND x.envelope_hash = ?2 AND x.state NOT IN ('prepared', 'sending')
 	    AND (?3 = '' OR x.verdict = ?3 OR x.settled_by = 'operators')`},
@@ -46,12 +48,16 @@ func (n *Node) fsckWitness(ctx context.Context, o FsckOptions, r *FsckReport) er
 		hash       envelope.Hash
 		pending    int64 // the newest record that may not be in the journal yet
 	}
+	told := &journalCheck{ends: map[envelope.Hash]*unsignedEnd{}}
 	err := n.store.snapshot(ctx, func(q querier) error {
 		var pending sql64
 		err := q.QueryRowContext(ctx, "SELECT node, generation, hash, (SELECT max(generation) FROM witness_pending) FROM witness").
 			Scan(&at.node, &at.generation, sqlHash{&at.hash}, &pending)
 		at.pending = int64(pending)
-		return err
+		if err != nil {
+			return err
+		}
+		return told.read(ctx, q)
 	})
 	if errors.Is(err, sql.ErrNoRows) {
 		bad("the row of this node is gone")
@@ -60,6 +66,7 @@ func (n *Node) fsckWitness(ctx context.Context, o FsckOptions, r *FsckReport) er
 	if err != nil {
 		return err
 	}
+	_ = n.store.settled(ctx)             // where it cannot be completed now, less is compared
 	released := map[witness.Hash]int64{} // document → generation
 	j, err := witness.Open(n.cfg.witnessPath(), func(w witness.Record, l witness.Line) error {
 		if w.Kind == recordReleased {
@@ -67,6 +74,9 @@ func (n *Node) fsckWitness(ctx context.Context, o FsckOptions, r *FsckReport) er
 		}
 		if w.Generation == at.generation && envelope.Hash(l.Hash) != at.hash {
 			bad("hash: it is not that of record %d of the journal", w.Generation)
+		}
+		if w.Generation <= at.generation {
+			told.record(&w)
 		}
 		return ctx.Err()
 	})
@@ -87,30 +97,41 @@ func (n *Node) fsckWitness(ctx context.Context, o FsckOptions, r *FsckReport) er
 		bad("the journal is damaged: %v", d)
 	case at.generation > last && at.pending < at.generation:
 		bad("generation: the database is at record %d, the journal at %d", at.generation, last)
+	case last < at.generation:
+		told.rows = 0 // the newest are in records that still wait for the journal
 	}
-	return n.fsckRecords(ctx, released, r)
+	if err := n.store.snapshot(ctx, func(q querier) error { return told.compare(ctx, q, j.After(), r) }); err != nil {
+		return err
+	}
+	return n.fsckRecords(ctx, released, told, r)
 }
 
-func (n *Node) fsckRecords(ctx context.Context, released map[witness.Hash]int64, r *FsckReport) error {
+func (n *Node) fsckRecords(ctx context.Context, released map[witness.Hash]int64, told *journalCheck, r *FsckReport) error {
 	const chunk = 500
+	everything := released[witness.Hash{}]
 	list := make([]witness.Record, 0, chunk)
 	check := func() error {
 		defer func() { list = list[:0] }()
 		return n.store.snapshot(ctx, func(q querier) error {
 			for i := range list {
-				if err := checkRecord(ctx, q, &list[i], r); err != nil {
+				w := &list[i]
+				if err := told.checkLog(ctx, q, w, r); err != nil {
+					return err
+				}
+				if _, known := witnessed[w.Kind]; !known || w.Generation < max(everything, released[w.Document]) {
+					continue
+				}
+				if err := checkRecord(ctx, q, w, r); err != nil {
 					return err
 				}
 			}
 			return nil
 		})
 	}
-	everything := released[witness.Hash{}]
 	j, err := witness.Open(n.cfg.witnessPath(), func(w witness.Record, _ witness.Line) error {
-		if _, known := witnessed[w.Kind]; !known || w.Generation < max(everything, released[w.Document]) {
-			return nil
+		if w.Kind != recordSettled && w.Kind != recordRejection {
+			w.Data = nil // the document is in it
 		}
-		w.Data = nil // the document is in it
 		if list = append(list, w); len(list) < chunk {
 			return nil
 		}
@@ -125,8 +146,11 @@ func (n *Node) fsckRecords(ctx context.Context, released map[witness.Hash]int64,
 func checkRecord(ctx context.Context, q querier, w *witness.Record, r *FsckReport) error {
 	of := witnessed[w.Kind]
 	var found int
-	if err := q.QueryRowContext(ctx, of.query, w.Document[:], w.Head[:], w.JWS).Scan(&found); err != nil || found > 0 {
+	if err := q.QueryRowContext(ctx, of.query, w.Document[:], w.Head[:], w.JWS).Scan(&found); err != nil {
 		return err
+	}
+	if found > 0 {
+		return checkDecision(ctx, q, w, r)
 	}
 	if err := q.QueryRowContext(ctx, "SELECT count(*) FROM quarantine WHERE generation = ?", w.Generation).Scan(&found); err != nil || found > 0 {
 		return err

@@ -244,3 +244,30 @@ func TestCloseWhileOthersWait(t *testing.T) {
 		t.Error("a closed node writes")
 	}
 }
+
+// TestWriterDoesNotWaitForWhoNeverComes: it waits a moment for others, and then commits; and
+// whoever was refused, or found his answer, is expected no more.
+func TestWriterDoesNotWaitForWhoNeverComes(t *testing.T) {
+	s := newStage(t)
+	n := s.b.Node()
+	arrived := node.Expect(n)
+	for range 20 {
+		if err := n.Ready(t.Context()); err != nil {
+			t.Fatal(err)
+		}
+	}
+	arrived()
+	arrived()
+	good, _ := s.a.Offer(s.bob)
+	mustAccept(t, s.b, s.a, good)
+	mustAccept(t, s.b, s.a, good)
+	bad := edit(t, good, func(b *envelope.Transferblock) { b.Entries[0] = ebltest.BadSignature(t, b.Entries[0]) })
+	_, _ = s.b.Put(s.a, bad)
+	withKey(t, s.a, func() {
+		unknown, _ := s.a.Offer(s.bob)
+		_, _ = s.b.Put(s.a, unknown)
+	})
+	if got := node.Expected(n); got != 0 {
+		t.Errorf("%d are expected, and nobody comes", got)
+	}
+}

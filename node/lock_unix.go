@@ -3,24 +3,32 @@
 package node
 
 import (
+	"errors"
 	"fmt"
 	"io"
+	"io/fs"
 	"os"
 	"path/filepath"
 	"syscall"
+
+	"eblnode/internal/rights"
 )
 
 // lockDir takes the data folder for this process. The lock goes with the process, so
 // that a crash leaves nothing to clean up.
 func lockDir(dir string) (io.Closer, error) {
-	info, err := os.Stat(dir)
-	if err != nil {
+	err := rights.Ours(dir)
+	if errors.Is(err, fs.ErrNotExist) {
 		return nil, fmt.Errorf("opening the data folder: %w", err)
 	}
-	if info.Mode().Perm()&0o077 != 0 {
-		return nil, fmt.Errorf("the data folder %s is open to others (mode %o); run: chmod 700 %s", dir, info.Mode().Perm(), dir)
+	if err != nil {
+		return nil, fmt.Errorf("the data folder %w", err)
 	}
 	path := filepath.Join(dir, "lock")
+	// Whoever can open it can hold it, and the node would not start.
+	if err := rights.Ours(path); err != nil && !errors.Is(err, fs.ErrNotExist) {
+		return nil, err
+	}
 	f, err := os.OpenFile(path, os.O_RDWR|os.O_CREATE, 0o600)
 	if err != nil {
 		return nil, fmt.Errorf("locking the data folder: %w", err)

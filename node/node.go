@@ -17,6 +17,7 @@ import (
 	"errors"
 	"fmt"
 	"io"
+	"io/fs"
 	"log/slog"
 	"os"
 	"path/filepath"
@@ -28,6 +29,7 @@ import (
 	"eblnode/discovery"
 	"eblnode/envelope"
 	"eblnode/identity"
+	"eblnode/internal/rights"
 	"eblnode/internal/webhook"
 )
 
@@ -97,7 +99,7 @@ type Node struct {
 	watchers watchers
 	circuits circuits
 	fresh    freshTransfers
-	verified verifiedEntries
+	verified verifiedChains
 	cores    cores
 	reenters reentries
 	auditDue auditDue
@@ -174,9 +176,10 @@ func (n *Node) open(ctx context.Context) error {
 	if err := checkFiles(path); err != nil {
 		return err
 	}
-	// The witness has every document and chain too, and who writes to it can undo it.
-	if info, err := os.Stat(n.cfg.witnessPath()); err == nil {
-		if err := checkMode(n.cfg.witnessPath(), info); err != nil {
+	// The witness has every document and chain too, and who writes to it can undo it, or put
+	// another in its place.
+	for _, err := range []error{rights.Unchanged(filepath.Dir(n.cfg.witnessPath())), rights.Ours(n.cfg.witnessPath())} {
+		if err != nil && !errors.Is(err, fs.ErrNotExist) {
 			return err
 		}
 	}

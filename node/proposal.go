@@ -86,15 +86,20 @@ func (t *tx) propose(u *User, kind, subject string, p Proposal) error {
 		millis(t.now), kind, subject); err != nil {
 		return err
 	}
-	sum := envelope.Hash{}
-	if len(p.Evidence) > 0 {
-		sum = envelope.HashOf(p.Evidence)
-	}
+	sum := evidenceSum(p.Evidence)
 	if err := t.exec("INSERT INTO proposals (kind, subject, outcome, reason, evidence, evidence_sum, proposed_by, proposed_at) VALUES (?, ?, ?, ?, ?, ?, ?, ?)",
 		kind, subject, p.Outcome, p.Reason, p.Evidence, sum[:], u.Local, millis(t.now)); err != nil {
 		return err
 	}
 	return t.audit(u.Local, kind+".propose", envelope.Hash{}, subject+" "+p.Outcome+" evidence "+sum.String()+": "+p.Reason)
+}
+
+// evidenceSum names what a proposal rests on; zero where that is its reason alone.
+func evidenceSum(evidence []byte) envelope.Hash {
+	if len(evidence) == 0 {
+		return envelope.Hash{}
+	}
+	return envelope.HashOf(evidence)
 }
 
 // confirm is the second operator's yes to exactly this outcome and evidence, so that
@@ -129,7 +134,7 @@ func (t *tx) confirm(u *User, kind, subject, outcome string, evidence envelope.H
 // must know again who decided, and on what.
 type decision struct {
 	Reason      string `json:"reason"`
-	Evidence    []byte `json:"evidence"`
+	Evidence    []byte `json:"evidence,omitempty"`
 	ProposedBy  string `json:"proposedBy"`
 	ProposedAt  int64  `json:"proposedAt"`
 	ConfirmedBy string `json:"confirmedBy"`
@@ -152,7 +157,7 @@ func (t *tx) decideAgain(kind, subject, outcome string, d decision) error {
 		millis(t.now), kind, subject); err != nil {
 		return err
 	}
-	sum := envelope.HashOf(d.Evidence)
+	sum := evidenceSum(d.Evidence)
 	if err := t.exec(`INSERT INTO proposals (kind, subject, outcome, reason, evidence, evidence_sum, proposed_by, proposed_at, confirmed_by, confirmed_at)
 	  VALUES (?, ?, ?, ?, ?, ?, ?, ?, ?, ?)`, kind, subject, outcome, d.Reason, d.Evidence, sum[:], d.ProposedBy, d.ProposedAt, d.ConfirmedBy, d.ConfirmedAt); err != nil {
 		return err

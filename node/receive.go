@@ -35,23 +35,29 @@ func (n *Node) PutTransferblock(ctx context.Context, r Request) (Reply, error) {
 	if _, err := n.peer(r.Sender); err != nil {
 		return Reply{}, err
 	}
-	block, err := envelope.ParseKnown(r.Body, n.cfg.Limits, n.verified.entry) // 4
+	block, before, err := n.verified.parse(r.Body, n.cfg.Limits, n.Trust()) // 4
 	if err != nil {
 		n.Stats.Refused.Add(1)
 		n.keepRefused(ctx, r, nil, AsError(err))
 		return Reply{}, AsError(err)
 	}
-	reply, err := n.judge(ctx, r, block)
+	reply, err := n.judge(ctx, r, block, before)
+	if errors.Is(err, errWhole) {
+		if block, err = envelope.Parse(r.Body, n.cfg.Limits); err == nil { // as it was before
+			reply, err = n.judge(ctx, r, block, nil)
+		}
+	}
 	if e, ok := errors.AsType[*Error](err); ok {
 		n.keepRefused(ctx, r, block, e)
 	}
 	return reply, err
 }
 
-// judge is checks 5 to 13.
-func (n *Node) judge(ctx context.Context, r Request, block *envelope.Transferblock) (Reply, error) {
+// judge is checks 5 to 13. before stands for the entries of the block that were not read;
+// with it the answer is a receipt, or what was answered before, or errWhole.
+func (n *Node) judge(ctx context.Context, r Request, block *envelope.Transferblock, before *chain.Verified) (Reply, error) {
 	// crashpoint: r3
-	in := &incoming{node: n, sender: r.Sender, block: block, sum: block.RequestSum()}
+	in := &incoming{node: n, sender: r.Sender, block: block, before: before, sum: block.RequestSum()}
 	reply, err := in.repeat(ctx, n.store.read) // 5
 	if err != nil {
 		return Reply{}, busy(err)
@@ -63,7 +69,13 @@ func (n *Node) judge(ctx context.Context, r Request, block *envelope.Transferblo
 		n.Stats.Repeated.Add(1)
 		return *reply, nil
 	}
+	arrived := n.store.expect()
+	defer arrived()
+	in.arrived = arrived
 	if err := in.verify(ctx); err != nil { // 6 to 10
+		if in.before != nil {
+			return Reply{}, errWhole
+		}
 		n.Stats.Refused.Add(1)
 		return Reply{}, err
 	}
@@ -76,14 +88,19 @@ type incoming struct {
 	node   *Node
 	sender identity.Host
 	block  *envelope.Transferblock
+	before *chain.Verified // of the first entries of the block; nil: all are judged here
 	sum    envelope.Hash
-	bill   int64 // the one that the newest envelope names, as last looked up; 0: none
-	looked bool
+	// As last looked up: the bill that the newest envelope names, 0 if none, and whether this
+	// peer had a rejection of that envelope.
+	bill     int64
+	rejected bool
+	looked   bool
+	arrived  func() // to be called when the writer has it
 
 	chain    *chain.Chain              // nil if refused
 	refuse   *Error                    // a refusal from checks 7 to 10 whose envelope may have an answer; or nil
-	stored   map[int]envelope.Known    // what the database has of older entries
 	branches []branch                  // of a fork, stored as proof
+	decision *decision                 // of two operators to reject it; nil: nobody was asked
 	receipt  string                    // signed before, where the block is entered again from the witness
 	kept     map[string]envelope.Known // by the JWS: what the witness kept, then too
 }
@@ -104,12 +121,10 @@ func (in *incoming) verify(ctx context.Context) error {
 	known := knownRows{in: in, ctx: ctx}
 	opts := chain.Options{
 		Trust:  in.node.Trust(),
+		Before: in.before,
 		Sender: in.sender,
 		Now:    in.node.cfg.Now(),
 		Known: func(i int, jws string) envelope.Known {
-			if k, found := in.node.verified.known(jws); found {
-				return k
-			}
 			if k, found := known.at(i, jws); found {
 				return k
 			}
@@ -122,6 +137,9 @@ func (in *incoming) verify(ctx context.Context) error {
 	if in.receipt == "" { // else this is a transaction, and the network is never in one
 		opts.Arriving = true
 		opts.Revocation = func(_ int, p *identity.Platform, k *identity.Key) (identity.Evidence, error) {
+			if in.arrived != nil {
+				in.arrived() // the writer is not to wait for a network
+			}
 			return in.node.revocation(ctx, p, k)
 		}
 	}
@@ -130,11 +148,11 @@ func (in *incoming) verify(ctx context.Context) error {
 		return busy(known.err)
 	}
 	if err == nil {
-		in.chain, in.stored = c, known.used
+		in.chain = c
 		return nil
 	}
 	cerr, ok := errors.AsType[*chain.Error](err)
-	if !ok {
+	if !ok || in.before != nil {
 		return err
 	}
 	refusal := refusalOf(cerr)
@@ -150,6 +168,14 @@ func (in *incoming) verify(ctx context.Context) error {
 // placed names a place in the chain by the spelling that the block used.
 func (in *incoming) placed(path string) string {
 	return strings.Replace(path, "$.endorsementChain", "$."+in.block.Field, 1)
+}
+
+// look finds the bill that the newest envelope names, and whether anything that this peer sent
+// with that envelope was rejected: with one question, since neither mostly is.
+func (in *incoming) look(ctx context.Context, q querier) error {
+	document, hash := in.block.Last().Payload.DocumentHash, in.hash()
+	return q.QueryRowContext(ctx, `SELECT coalesce((SELECT id FROM bills WHERE document_hash = ?), 0),
+	    EXISTS (SELECT 1 FROM rejections WHERE envelope_hash = ? AND peer = ?)`, document[:], hash[:], in.sender.String()).Scan(&in.bill, &in.rejected)
 }
 
 // billID is the bill that the newest envelope names; 0 where it is not known. The name is
@@ -169,7 +195,6 @@ type knownRows struct {
 	ctx   context.Context
 	asked int
 	rows  []row
-	used  map[int]envelope.Known // those that the block has too
 	err   error
 }
 
@@ -202,11 +227,7 @@ func (k *knownRows) at(i int, jws string) (known envelope.Known, found bool) {
 	if r.jws != jws {
 		return known, false
 	}
-	if k.used == nil {
-		k.used = map[int]envelope.Known{}
-	}
-	k.used[i] = r.knownOf()
-	return k.used[i], true
+	return r.knownOf(), true
 }
 
 // repeat is check 5: the same question from the same peer has the same answer, byte for
@@ -215,12 +236,12 @@ func (in *incoming) repeat(ctx context.Context, q querier) (*Reply, error) {
 	hash := in.hash()
 	var receipt string
 	var err error
-	if in.bill, err = in.billID(ctx, q); err != nil {
+	if err = in.look(ctx, q); err != nil {
 		return nil, err
 	}
 	in.looked = true
 	if in.bill == 0 { // what was accepted has a bill
-		return in.rejection(ctx, q, "request_sum = ?", in.sum[:])
+		return in.asked(ctx, q)
 	}
 	err = q.QueryRowContext(ctx, "SELECT receipt FROM receipts WHERE envelope_hash = ? AND peer = ? AND request_sum = ?",
 		hash[:], in.sender.String(), in.sum[:]).Scan(&receipt)
@@ -230,6 +251,14 @@ func (in *incoming) repeat(ctx context.Context, q querier) (*Reply, error) {
 	if !errors.Is(err, sql.ErrNoRows) {
 		return nil, err
 	}
+	return in.asked(ctx, q)
+}
+
+// asked is the rejection that this very question had; nil if none.
+func (in *incoming) asked(ctx context.Context, q querier) (*Reply, error) {
+	if !in.rejected {
+		return nil, nil
+	}
 	return in.rejection(ctx, q, "request_sum = ?", in.sum[:])
 }
 
@@ -237,12 +266,16 @@ func (in *incoming) repeat(ctx context.Context, q querier) (*Reply, error) {
 func (in *incoming) decide(ctx context.Context) (Reply, error) {
 	var reply Reply
 	var after func()
-	err := in.node.store.update(ctx, func(t *tx) (err error) {
+	err := in.node.store.updateExpected(ctx, in.arrived, func(t *tx) (err error) {
 		reply, after, err = in.decideIn(t)
 		return err
 	})
 	if err != nil {
-		if e, ok := errors.AsType[*Error](err); ok {
+		e, ok := errors.AsType[*Error](err)
+		if in.before != nil && (ok || errors.Is(err, errWhole)) {
+			return Reply{}, errWhole
+		}
+		if ok {
 			in.node.Stats.Refused.Add(1)
 			return Reply{}, e
 		}
@@ -271,18 +304,12 @@ func (in *incoming) decideIn(t *tx) (Reply, func(), error) {
 	}
 	// Check 5 once more: the same question may have been answered since we looked, and
 	// a second signed answer to it would be another one.
-	asked, err := in.rejected(t)
+	repeated, err := in.asked(t.ctx, t)
 	if err != nil {
 		return Reply{}, nil, err
 	}
-	if asked {
-		repeated, err := in.rejection(t.ctx, t, "request_sum = ?", in.sum[:])
-		if err != nil {
-			return Reply{}, nil, err
-		}
-		if repeated != nil {
-			return *repeated, func() { n.Stats.Repeated.Add(1) }, nil
-		}
+	if repeated != nil {
+		return *repeated, func() { n.Stats.Repeated.Add(1) }, nil
 	}
 	// The witness may know of an answer to this envelope that this database does not.
 	if err := t.free(in.block.Last().Payload.DocumentHash); err != nil {
@@ -294,7 +321,7 @@ func (in *incoming) decideIn(t *tx) (Reply, func(), error) {
 	// Whatever the rest of the block says now: an envelope rejected with BENV is never
 	// accepted, nor are bytes rejected with BSIG, even if we learnt a key since. The
 	// sender has its bill back.
-	before, err := in.finallyRejected(t, asked)
+	before, err := in.finallyRejected(t)
 	if err != nil {
 		return Reply{}, nil, err
 	}
@@ -309,27 +336,19 @@ func (in *incoming) decideIn(t *tx) (Reply, func(), error) {
 }
 
 // finallyRejected is a rejection that holds for whatever comes with this envelope.
-func (in *incoming) finallyRejected(t *tx, asked bool) (*Reply, error) {
-	if !asked {
+func (in *incoming) finallyRejected(t *tx) (*Reply, error) {
+	if !in.rejected {
 		return nil, nil
 	}
 	sum := envelope.HashOf([]byte(in.block.Last().JWS.Raw))
 	return in.rejection(t.ctx, t, "(code = 'BENV' OR code = 'BSIG' AND jws_sum = ?)", sum[:])
 }
 
-// rejected reports whether anything that this peer sent with this envelope was rejected.
-func (in *incoming) rejected(t *tx) (bool, error) {
-	hash := in.hash()
-	var any bool
-	err := t.QueryRowContext(t.ctx, "SELECT EXISTS (SELECT 1 FROM rejections WHERE envelope_hash = ? AND peer = ?)", hash[:], in.sender.String()).Scan(&any)
-	return any, err
-}
-
 // accepted is the stored receipt of the newest envelope, if we accepted it.
 func (in *incoming) accepted(t *tx) (*Reply, error) {
 	hash := in.hash()
 	var err error
-	if in.bill, err = in.billID(t.ctx, t); err != nil || in.bill == 0 {
+	if err = in.look(t.ctx, t); err != nil || in.bill == 0 {
 		return nil, err // what was accepted has a bill
 	}
 	var receipt, peer string

@@ -43,6 +43,9 @@ func mustAnswer(t *testing.T, to, from *ebltest.Platform, body []byte, want answ
 			if e.Entry != want.entry || !strings.HasPrefix(e.Path, want.path) {
 				t.Errorf("got entry %d at %q, want %d at %q…", e.Entry, e.Path, want.entry, want.path)
 			}
+			if want.code == node.Unavailable && e.Retry == 0 {
+				t.Errorf("%v: it does not say when to come again", e)
+			}
 		})
 		return node.Reply{}
 	}

@@ -2,6 +2,7 @@ package node
 
 import (
 	"context"
+	"crypto/hmac"
 	"database/sql"
 	"encoding/hex"
 	"encoding/json"
@@ -64,7 +65,7 @@ type acceptedData struct {
 
 // size is about how many bytes appendJSON appends.
 func (d *acceptedData) size() int {
-	n := 256 + max(len(d.Document), len(d.document))*17/16
+	n := 256 + len(d.Document)*17/16 + witness.QuotedSize(d.document)
 	for _, e := range d.Entries {
 		n += 128 + len(e.JWS)
 	}
@@ -122,6 +123,8 @@ type rejectionData struct {
 	Code     envelope.ResponseCode `json:"code"`
 	Refusal  json.RawMessage       `json:"refusal"`
 	Branches []branch              `json:"branches,omitempty"`
+	// Decision is what two operators said, if they rejected it.
+	Decision *decision `json:"decision,omitempty"`
 }
 
 // A branch is an entry of another chain of a bill.
@@ -177,10 +180,10 @@ func (n *Node) reenter(ctx context.Context) error {
 	var after int64
 	for {
 		var document envelope.Hash
-		var line []byte
+		var line, seal []byte
 		var problem string
-		err := n.store.read.QueryRowContext(ctx, "SELECT generation, document_hash, line, problem FROM quarantine WHERE generation > ? ORDER BY generation LIMIT 1", after).
-			Scan(&after, sqlHash{&document}, &line, &problem)
+		err := n.store.read.QueryRowContext(ctx, "SELECT generation, document_hash, line, seal, problem FROM quarantine WHERE generation > ? ORDER BY generation LIMIT 1", after).
+			Scan(&after, sqlHash{&document}, &line, &seal, &problem)
 		if errors.Is(err, sql.ErrNoRows) {
 			break
 		}
@@ -190,7 +193,7 @@ func (n *Node) reenter(ctx context.Context) error {
 		if waiting[document] {
 			continue
 		}
-		err = n.reenterOne(ctx, after, line)
+		err = n.reenterOne(ctx, after, line, seal)
 		if err == nil {
 			continue
 		}
@@ -213,10 +216,14 @@ func (n *Node) reenter(ctx context.Context) error {
 	return nil
 }
 
-func (n *Node) reenterOne(ctx context.Context, generation int64, line []byte) error {
-	w, _, err := witness.Decode(line)
+func (n *Node) reenterOne(ctx context.Context, generation int64, line, seal []byte) error {
+	w, l, err := witness.Decode(line)
 	if err != nil {
 		return err
+	}
+	if !hmac.Equal(seal, n.store.journal.Load().Seal(l.Hash)) {
+		// Whoever puts a row here could end a transfer that nobody ended.
+		return errors.New("this record is not in the witness; run: eblnode fsck")
 	}
 	err = n.store.update(ctx, func(t *tx) error {
 		t.change.reentry = true
@@ -250,6 +257,8 @@ func (n *Node) enter(t *tx, w witness.Record) error {
 		return n.enterStep(t, b, w.JWS)
 	case recordPrepared:
 		return n.enterPrepared(t, b, w)
+	case recordSending:
+		return t.enterSending(b, w)
 	case recordSettled:
 		return n.enterSettled(t, b, w)
 	case recordAccepted:
@@ -400,6 +409,19 @@ func (n *Node) enterPrepared(t *tx, b *bill, w witness.Record) error {
 	}
 	t.event(TransferSending, b.id, x.id, EventDetail{})
 	return t.exec("UPDATE transfers SET state = 'sending', sent_at = ? WHERE id = ?", w.At, x.id)
+}
+
+// enterSending notes that the envelope of a transfer may have left.
+func (t *tx) enterSending(b *bill, w witness.Record) error {
+	var state TransferState
+	err := t.QueryRowContext(t.ctx, "SELECT state FROM transfers WHERE bill = ? AND envelope_hash = ?", b.id, w.Head[:]).Scan(&state)
+	if errors.Is(err, sql.ErrNoRows) {
+		return fmt.Errorf("the sending of envelope %s, which is not here", w.Head)
+	}
+	if err != nil || state != Prepared {
+		return err
+	}
+	return t.exec("UPDATE transfers SET state = 'sending', sent_at = ? WHERE bill = ? AND envelope_hash = ? AND state = 'prepared'", w.At, b.id, w.Head[:])
 }
 
 // enterSettled ends a transfer by the answer that had come.
@@ -557,6 +579,11 @@ func (n *Node) enterRejection(t *tx, b *bill, w witness.Record) error {
 			return errors.New("a fork of a bill that is not here")
 		}
 		if err := t.exec("INSERT INTO branches (bill, idx, peer, jws, at) VALUES (?, ?, ?, ?, ?)", b.id, br.Index, w.Peer, br.JWS, w.At); err != nil {
+			return err
+		}
+	}
+	if d.Decision != nil {
+		if err := t.decideAgain(rejectKind, refusedSubject(sender, d.Sum), "reject", *d.Decision); err != nil {
 			return err
 		}
 	}

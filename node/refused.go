@@ -47,10 +47,26 @@ func (n *Node) keepRefused(ctx context.Context, r Request, block *envelope.Trans
 	if !n.kept.take(r.Sender.String(), n.cfg.VerdictsPerHour, n.cfg.Now()) {
 		return
 	}
-	err := n.store.update(ctx, func(t *tx) error { return t.insertRefused(r, block, refusal) })
+	err := n.store.update(ctx, func(t *tx) error {
+		// Operators may have decided while these bytes were judged: who has an answer waits for nothing.
+		if block != nil {
+			if answered, err := t.answered(r.Sender, block); err != nil || answered {
+				return err
+			}
+		}
+		return t.insertRefused(r, block, refusal)
+	})
 	if err != nil {
 		n.log.ErrorContext(ctx, "keeping a refused block failed", "peer", r.Sender.String(), "err", err)
 	}
+}
+
+// answered tells whether these bytes have our receipt or our signed rejection.
+func (t *tx) answered(peer identity.Host, block *envelope.Transferblock) (yes bool, err error) {
+	hash, sum := block.Last().Hash(), block.RequestSum()
+	err = t.QueryRowContext(t.ctx, `SELECT EXISTS (SELECT 1 FROM rejections WHERE envelope_hash = ?1 AND request_sum = ?2 AND peer = ?3)
+	  OR EXISTS (SELECT 1 FROM receipts WHERE envelope_hash = ?1 AND request_sum = ?2 AND peer = ?3)`, hash[:], sum[:], peer.String()).Scan(&yes)
+	return yes, err
 }
 
 func (t *tx) insertRefused(r Request, block *envelope.Transferblock, refusal *Error) error {
@@ -150,7 +166,12 @@ func (n *Node) Refused(ctx context.Context, user *User) ([]Refused, error) {
 	return list, nil
 }
 
-func (v *Refused) subject() string { return v.Peer.String() + " " + v.Request.String() }
+func (v *Refused) subject() string { return refusedSubject(v.Peer, v.Request) }
+
+// refusedSubject is what proposals to reject a block are about.
+func refusedSubject(peer identity.Host, request envelope.Hash) string {
+	return peer.String() + " " + request.String()
+}
 
 // A RejectOrder is one operator's part in rejecting a block that was refused without a
 // signature. Exactly one of Hash and Block is given.
@@ -246,6 +267,9 @@ func (n *Node) rejectRefusedIn(t *tx, user *User, o RejectOrder) (*Refused, bool
 	if err := t.confirm(user, rejectKind, v.subject(), "reject", envelope.Hash{}); err != nil {
 		return nil, false, err
 	}
+	if in.decision, err = t.decided(rejectKind, v.subject()); err != nil {
+		return nil, false, err
+	}
 	if _, _, err := in.reject(t, refusal); err != nil {
 		return nil, false, err
 	}
@@ -280,7 +304,12 @@ func (n *Node) loadRefused(t *tx, hash envelope.Hash) (*Refused, *incoming, erro
 	if err != nil {
 		return nil, nil, AsError(err)
 	}
-	return found, &incoming{node: n, sender: found.Peer, block: block, sum: block.RequestSum()}, nil
+	in := &incoming{node: n, sender: found.Peer, block: block, sum: block.RequestSum()}
+	if in.sum != found.Request || in.hash() != found.Envelope {
+		// Two operators decide about what they were shown, and nothing else.
+		return nil, nil, refuse(Internal, "internalError", "the block on the list is not the one that came; run: eblnode fsck")
+	}
+	return found, in, nil
 }
 
 // withBody scans one column more.

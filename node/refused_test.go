@@ -68,6 +68,10 @@ func TestTwoOperatorsRejectABlockThatCannotBeJudged(t *testing.T) {
 		t.Errorf("after one operator's word: got %s", v.Control)
 	}
 	b.Restart()
+	var body []byte
+	if err := node.DB(b.Node()).QueryRow("SELECT body FROM refused").Scan(&body); err != nil {
+		t.Fatal(err)
+	}
 	if done, err := say(two, node.RejectOrder{Hash: r.Envelope}); !done || err != nil {
 		t.Fatalf("the second operator: got %t and %v, want the rejection", done, err)
 	}
@@ -76,6 +80,11 @@ func TestTwoOperatorsRejectABlockThatCannotBeJudged(t *testing.T) {
 		t.Errorf("afterwards: got %d on the list", len(got))
 	}
 	mustHold(t, w, doc, al.ID)
+	// An attempt whose judgement began before the operators decided, and ended after.
+	node.KeepRefused(t, b.Node(), node.Request{Sender: a.Domain(), Body: body}, r.Refusal)
+	if got := refusedBlocks(t, b); len(got) != 0 {
+		t.Errorf("what is decided is on the list again: got %+v", got[0])
+	}
 	// These bytes stay rejected when b learns the key.
 	stop()
 	stop = func() {}

@@ -34,6 +34,9 @@ func (in *incoming) rejection(ctx context.Context, q querier, where string, args
 // not accepted.
 func (in *incoming) reject(t *tx, e *Error) (Reply, func(), error) {
 	n := in.node
+	if in.before != nil {
+		return Reply{}, nil, errWhole
+	}
 	code, signed := responseCode(e)
 	if !signed {
 		return Reply{}, nil, fmt.Errorf("signing a refusal that is not to be signed: %w", e)
@@ -59,7 +62,7 @@ func (in *incoming) reject(t *tx, e *Error) (Reply, func(), error) {
 		return Reply{}, nil, err
 	}
 	if err := t.insertRejection(in.block.Last().Payload.DocumentHash, in.sender, jws, rejectionData{
-		Envelope: hash, JWSSum: jwsSum, Sum: in.sum, Code: code, Refusal: text, Branches: in.branches}); err != nil {
+		Envelope: hash, JWSSum: jwsSum, Sum: in.sum, Code: code, Refusal: text, Branches: in.branches, Decision: in.decision}); err != nil {
 		return Reply{}, nil, err
 	}
 	if err := in.decided(t); err != nil {

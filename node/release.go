@@ -237,6 +237,9 @@ func (n *Node) beginAnew(ctx context.Context) error {
 		return e
 	}
 	err = n.store.update(ctx, func(t *tx) error {
+		if err := t.exec("UPDATE witness SET log = 0"); err != nil { // the new journal knows nothing of the audit log
+			return err
+		}
 		return t.exec("UPDATE releases SET done_at = ? WHERE document_hash IS NULL AND done_at IS NULL", millis(t.now))
 	})
 	if err != nil {

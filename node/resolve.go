@@ -2,7 +2,6 @@ package node
 
 import (
 	"context"
-	"fmt"
 	"slices"
 
 	"eblnode/envelope"
@@ -25,6 +24,9 @@ type ResolveOrder struct {
 	// Confirm is the second operator's part; EvidenceSum names the evidence it has seen.
 	Confirm     bool
 	EvidenceSum envelope.Hash
+	// Once makes it safe to send again; another one under its key is refused with
+	// TextKeyReused.
+	Once Once
 }
 
 // Resolve proposes how a transfer is settled, or confirms it. Who confirms is another
@@ -45,7 +47,22 @@ func (n *Node) Resolve(ctx context.Context, user *User, id string, o ResolveOrde
 			return nil, refuse(Malformed, "malformed", "evidence of 1 to %d bytes is needed", MaxEvidence)
 		}
 	}
-	err := n.store.update(ctx, func(t *tx) error { return n.resolveIn(t, user, id, o) })
+	before, err := n.doneBefore(ctx, user, o.Once)
+	if err != nil {
+		return nil, err
+	}
+	if before != nil {
+		return n.transferView(ctx, id)
+	}
+	err = n.store.update(ctx, func(t *tx) error {
+		if before, err := doneBefore(t.ctx, t, user, o.Once); before != nil || err != nil {
+			return err
+		}
+		if err := n.resolveIn(t, user, id, o); err != nil {
+			return err
+		}
+		return t.keepOrder(user, o.Once, Moved{Transfer: id})
+	})
 	if err != nil {
 		return nil, orBusy(err)
 	}
@@ -134,7 +151,7 @@ func (n *Node) late(ctx context.Context, x *transfer, answer string, accepted, r
 		if err != nil {
 			return err
 		}
-		return t.audit(now.peer.String(), "transfer.late", b.state.Document, fmt.Sprintf("%s contradicts: %t", now.hash, wrong))
+		return t.audit(now.peer.String(), "transfer.late", b.state.Document, lateDetail(now.hash, answer, wrong))
 	})
 }
 

@@ -189,6 +189,8 @@ func TestLateAnswerAfterAResolveIsKeptAndMovesNothing(t *testing.T) {
 				t.Errorf("got %s, %s and %d that contradict", after.Control, after.Transfer.State, totals.LateWrong)
 			}
 			checkNode(t, a)
+			unlock(t, a)
+			nameEach(t, a, "late_answers")
 		})
 	}
 }

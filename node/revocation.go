@@ -81,6 +81,28 @@ func (n *Node) answerStands(ctx context.Context, p *identity.Platform, jws strin
 	return n.stands(ctx, p, j, now, from)
 }
 
+// ownPatience is how long the end of a transfer waits for our own authority.
+const ownPatience = 5 * time.Second
+
+// ownStanding asks our own authority about the key that signed an envelope of ours, and keeps
+// the answer as its addressee does: our file about the bill is then as good as the other's for
+// a reader who trusts the authority, also when that is gone. It is no condition of anything:
+// without an answer there is none in the file.
+func (n *Node) ownStanding(ctx context.Context, e *envelope.Entry) *identity.Evidence {
+	self := n.Self()
+	if !asksOf(self) {
+		return nil
+	}
+	ctx, cancel := context.WithTimeout(ctx, ownPatience)
+	defer cancel()
+	ev, err := n.stands(ctx, self, e.JWS, e.Payload.SignedAt())
+	if err != nil {
+		n.log.WarnContext(ctx, "no answer about our own signing key was kept", "err", err)
+		return nil
+	}
+	return ev
+}
+
 // asksOf reports whether any signature of p can need more than its trust entry.
 func asksOf(p *identity.Platform) bool {
 	if p.Mode == identity.ModeCA {

@@ -231,6 +231,13 @@ func TestAnswerOfARevokedKeySettlesNothing(t *testing.T) {
 			}
 		}
 		d.say(b, catest.Single{})
+		d.stop(errors.New("connection refused"))
+		tries := a.View(doc).Transfer.Attempts
+		waitFor(t, "two more attempts", func() bool { return a.View(doc).Transfer.Attempts > tries+1 })
+		if got := a.View(doc).Control; got != node.Locked {
+			t.Fatalf("%s, nobody answers: got %s, want it locked", to, got)
+		}
+		d.stop(nil)
 		want := map[string]node.TransferState{"bob": node.Accepted, "nobody": node.Rejected}[to]
 		a.Settled(a.View(doc).Transfer.ID, want)
 		ev, err := a.Node().EvidenceOf(t.Context(), doc)
@@ -266,6 +273,11 @@ func TestVerdictOfARevokedKeyIsNotTaken(t *testing.T) {
 	if err != nil {
 		t.Fatal(err)
 	}
+	d.stop(errors.New("connection refused"))
+	mustChange(t, b, func() {
+		mustRefuse(t, b.Node().TakeVerdict(t.Context(), "test", jws), node.Unavailable, node.TextUnavailable)
+	})
+	d.stop(nil)
 	d.say(a, catest.Single{Status: catest.Unknown})
 	mustChange(t, b, func() {
 		mustRefuse(t, b.Node().TakeVerdict(t.Context(), "test", jws), node.Unavailable, node.TextUnavailable)

@@ -285,7 +285,12 @@ func (n *Node) startAttempt(ctx context.Context, id string) (x *transfer, body [
 	// crashpoint: s1
 	err = n.store.update(ctx, func(t *tx) error {
 		t.event(TransferSending, x.bill, x.id, EventDetail{})
-		return t.execOne("UPDATE transfers SET state = 'sending', sent_at = ? WHERE seq = ? AND state = 'prepared'", millis(t.now), x.seq)
+		if err := t.execOne("UPDATE transfers SET state = 'sending', sent_at = ? WHERE seq = ? AND state = 'prepared'", millis(t.now), x.seq); err != nil {
+			return err
+		}
+		// A backup from before this, or a row set back by hand, would say that nothing has
+		// left, and the user could cancel what the peer has.
+		return t.witness(record{kind: recordSending, document: b.state.Document, head: x.hash, peer: x.peer.String()})
 	})
 	if errors.Is(err, errMoved) {
 		return nil, nil, nil // cancelled meanwhile
@@ -330,6 +335,7 @@ func (n *Node) believe(ctx context.Context, x *transfer, r Reply) error {
 			n.Stats.Unbelieved.Add(1)
 			return fmt.Errorf("the receipt of %s is not believed: %w", x.peer, err)
 		}
+		x.standing = n.ownStanding(ctx, &e)
 		return n.received(ctx, x, j.Raw)
 	}
 	rej, err := envelope.OpenRejection(r.Rejection, p, n.cfg.Now())

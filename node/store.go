@@ -16,6 +16,8 @@ import (
 	"time"
 
 	"eblnode/envelope"
+	"eblnode/internal/rights"
+	"eblnode/internal/witness"
 
 	"github.com/pressly/goose/v3"
 	_ "modernc.org/sqlite" // the database driver
@@ -157,20 +159,12 @@ func checkFiles(path string) error {
 		if err != nil {
 			return fmt.Errorf("looking at the database: %w", err)
 		}
-		if err := checkMode(name, info); err != nil {
+		if err := rights.Ours(name); err != nil {
 			return err
 		}
 		if name == path && info.Size() == 0 {
 			return fmt.Errorf("database %s is empty; restore a backup (only if this node was never started, remove the file)", path)
 		}
-	}
-	return nil
-}
-
-// checkMode refuses a file that others can read or write.
-func checkMode(name string, info os.FileInfo) error {
-	if info.Mode().Perm()&0o077 != 0 {
-		return fmt.Errorf("%s is open to others (mode %o); run: chmod 600 %s", name, info.Mode().Perm(), name)
 	}
 	return nil
 }
@@ -277,9 +271,17 @@ func (t *tx) audit(actor, action string, bill envelope.Hash, detail string) erro
 	at := t.now.UnixMilli()
 	detail += t.act.note()
 	sum := auditHash(previous, at, []string{actor, action, bill.String(), detail})
-	err := t.exec("INSERT INTO audit (at, actor, action, bill, detail, hash) VALUES (?, ?, ?, ?, ?, ?)",
+	done, err := t.ExecContext(t.ctx, "INSERT INTO audit (at, actor, action, bill, detail, hash) VALUES (?, ?, ?, ?, ?, ?)",
 		at, actor, action, bill[:], detail, sum[:])
+	if err != nil {
+		return err
+	}
 	t.store.lastAudit = sum[:]
+	row, err := done.LastInsertId()
+	if t.change.log == nil {
+		t.change.log = &witness.LogRows{First: row}
+	}
+	t.change.log.Last, t.change.log.Hash = row, sum
 	return err
 }
 

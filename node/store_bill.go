@@ -205,35 +205,34 @@ func (t *tx) insertEntry(bill int64, idx int, r row) error {
 	return t.insertEntries(bill, idx, []row{r})
 }
 
-// entriesAtOnce is how many rows a statement for many has.
-const entriesAtOnce = 16
+// insertEntriesOf are statements that store so many entries at once, of which each number
+// is a sum of few: most of what a small statement costs is not the row.
+var insertEntriesOf = []struct {
+	n     int
+	query string
+}{{20, insertEntriesQuery(20)}, {4, insertEntriesQuery(4)}, {1, insertEntriesQuery(1)}}
 
-const oneEntry = "(?, ?, ?, ?, ?, ?, ?, ?, ?, ?)"
-
-var (
-	insertOneEntry    = "INSERT INTO entries (id, bill, idx, hash, claimed, jws, signer, key, signed_at, stored_at) VALUES " + oneEntry
-	insertManyEntries = insertOneEntry + strings.Repeat(", "+oneEntry, entriesAtOnce-1)
-)
+func insertEntriesQuery(n int) string {
+	const one = "(?, ?, ?, ?, ?, ?, ?, ?, ?, ?)"
+	return "INSERT INTO entries (id, bill, idx, hash, claimed, jws, signer, key, signed_at, stored_at) VALUES " + one + strings.Repeat(", "+one, n-1)
+}
 
 // insertEntries stores entries of a chain, the first of them at idx.
 func (t *tx) insertEntries(bill int64, idx int, rows []row) error {
 	if idx+len(rows) > maxEntries {
 		return fmt.Errorf("a chain of more than %d entries", maxEntries)
 	}
-	for len(rows) > 0 {
-		n, query := 1, insertOneEntry
-		if len(rows) >= entriesAtOnce {
-			n, query = entriesAtOnce, insertManyEntries
+	for _, insert := range insertEntriesOf {
+		for n := insert.n; len(rows) >= n; rows, idx = rows[n:], idx+n {
+			args := make([]any, 0, 10*n)
+			for i := range rows[:n] {
+				r := &rows[i]
+				args = append(args, bill*maxEntries+int64(idx+i), bill, idx+i, r.hash[:], r.claimed[:], r.jws, r.signer, r.key[:], r.signedAt, millis(t.now))
+			}
+			if err := t.exec(insert.query, args...); err != nil {
+				return err
+			}
 		}
-		args := make([]any, 0, 10*n)
-		for i := range rows[:n] {
-			r := &rows[i]
-			args = append(args, bill*maxEntries+int64(idx+i), bill, idx+i, r.hash[:], r.claimed[:], r.jws, r.signer, r.key[:], r.signedAt, millis(t.now))
-		}
-		if err := t.exec(query, args...); err != nil {
-			return err
-		}
-		rows, idx = rows[n:], idx+n
 	}
 	return nil
 }

@@ -31,8 +31,10 @@ func openWriter(ctx context.Context, db *sql.DB) (*writeConn, error) {
 	w := &writeConn{conn: conn, m: map[string]*sql.Stmt{}}
 	// A longer log is copied into the database less often, and a page that many
 	// transactions write once for all of them. The cache holds the upper pages of the
-	// indexes of some million bills.
-	for _, pragma := range []string{"PRAGMA wal_autocheckpoint = 4000", "PRAGMA cache_size = -16384"} {
+	// indexes of some million bills. What a savepoint may have to take back is kept in
+	// memory: in a file, where it goes beyond 64 KiB, it is written page by page, and half
+	// of what a small transfer writes would be that.
+	for _, pragma := range []string{"PRAGMA wal_autocheckpoint = 4000", "PRAGMA cache_size = -16384", "PRAGMA temp_store = MEMORY"} {
 		if _, err := conn.ExecContext(ctx, pragma); err != nil {
 			return nil, errors.Join(fmt.Errorf("%s: %w", pragma, err), conn.Close())
 		}

@@ -14,6 +14,11 @@ import (
 // first of them wait.
 const groupMost = 64
 
+// gatherFor is how long the writer waits for those who are on their way to it, at most. It
+// waits only while somebody is: what two fsyncs cost is shared by more, and a page that all
+// write is written once.
+const gatherFor = time.Millisecond
+
 // patience is how long a transaction waits for its turn.
 const patience = 30 * time.Second
 
@@ -40,6 +45,7 @@ type job struct {
 // fails, fails for each of them: whether it happened is not known, and nobody is told yes.
 type grouping struct {
 	queue  chan *job
+	coming atomic.Int64 // who is about to write something; see expect
 	closed sync.Once
 	quit   chan struct{} // closed when the store closes
 	ended  chan struct{} // closed when the writer has
@@ -57,6 +63,18 @@ func (g *grouping) init() {
 // fn runs on the writer's goroutine, alone among all writers: it must not wait for another
 // update. A caller that goes away does not stop it half way.
 func (s *store) update(ctx context.Context, fn func(*tx) error) error {
+	return s.updateExpected(ctx, func() {}, fn)
+}
+
+// expect tells the writer that somebody is about to call updateExpected. arrived must be
+// called, and may be more than once.
+func (g *grouping) expect() (arrived func()) {
+	g.coming.Add(1)
+	return sync.OnceFunc(func() { g.coming.Add(-1) })
+}
+
+// updateExpected is update for who was expected.
+func (s *store) updateExpected(ctx context.Context, arrived func(), fn func(*tx) error) error {
 	if err := ctx.Err(); err != nil {
 		return err
 	}
@@ -65,6 +83,7 @@ func (s *store) update(ctx context.Context, fn func(*tx) error) error {
 	defer wait.Stop()
 	select {
 	case s.queue <- j:
+		arrived()
 	case <-s.quit:
 		return errClosed
 	case <-wait.C:
@@ -93,6 +112,8 @@ func (s *store) update(ctx context.Context, fn func(*tx) error) error {
 func (s *store) writeGroups() {
 	defer close(s.ended)
 	group := make([]*job, 0, groupMost)
+	timer := time.NewTimer(gatherFor)
+	defer timer.Stop()
 	for {
 		group = group[:0]
 		select {
@@ -101,17 +122,37 @@ func (s *store) writeGroups() {
 		case j := <-s.queue:
 			group = append(group, j)
 		}
-	more:
-		for len(group) < groupMost {
-			select {
-			case j := <-s.queue:
-				group = append(group, j)
-			default:
-				break more
-			}
-		}
-		s.commitGroup(group)
+		s.commitGroup(s.gather(group, timer))
 	}
+}
+
+// gather adds to the group who waits, and for a while who is on the way.
+func (s *store) gather(group []*job, timer *time.Timer) []*job {
+	late := false
+	for started := false; len(group) < groupMost; {
+		select {
+		case j := <-s.queue:
+			group = append(group, j)
+			continue
+		default:
+		}
+		if late || s.coming.Load() <= 0 {
+			break
+		}
+		if !started {
+			timer.Reset(gatherFor)
+			started = true
+		}
+		select {
+		case j := <-s.queue:
+			group = append(group, j)
+		case <-timer.C:
+			late = true
+		case <-s.quit:
+			late = true
+		}
+	}
+	return group
 }
 
 // commitGroup runs the jobs, and tells each what came of it.

@@ -21,7 +21,8 @@ import (
 type System struct {
 	// Name is what its tokens call it (sub); the form of a local id.
 	Name string
-	// Keys is its key ring, a JWK set. A token's kid names the key; bare keys are taken.
+	// Keys is its key ring, a JWK set. A token's kid names the key, so each has one; bare keys
+	// are taken.
 	Keys []byte
 	// Customers are those for whom it may act.
 	Customers []Customer
@@ -109,6 +110,9 @@ func (n *Node) AddSystem(ctx context.Context, actor string, s System) error {
 		return refuse(Malformed, "malformed", "%s", err)
 	}
 	for _, k := range ring.Keys {
+		if k.ID == "" {
+			return refuse(Malformed, "malformed", "a key has no kid, by which the system's tokens name it")
+		}
 		for _, p := range n.Trust().Platforms() {
 			if slices.ContainsFunc(p.Keys, func(o *identity.Key) bool { return o.Thumbprint() == k.Thumbprint() }) {
 				return refuse(Malformed, "malformed", "the key %q is a signing key of %s; a system has keys of its own", k.ID, p.Domain)
@@ -142,7 +146,7 @@ func (t *tx) addSystem(actor string, s *System) error {
 	if err := t.exec("DELETE FROM system_customers WHERE system = ?", s.Name); err != nil {
 		return err
 	}
-	var names []string
+	var names, pairs []string
 	for _, c := range s.Customers {
 		u, err := loadUser(t.ctx, t, c.Local)
 		switch {
@@ -155,12 +159,12 @@ func (t *tx) addSystem(actor string, s *System) error {
 		case slices.Contains(names, c.ID):
 			return refuse(Malformed, "malformed", "the customer %s is there twice", c.ID)
 		}
-		names = append(names, c.ID)
+		names, pairs = append(names, c.ID), append(pairs, c.ID+"="+c.Local)
 		if err := t.exec("INSERT INTO system_customers (system, customer, local_id) VALUES (?, ?, ?)", s.Name, c.ID, c.Local); err != nil {
 			return err
 		}
 	}
-	return t.audit(actor, "system.add", envelope.Hash{}, s.Name+" for "+strings.Join(names, " ")+" keys "+envelope.HashOf(s.Keys).String())
+	return t.audit(actor, "system.add", envelope.Hash{}, s.Name+" for "+strings.Join(slices.Sorted(slices.Values(pairs)), " ")+" keys "+envelope.HashOf(s.Keys).String())
 }
 
 // DisableSystem stops a system's tokens at once.

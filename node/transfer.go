@@ -58,6 +58,9 @@ type transfer struct {
 	place string // where the attempt went; "" where it did not leave
 	// evidence is what the signed answer was believed by; nil if the key alone.
 	evidence *identity.Evidence
+	// standing is what our own authority said of the key that signed the envelope; nil if
+	// nobody had to be asked, or nobody answered.
+	standing *identity.Evidence
 
 	confirmed string // the outcome that two operators confirmed; read by fsck alone
 }
@@ -141,6 +144,9 @@ func (t *tx) settle(x *transfer, state TransferState, verdict, by string) error 
 	}
 	if verdict != "" {
 		if err := t.insertEvidence(x.bill, verdict, x.evidence); err != nil {
+			return err
+		}
+		if err := t.insertEvidence(x.bill, x.jws, x.standing); err != nil {
 			return err
 		}
 	}

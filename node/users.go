@@ -86,7 +86,7 @@ func (n *Node) AddUser(ctx context.Context, actor string, u User) (token string,
 			u.Local, u.Name, string(u.Role), sum[:], string(particulars), millis(t.now)); err != nil {
 			return err
 		}
-		return t.audit(actor, "user.add", envelope.Hash{}, u.Local+" "+string(u.Role))
+		return t.audit(actor, "user.add", envelope.Hash{}, u.Local+" "+string(u.Role)+" token "+envelope.HashOf(sum[:]).String()+" party "+envelope.HashOf(particulars).String())
 	})
 	if err != nil {
 		return "", err
@@ -114,7 +114,7 @@ func (n *Node) ReplaceToken(ctx context.Context, actor, local string) (token str
 		if err != nil {
 			return err
 		}
-		return t.audit(actor, "user.token", envelope.Hash{}, local)
+		return t.audit(actor, "user.token", envelope.Hash{}, local+" token "+envelope.HashOf(sum[:]).String())
 	})
 	if err != nil {
 		return "", orBusy(err)

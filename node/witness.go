@@ -3,13 +3,11 @@ package node
 import (
 	"context"
 	"database/sql"
-	"encoding/json"
 	"errors"
 	"fmt"
 	"io/fs"
 	"os"
 	"path/filepath"
-	"slices"
 	"sync/atomic"
 	"time"
 
@@ -27,11 +25,13 @@ const (
 	recordIssue     = "issue"     // jws: the first step; data: issueData
 	recordStep      = "step"      // jws: the step
 	recordPrepared  = "prepared"  // jws: the sealed envelope; data: preparedData
+	recordSending   = "sending"   // the first byte is about to leave: nobody cancels any more
 	recordSettled   = "settled"   // jws: receipt or rejection; data: settledData
 	recordAccepted  = "accepted"  // jws: our receipt; data: acceptedData
 	recordRejection = "rejection" // jws: our rejection; data: rejectionData
 	recordVerdict   = "verdict"   // jws: the carrier's verdict
 	recordReleased  = "released"  // two operators freed the bill; not entered again
+	recordLog       = "log"       // rows of the audit log that came with nothing else; the same
 )
 
 // witnessing is the store's half of the witness.
@@ -46,14 +46,6 @@ type witnessing struct {
 	attempted atomic.Int64
 	// quarantined says that some bill may be in quarantine, or everything is frozen.
 	quarantined atomic.Bool
-}
-
-// changes is what a transaction does to control.
-type changes struct {
-	reentry   bool // the records are in the journal already
-	moved     []envelope.Hash
-	witnessed []envelope.Hash
-	lines     []witness.Line
 }
 
 // inTurn runs f alone among all writers.
@@ -82,90 +74,6 @@ func (s *store) inTurn(ctx context.Context, f func() error) error {
 		return errors.Join(gone, err)
 	}
 	return err
-}
-
-// moves notes that t changes who controls a bill. It refuses a bill in quarantine: every
-// change passes here, whatever was checked before.
-func (t *tx) moves(document envelope.Hash) error {
-	if err := t.free(document); err != nil {
-		return err
-	}
-	t.change.moved = append(t.change.moved, document)
-	return nil
-}
-
-// A record is what the witness is told of one change.
-type record struct {
-	kind           string
-	document, head envelope.Hash
-	peer, jws      string
-	data           any // marshalled; nil for none
-}
-
-// witness adds a record to the journal, with this transaction or not at all.
-func (t *tx) witness(r record) error {
-	if t.change.reentry {
-		return nil
-	}
-	if t.store.journal.Load() == nil {
-		return frozenRefusal(t.ctx, t)
-	}
-	at := t.store.place
-	if at == nil {
-		at = &place{}
-		if err := t.QueryRowContext(t.ctx, "SELECT generation, hash FROM witness").Scan(&at.generation, sqlHash{&at.hash}); err != nil {
-			return fmt.Errorf("reading the place in the witness: %w", err)
-		}
-	}
-	w := witness.Record{Generation: at.generation + 1, Previous: witness.Hash(at.hash), At: millis(t.now),
-		Document: witness.Hash(r.document), Head: witness.Hash(r.head), Kind: r.kind, Peer: r.peer, JWS: r.jws}
-	accepted, isBlock := r.data.(acceptedData)
-	if r.data != nil && !isBlock {
-		var err error
-		if w.Data, err = json.Marshal(r.data); err != nil {
-			return fmt.Errorf("recording %s: %w", r.kind, err)
-		}
-	}
-	var line witness.Line
-	var err error
-	if isBlock {
-		line, err = witness.EncodeWith(w, accepted.size(), accepted.appendJSON)
-	} else {
-		line, err = witness.Encode(w)
-	}
-	if err != nil {
-		return err
-	}
-	if len(line.Text) > witness.MaxLine {
-		return fmt.Errorf("recording %s: %d bytes are too many for the witness", r.kind, len(line.Text))
-	}
-	pending := line.Text
-	if d := &accepted; isBlock && d.slim() {
-		if pending, err = json.Marshal(slimAccepted{Hash: line.Hash, Record: w.Bare(), Bill: d.bill, Sum: d.Sum, From: d.From, Count: len(d.Entries), Fresh: len(d.document) > 0}); err != nil {
-			return fmt.Errorf("recording %s: %w", r.kind, err)
-		}
-	}
-	if err := t.exec("INSERT INTO witness_pending (generation, line) VALUES (?, ?)", line.Generation, pending); err != nil {
-		return err
-	}
-	if err := t.execOne("UPDATE witness SET generation = ?, hash = ?", line.Generation, line.Hash[:]); err != nil {
-		return err
-	}
-	t.store.place = &place{generation: line.Generation, hash: envelope.Hash(line.Hash)}
-	t.change.lines = append(t.change.lines, line)
-	t.change.witnessed = append(t.change.witnessed, r.document)
-	return nil
-}
-
-// announce is the last thing in a transaction. A change of control without its record is
-// a mistake in this program, and is not committed.
-func (t *tx) announce() error {
-	for _, d := range t.change.moved {
-		if !slices.Contains(t.change.witnessed, d) && !t.change.reentry {
-			return fmt.Errorf("moving bill %s without a record for the witness", d)
-		}
-	}
-	return nil
 }
 
 // beforeWitness is the last thing before a commit with records for the witness.
@@ -228,105 +136,6 @@ func (s *store) witnessBroken() <-chan struct{} {
 		return j.Broken()
 	}
 	return nil
-}
-
-// catchUp gives the journal what the database has and it has not. In turn.
-func (s *store) catchUp(ctx context.Context, j *witness.Journal) error {
-	last, _ := j.Last()
-	lines, err := pendingLines(ctx, s.writer, last)
-	if err != nil {
-		return fmt.Errorf("completing the witness: %w", err)
-	}
-	for _, l := range lines {
-		if err := j.Append(l); err != nil {
-			return err
-		}
-	}
-	last, _ = j.Last()
-	s.attempted.Store(last)
-	return nil
-}
-
-// pendingLines are the records after a generation that the database still holds.
-func pendingLines(ctx context.Context, q querier, after int64) ([]witness.Line, error) {
-	texts, err := pendingTexts(ctx, q, after)
-	if err != nil {
-		return nil, err
-	}
-	var lines []witness.Line
-	for _, text := range texts {
-		var l witness.Line
-		if len(text) > 0 && text[0] == '{' {
-			l, err = fatten(ctx, q, text)
-		} else {
-			_, l, err = witness.Decode(text)
-		}
-		if err != nil {
-			return nil, err
-		}
-		lines = append(lines, l)
-	}
-	return lines, nil
-}
-
-func pendingTexts(ctx context.Context, q querier, after int64) (texts [][]byte, err error) {
-	rows, err := q.QueryContext(ctx, "SELECT line FROM witness_pending WHERE generation > ? ORDER BY generation", after)
-	if err != nil {
-		return nil, err
-	}
-	defer rows.Close()
-	for rows.Next() {
-		var text []byte
-		if err := rows.Scan(&text); err != nil {
-			return nil, err
-		}
-		texts = append(texts, text)
-	}
-	return texts, rows.Err()
-}
-
-// A slimAccepted is what witness_pending holds of a record of a block: all but the document
-// and the entries, which the same transaction has put into their own tables, where nothing
-// changes them. With them twice, the log of the database would be twice as long.
-type slimAccepted struct {
-	Hash   witness.Hash   `json:"hash"` // of the line
-	Record witness.Record `json:"record"`
-	Bill   int64          `json:"bill"`
-	Sum    envelope.Hash  `json:"sum"`
-	From   int            `json:"from"`
-	Count  int            `json:"count"`
-	Fresh  bool           `json:"fresh"`
-}
-
-// fatten makes the line of the journal again. It is the same to the byte, or an error.
-func fatten(ctx context.Context, q querier, text []byte) (witness.Line, error) {
-	var s slimAccepted
-	if err := json.Unmarshal(text, &s); err != nil {
-		return witness.Line{}, fmt.Errorf("reading a record for the witness: %w", err)
-	}
-	d := acceptedData{Sum: s.Sum, From: s.From}
-	if s.Fresh {
-		b := bill{id: s.Bill}
-		if err := b.loadDocument(ctx, q); err != nil {
-			return witness.Line{}, err
-		}
-		d.document = b.document
-	}
-	for i := range s.Count {
-		r, found, err := loadEntry(ctx, q, s.Bill, s.From+i)
-		if err == nil && !found {
-			err = fmt.Errorf("bill %d has no entry %d", s.Bill, s.From+i)
-		}
-		if err != nil {
-			return witness.Line{}, fmt.Errorf("completing record %d for the witness: %w", s.Record.Generation, err)
-		}
-		d.Entries = append(d.Entries, againEntry{Claimed: r.claimed, JWS: r.jws})
-	}
-	l, err := witness.EncodeWith(s.Record, d.size(), d.appendJSON)
-	if err == nil && l.Hash != s.Hash {
-		err = fmt.Errorf("completing record %d for the witness: what is stored is not what it was", s.Record.Generation)
-	}
-	return l, err
 }
 
 // place is where the database stands in the witness.
@@ -420,7 +229,10 @@ func (n *Node) compareWitness(ctx context.Context, j *witness.Journal, p place, 
 	}
 	last, hash := j.Last()
 	if last < p.generation || j.Damage() != nil {
-		lines, err := pendingLines(ctx, n.store.read, last)
+		lines, err := pendingLines(ctx, n.store.read, j, last)
+		if errors.Is(err, errForged) {
+			return "lacks records, and " + errForged.Error(), nil
+		}
 		if err != nil {
 			return "", fmt.Errorf("completing the witness: %w", err)
 		}
@@ -457,6 +269,7 @@ func (n *Node) quarantineLater(ctx context.Context, p place) (strange string, er
 	known := false // whether the database's last record is in the journal
 	count := 0
 	err = n.store.update(ctx, func(t *tx) error {
+		var held []witness.Line // without their text
 		j, err := witness.Open(n.cfg.witnessPath(), func(r witness.Record, l witness.Line) error {
 			switch {
 			case r.Generation == p.generation+1 && !known && r.Previous == witness.Hash(p.hash):
@@ -468,14 +281,22 @@ func (n *Node) quarantineLater(ctx context.Context, p place) (strange string, er
 				return nil
 			}
 			count++
-			if err := t.exec("INSERT INTO quarantine (generation, document_hash, line) VALUES (?, ?, ?)", r.Generation, r.Document[:], l.Text); err != nil {
-				return err
-			}
 			t.store.place = nil
+			if r.Kind != recordLog { // those rows went with the database that was lost
+				if err := t.exec("INSERT INTO quarantine (generation, document_hash, line) VALUES (?, ?, ?)", r.Generation, r.Document[:], l.Text); err != nil {
+					return err
+				}
+				held = append(held, witness.Line{Generation: l.Generation, Hash: l.Hash})
+			}
 			return t.execOne("UPDATE witness SET generation = ?, hash = ?", r.Generation, l.Hash[:])
 		})
 		if err != nil {
 			return err
+		}
+		for _, l := range held {
+			if err := t.execOne("UPDATE quarantine SET seal = ? WHERE generation = ?", j.Seal(l.Hash), l.Generation); err != nil {
+				return errors.Join(err, j.Close())
+			}
 		}
 		if last, hash := j.Last(); last == p.generation && hash == witness.Hash(p.hash) {
 			known = true // an empty journal that begins here
@@ -485,6 +306,10 @@ func (n *Node) quarantineLater(ctx context.Context, p place) (strange string, er
 		}
 		if !known {
 			return nil
+		}
+		// An old database that came back by another way than Restore.
+		if err := t.exec(preparedInDoubt, millis(t.now)); err != nil {
+			return err
 		}
 		return t.audit(n.Domain().String(), "witness.behind", envelope.Hash{}, fmt.Sprintf("records %d to %d", p.generation+1, p.generation+int64(count)))
 	})
@@ -505,6 +330,9 @@ func (n *Node) witnessFound(ctx context.Context, j *witness.Journal) error {
 	n.store.quarantined.Store(true) // until looked
 	err := n.store.update(ctx, func(t *tx) error { return t.exec("UPDATE witness SET started = 1, frozen = ''") })
 	if err != nil {
+		return err
+	}
+	if err := n.tellLog(ctx); err != nil {
 		return err
 	}
 	return n.reenter(ctx)

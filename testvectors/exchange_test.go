@@ -30,9 +30,7 @@ func TestExchangeSchema(t *testing.T) {
 		if err := json.Unmarshal(file, &value); err != nil {
 			t.Fatal(err)
 		}
-		if err := schema.VisitJSON(value); err != nil {
-			t.Errorf("%s: %v", x.Name, err)
-		}
+		mustFit(t, schema, x.Name, file)
 		for name := range value {
 			if _, ok := schema.Properties[name]; !ok {
 				t.Errorf("%s: the member %s is not in the schema", x.Name, name)

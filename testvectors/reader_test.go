@@ -42,7 +42,7 @@ func TestNodeReaderAgrees(t *testing.T) {
 	if err != nil {
 		t.Fatalf("the Node reader disagrees: %v\n%s", err, out)
 	}
-	want := fmt.Sprintf("%d vectors read, 0 disagreements\n", len(all(t))+len(bundles(t))+len(exchanges(t)))
+	want := fmt.Sprintf("%d vectors read, 0 disagreements\n", len(all(t))+len(bundles(t))+len(exchanges(t))+len(answers(t))+len(archives(t)))
 	if got := string(out); got != want {
 		t.Errorf("got %q, want %q", got, want)
 	}

@@ -93,12 +93,55 @@ type Bundle struct {
 	Place map[string]int `json:"place,omitempty"`
 	At    string         `json:"at"`
 	Trust string         `json:"trust"`
+	// Seconds is how long the reader may take; nil: as long as it takes.
+	Seconds *int `json:"seconds,omitempty"`
 	// One of the two inputs is there.
 	InputText   *string `json:"inputText,omitempty"`
 	InputBase64 *string `json:"inputBase64,omitempty"`
 	// State is who is in control, where the verdict is good. A void bill has no possessor,
 	// and one that never left its platform no head.
 	State *State `json:"state,omitempty"`
+}
+
+// An Archive is one file of the folder archive: a folder of archives, and what is wrong with
+// it.
+type Archive struct {
+	Name string `json:"-"`
+
+	Comment string `json:"comment"`
+	// Expect is "valid", "indeterminate" or "invalid": the worst of what is found, and Rules
+	// all of it (docs/BUNDLE.md, section 6), sorted, each once.
+	Expect string   `json:"expect"`
+	Rules  []string `json:"rules"`
+	At     string   `json:"at"`
+	Trust  string   `json:"trust"`
+	Root   string   `json:"root,omitempty"` // the hash of a root that the reader kept
+	// Files are the texts by their paths; a path that ends in / is an empty folder.
+	Files map[string]string `json:"files"`
+}
+
+// An OCSP is one file of the folder ocsp: an answer of a responder, and what it says of one
+// certificate at one time.
+type OCSP struct {
+	Name string `json:"-"`
+
+	Comment string `json:"comment"`
+	Spec    string `json:"spec"`
+	Expect  string `json:"expect"`           // "accept", or "indeterminate": it says nothing
+	Reason  string `json:"reason,omitempty"` // "revocationUnknown"
+	At      string `json:"at"`               // the time of the check
+	// The certificate that is asked about, its issuer, and the answer, DER.
+	Certificate []byte    `json:"certificate"`
+	Issuer      []byte    `json:"issuer"`
+	Input       []byte    `json:"inputBase64"`
+	Status      *Standing `json:"status,omitempty"`
+}
+
+// A Standing is what an answer says that counts.
+type Standing struct {
+	Good    bool   `json:"good"`
+	Revoked string `json:"revoked,omitempty"` // since when
+	Reason  string `json:"reason,omitempty"`  // the RFC 5280 name
 }
 
 // An Exchange is one file of the folder exchange: requests to one receiver, in order, and
@@ -112,8 +155,31 @@ type Exchange struct {
 	Trust    string    `json:"trust"`
 	Receiver string    `json:"receiver"` // domain of the platform that answers
 	Users    []string  `json:"users"`    // its active users, by local id
+	Settings Settings  `json:"settings,omitzero"`
+	Before   []Before  `json:"before,omitempty"`
 	Requests []Request `json:"requests"`
 	Bills    []Held    `json:"bills"` // what the receiver knows at the end
+}
+
+// Before is a bill that the receiver had a part in before the requests. What it signed
+// itself is signed with the key receiver-1.
+type Before struct {
+	Input json.RawMessage `json:"input"` // the block as the receiver knows it
+	// Issuer is the user who issued it, where the receiver did.
+	Issuer string `json:"issuer,omitempty"`
+	// Verdict is the carrier's, which the receiver holds: the bill is void.
+	Verdict string `json:"verdict,omitempty"`
+	// AnswersLost: the receiver knows the chain, and no longer what it answered to each block.
+	AnswersLost bool `json:"answersLost,omitempty"`
+}
+
+// Settings are those of the receiver that are not the usual ones; zero: as usual.
+type Settings struct {
+	Body            int     `json:"body"`   // bytes of a body at most
+	Tokens          bool    `json:"tokens"` // it wants access tokens
+	Rate            float64 `json:"rate"`   // requests a second of one peer,
+	Burst           int     `json:"burst"`  // and at once
+	VerdictsPerHour int     `json:"verdictsPerHour"`
 }
 
 // A Request is one request of an exchange.
@@ -188,6 +254,16 @@ func Load(family string) ([]*Vector, error) {
 // LoadBundles reads the evidence bundles, in the order of their names.
 func LoadBundles() ([]*Bundle, error) {
 	return load("bundle", func(b *Bundle, name string) { b.Name = name })
+}
+
+// LoadArchives reads the folders of archives, in the order of their names.
+func LoadArchives() ([]*Archive, error) {
+	return load("archive", func(a *Archive, name string) { a.Name = name })
+}
+
+// LoadOCSP reads the OCSP answers, in the order of their names.
+func LoadOCSP() ([]*OCSP, error) {
+	return load("ocsp", func(a *OCSP, name string) { a.Name = name })
 }
 
 // LoadExchanges reads the exchanges, in the order of their names.

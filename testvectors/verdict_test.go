@@ -24,6 +24,16 @@ var expects = map[judge.Verdict]string{judge.Valid: "valid", judge.ValidThen: "v
 
 var exitCodes = map[string]int{"valid": 0, "validAtSigningTime": 0, "indeterminate": 3, "invalid": 1}
 
+// judgedAs is the verdict on a bundle's vector, under its limits.
+func judgedAs(t *testing.T, b *testvectors.Bundle) *judge.Report {
+	t.Helper()
+	now, err := time.Parse(time.RFC3339, b.At)
+	if err != nil {
+		t.Fatal(err)
+	}
+	return judge.File(bytesOf(t, b), judge.Options{Trust: vectest.Trust(t, b.Trust), Now: now, Stop: func() bool { return b.Seconds != nil && *b.Seconds == 0 }})
+}
+
 func judged(t *testing.T, text []byte, trust, at string) *judge.Report {
 	t.Helper()
 	now, err := time.Parse(time.RFC3339, at)
@@ -72,7 +82,7 @@ func checkReport(t *testing.T, b *testvectors.Bundle, r *judge.Report) {
 // the same of each (TestNodeReaderAgrees).
 func TestBundleVerdicts(t *testing.T) {
 	for _, b := range bundles(t) {
-		checkReport(t, b, judged(t, bytesOf(t, b), b.Trust, b.At))
+		checkReport(t, b, judgedAs(t, b))
 	}
 }
 
@@ -82,7 +92,7 @@ func TestVerdictIsOfTheFileAlone(t *testing.T) {
 	bs := bundles(t)
 	slices.Reverse(bs)
 	for _, b := range bs {
-		checkReport(t, b, judged(t, bytesOf(t, b), b.Trust, b.At))
+		checkReport(t, b, judgedAs(t, b))
 	}
 }
 
@@ -107,6 +117,9 @@ func TestStrangerWithTheBinary(t *testing.T) {
 			t.Fatal(err)
 		}
 		cmd := exec.CommandContext(t.Context(), bin, file, "--trust", platforms, "--at", b.At, "--json")
+		if b.Seconds != nil {
+			cmd.Args = append(cmd.Args, "--timeout", max(time.Duration(*b.Seconds)*time.Second, time.Nanosecond).String()) // 0: no limit
+		}
 		cmd.Env = []string{"PATH=/nowhere", "HOME=" + dir}
 		out, err := cmd.Output()
 		if exit, ok := errors.AsType[*exec.ExitError](err); err != nil && !ok {

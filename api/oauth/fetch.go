@@ -26,6 +26,18 @@ const (
 // An errNone says that there is no such document.
 type errNone struct{ error }
 
+// NoMetadata says that an authorization server publishes no metadata, so that nobody can
+// tell where its tokens are to be had. It is for whoever runs that server to mend, or for
+// who wrote its name into a trust entry.
+type NoMetadata struct {
+	Issuer string
+	Places []string // where they were looked for
+}
+
+func (e *NoMetadata) Error() string {
+	return fmt.Sprintf("looking for the metadata of %s: there are none at %s (404)", e.Issuer, strings.Join(e.Places, " or "))
+}
+
 // ask makes one request and reads its answer: 200 and JSON, or an error. No redirect is
 // followed, since RoundTrip follows none. No part of the request is in the error.
 func ask(ctx context.Context, rt http.RoundTripper, method, at string, form url.Values) ([]byte, error) {
@@ -90,12 +102,11 @@ func said(body []byte) string {
 // discover reads the metadata of the authorization server issuer at one of the places, in
 // their order. They must be issuer's own: a server whose metadata name another is refused
 // whole (RFC 8414, section 3.3), and so is a token endpoint or a key set without https.
+// Where there are none at all the error is a *NoMetadata.
 func discover(ctx context.Context, rt http.RoundTripper, issuer string, places ...string) (*Metadata, error) {
-	var none error
 	for _, at := range places {
 		body, err := ask(ctx, rt, http.MethodGet, at, nil)
 		if _, absent := errors.AsType[errNone](err); absent {
-			none = err
 			continue
 		}
 		if err != nil {
@@ -118,7 +129,7 @@ func discover(ctx context.Context, rt http.RoundTripper, issuer string, places .
 		}
 		return m, nil
 	}
-	return nil, fmt.Errorf("looking for the metadata of %s: %w", issuer, none)
+	return nil, &NoMetadata{issuer, places}
 }
 
 // wellKnown are the places of an issuer's metadata: where OpenID Connect puts them, and

@@ -41,7 +41,9 @@ const (
 )
 
 const (
-	// skew is how far a clock may differ from ours. FAPI 2.0: 10 s are taken, 60 not.
+	// skew is how far ahead of ours a clock may be that says when something was made, and how
+	// long after its end it is still taken. FAPI 2.0: 10 s are taken, 60 not. It is not
+	// added to how far away an end may be: those limits are on our clock.
 	skew = 10 * time.Second
 	// maxAssertion is how far away an assertion's end may be.
 	maxAssertion = 5 * time.Minute
@@ -102,12 +104,16 @@ func (r *Refusal) Error() string { return r.Err.Error() }
 // Unwrap gives the refusal in our words.
 func (r *Refusal) Unwrap() error { return r.Err }
 
+// Description is why, as error_description: what RFC 6749 and RFC 6750 let stand there, and
+// so fit for a header. A refusal may quote the name of a key, which a client chose.
+func (r *Refusal) Description() string { return quotable(r.Err.Detail) }
+
 // Challenge is the value of WWW-Authenticate that goes with the refusal.
 func (r *Refusal) Challenge() string {
 	if r.OAuth == "" {
 		return "Bearer"
 	}
-	s := `Bearer error="` + r.OAuth + `", error_description="` + quotable(r.Err.Detail) + `"`
+	s := `Bearer error="` + r.OAuth + `", error_description="` + r.Description() + `"`
 	if r.Scope != "" {
 		s += `, scope="` + r.Scope + `"`
 	}

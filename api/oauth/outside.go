@@ -46,12 +46,24 @@ type Outside struct {
 	cfg       OutsideConfig
 	transport *http.Transport
 
-	mu    sync.Mutex
-	meta  *Metadata
-	found time.Time
-	keys  *identity.Platform // the last good set
-	read  time.Time          // when it was read
-	tried time.Time          // when it was last asked for
+	// running ends with Close; a flight is for many requests and belongs to none.
+	running context.Context
+	stop    context.CancelFunc
+
+	mu     sync.Mutex // never held over the network
+	meta   *Metadata
+	found  time.Time
+	keys   *identity.Platform // the last good set
+	read   time.Time          // when it was read
+	tried  time.Time          // when it was last asked for
+	flight *flight            // while it is asked for
+}
+
+// A flight is one reading of the key set, for all who want it.
+type flight struct {
+	landed  chan struct{} // closed at its end; err is then set
+	overdue chan struct{} // closed after keysWait: who has the last good set waits no longer
+	err     error
 }
 
 const (
@@ -62,6 +74,9 @@ const (
 	// keysPause is between two attempts, whoever sends what: a token with a kid of
 	// somebody's invention costs the issuer nothing.
 	keysPause = time.Minute
+	// keysWait is how long a request that can be judged without waits for a set that is
+	// read; a set that is slower serves the requests after it.
+	keysWait = 2 * time.Second
 )
 
 // NewOutside makes it; it asks nobody before it is asked.
@@ -79,7 +94,8 @@ func NewOutside(cfg OutsideConfig) (*Outside, error) {
 		cfg.DialContext = (&net.Dialer{Timeout: fetchTimeout}).DialContext
 	}
 	config := &tls.Config{MinVersion: tls.VersionTLS12, RootCAs: cfg.Anchors, NextProtos: []string{"http/1.1"}}
-	return &Outside{cfg: cfg, transport: &http.Transport{DialContext: cfg.DialContext, TLSClientConfig: config, TLSHandshakeTimeout: fetchTimeout,
+	running, stop := context.WithCancel(context.Background())
+	return &Outside{cfg: cfg, running: running, stop: stop, transport: &http.Transport{DialContext: cfg.DialContext, TLSClientConfig: config, TLSHandshakeTimeout: fetchTimeout,
 		DisableCompression: true, MaxConnsPerHost: 4, IdleConnTimeout: 90 * time.Second, MaxResponseHeaderBytes: 32 << 10}}, nil
 }
 
@@ -91,8 +107,11 @@ func (o *Outside) showing(source func() (*tls.Certificate, error)) *http.Transpo
 	return t
 }
 
-// Close lets idle connections go.
-func (o *Outside) Close() { o.transport.CloseIdleConnections() }
+// Close ends what is under way and lets idle connections go.
+func (o *Outside) Close() {
+	o.stop()
+	o.transport.CloseIdleConnections()
+}
 
 func (o *Outside) metadata(ctx context.Context) (*Metadata, error) {
 	o.mu.Lock()
@@ -111,40 +130,101 @@ func (o *Outside) metadata(ctx context.Context) (*Metadata, error) {
 	return m, nil
 }
 
+// since is the time from then to now. Requests overtake each other by a moment; a clock that
+// was set back by more makes it long, so that what was read then is read again.
+func since(now, then time.Time) time.Duration {
+	if d := now.Sub(then); d > -time.Minute {
+		return max(d, 0)
+	}
+	return keysMost
+}
+
 // lastKeys is the set that serves now, without asking; nil if there is none.
 func (o *Outside) lastKeys() *identity.Platform {
 	o.mu.Lock()
 	defer o.mu.Unlock()
-	if o.cfg.Now().Sub(o.read) >= keysAge {
+	if since(o.cfg.Now(), o.read) >= keysAge {
 		return nil
 	}
 	return o.keys
 }
 
 // keysFor is the key set in which kid is looked for. It is read again when it is old, and
-// when it lacks kid, at most once a minute. The error is an *node.Error, Unavailable.
+// when it lacks kid, at most once a minute and for all at once: an issuer that is slow
+// holds up nobody whose key is in the last good set for longer than keysWait, and nobody at
+// all once that is over. The error is an *node.Error, Unavailable.
 func (o *Outside) keysFor(ctx context.Context, kid string, now time.Time) (*identity.Platform, error) {
+	keys, known, f := o.keysOrFlight(kid, now)
+	if f == nil {
+		if keys == nil {
+			return nil, unavailable(errors.New("the keys of the issuer could not be read within the last minute"))
+		}
+		return keys, nil
+	}
+	overdue := f.overdue
+	if keys == nil {
+		overdue = nil // nothing can be judged before it lands
+	}
+	select {
+	case <-f.landed:
+	case <-overdue:
+		if !known {
+			// Not a no: the key may be one that the issuer has just made.
+			return nil, unavailable(errors.New("the issuer has not yet said whether it has the key that the token names"))
+		}
+		return keys, nil
+	case <-ctx.Done():
+		return nil, unavailable(ctx.Err())
+	}
 	o.mu.Lock()
-	defer o.mu.Unlock() // held while it is read: others want the same
-	_, known := o.has(kid)
-	fresh := now.Sub(o.read) < keysAge
-	if o.keys != nil && fresh && known || now.Sub(o.tried) < keysPause && o.keys != nil && now.Sub(o.read) < keysMost {
-		return o.keys, nil
+	defer o.mu.Unlock()
+	if o.keys == nil || since(now, o.read) >= keysMost {
+		return nil, unavailable(f.err)
 	}
-	if now.Sub(o.tried) >= keysPause {
-		o.tried = now
-		// Whoever waits for it may go away; the set is for all.
-		keys, err := o.readKeys(context.WithoutCancel(ctx))
-		if err == nil {
-			o.keys, o.read = keys, now
-			return keys, nil
-		}
-		if o.keys == nil || now.Sub(o.read) >= keysMost {
-			return nil, unavailable(err)
-		}
-		return o.keys, nil
+	return o.keys, nil
+}
+
+// keysOrFlight is what serves now, if anything does, and whether kid is in it; f is nil
+// where it is to be used as it is, and else a reading that may be worth waiting for.
+func (o *Outside) keysOrFlight(kid string, now time.Time) (keys *identity.Platform, known bool, f *flight) {
+	o.mu.Lock()
+	defer o.mu.Unlock()
+	age := since(now, o.read)
+	if age < keysMost {
+		keys = o.keys
 	}
-	return nil, unavailable(errors.New("the keys of the issuer could not be read within the last minute"))
+	known = o.has(kid)
+	switch {
+	case keys != nil && known && age < keysAge:
+		return keys, known, nil
+	case o.flight != nil:
+		return keys, known, o.flight
+	case since(now, o.tried) < keysPause:
+		return keys, known, nil
+	}
+	o.tried = now
+	o.flight = &flight{landed: make(chan struct{}), overdue: make(chan struct{})}
+	go o.fly(o.flight, now)
+	return keys, known, o.flight
+}
+
+// fly reads the key set. Whoever asked first may go away meanwhile; the set is for all.
+func (o *Outside) fly(f *flight, now time.Time) {
+	overdue := time.AfterFunc(keysWait, func() { close(f.overdue) })
+	defer overdue.Stop()
+	ctx, cancel := context.WithTimeout(o.running, fetchTimeout)
+	defer cancel()
+	m, keys, err := o.readKeys(ctx)
+	o.mu.Lock()
+	defer o.mu.Unlock()
+	if m != nil {
+		o.meta, o.found = m, now
+	}
+	if err == nil {
+		o.keys, o.read = keys, now
+	}
+	f.err, o.flight = err, nil
+	close(f.landed)
 }
 
 func unavailable(err error) error {
@@ -152,35 +232,34 @@ func unavailable(err error) error {
 		Entry: -1, Transaction: -1, Retry: 30, Err: err}
 }
 
-func (o *Outside) has(kid string) (*identity.Key, bool) {
+// has reports whether the last good set has a key of that name. A token that names none is
+// judged by all of them. The lock is held.
+func (o *Outside) has(kid string) bool {
 	if o.keys == nil {
-		return nil, false
+		return false
 	}
-	if kid == "" {
-		return nil, true
-	}
-	return o.keys.Key(kid)
+	_, found := o.keys.Key(kid)
+	return found || kid == ""
 }
 
-// readKeys fetches the key set. The lock is held.
-func (o *Outside) readKeys(ctx context.Context) (*identity.Platform, error) {
+// readKeys fetches the key set, and the metadata that say where it is.
+func (o *Outside) readKeys(ctx context.Context) (*Metadata, *identity.Platform, error) {
 	m, err := discover(ctx, o.transport, o.cfg.Issuer, wellKnown(o.cfg.Issuer)...)
 	if err != nil {
-		return nil, err
+		return nil, nil, err
 	}
-	o.meta, o.found = m, o.cfg.Now()
 	if m.JWKS == "" {
-		return nil, errors.New("the metadata name no key set")
+		return m, nil, errors.New("the metadata name no key set")
 	}
 	body, err := ask(ctx, o.transport, http.MethodGet, m.JWKS, nil)
 	if err != nil {
-		return nil, fmt.Errorf("reading %s: %w", m.JWKS, err)
+		return m, nil, fmt.Errorf("reading %s: %w", m.JWKS, err)
 	}
 	keys, err := parseKeys(o.cfg.Issuer, body)
 	if err != nil {
-		return nil, fmt.Errorf("reading %s: %w", m.JWKS, err)
+		return m, nil, fmt.Errorf("reading %s: %w", m.JWKS, err)
 	}
-	return keys, nil
+	return m, keys, nil
 }
 
 // privateMembers are those of a JWK that nobody publishes (RFC 7518).

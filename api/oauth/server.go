@@ -152,7 +152,7 @@ func parameters(form string) (map[string]string, *Refusal) {
 		return nil, badRequest("invalid_request", "grant_type is missing")
 	case p["grant_type"] != grantType:
 		return nil, badRequest("unsupported_grant_type", "the one grant_type here is "+grantType)
-	case p["client_secret"] != "":
+	case has(p, "client_secret"): // also an empty one: that is how a client without a secret sends it
 		return nil, badRequest("invalid_request", "there is one way for a client to prove itself here, client_assertion; client_secret is another")
 	case p["client_assertion"] == "":
 		return nil, badClient("client_assertion is missing: a JWT signed with the key of the client's trust entry")
@@ -160,6 +160,11 @@ func parameters(form string) (map[string]string, *Refusal) {
 		return nil, badRequest("invalid_request", "client_assertion_type is not "+assertionType)
 	}
 	return p, nil
+}
+
+func has(p map[string]string, name string) bool {
+	_, there := p[name]
+	return there
 }
 
 // authenticate believes an assertion or says why not (RFC 7523, section 3, as FAPI 2.0
@@ -178,7 +183,13 @@ func (s *Server) authenticate(ctx context.Context, peer *identity.Platform, p ma
 	default:
 		return badClient("the assertion's typ is that of something else")
 	}
+	// RFC 7523 leaves kid to the parties, and FAPI 2.0 says nothing of it: with one key there
+	// is nothing to name. With several each would be tried in turn, and one that its owner
+	// meant for something else would do; so the assertion says which.
 	now := s.node.Now()
+	if j.Header.Kid == "" && !oneKey(peer, now) {
+		return badClient("the assertion's header has no kid, the name of the key in the client's trust entry, and the client has not exactly one valid key")
+	}
 	if err := s.node.Believe(ctx, peer, j.JWS); err != nil {
 		if e, ok := errors.AsType[*node.Error](err); ok {
 			return e // it could not be told now
@@ -222,6 +233,18 @@ func (s *Server) authenticate(ctx context.Context, peer *identity.Platform, p ma
 	return nil
 }
 
+// oneKey reports whether there is one key that a new signature of p may be under. In the
+// mode ca any key may be that p's authorities certify.
+func oneKey(p *identity.Platform, now time.Time) bool {
+	n := 0
+	for _, k := range p.Keys {
+		if k.Revoked.IsZero() && k.ValidAt(now) {
+			n++
+		}
+	}
+	return n == 1 && p.Mode != identity.ModeCA
+}
+
 // timely checks exp, nbf and iat against our clock. It gives what is wrong, or "".
 func timely(c envelope.Claims, now time.Time, most time.Duration) string {
 	switch {
@@ -229,7 +252,7 @@ func timely(c envelope.Claims, now time.Time, most time.Duration) string {
 		return "exp is missing"
 	case now.After(c.Expires.Add(skew)):
 		return "it has expired"
-	case c.Expires.After(now.Add(most + skew)):
+	case tooFar(c.Expires, now, most):
 		return fmt.Sprintf("exp is more than %s away", most)
 	case c.NotBefore.After(now.Add(skew)):
 		return "nbf lies ahead of our clock"
@@ -237,6 +260,11 @@ func timely(c envelope.Claims, now time.Time, most time.Duration) string {
 		return "iat lies ahead of our clock"
 	}
 	return ""
+}
+
+// tooFar reports whether an end lies further away than it may, by our clock.
+func tooFar(end, now time.Time, most time.Duration) bool {
+	return end.After(envelope.UpToSecond(now).Add(most))
 }
 
 // addressed checks aud: our issuer as one string. An assertion for several, or for an
@@ -258,7 +286,7 @@ func (s *Server) addressed(peer *identity.Platform, c envelope.Claims, now time.
 			missing = ""
 		}
 		return false, badClient("aud is the token endpoint, %s; it must be the issuer, %s, as one string%s", s.endpoint, issuer, missing)
-	case c.Expires.After(now.Add(maxQuirk + skew)):
+	case tooFar(c.Expires, now, maxQuirk):
 		return false, badClient("exp is more than %s away, which is too much for an assertion to the token endpoint", maxQuirk)
 	}
 	return true, nil

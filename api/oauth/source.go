@@ -7,6 +7,7 @@ import (
 	"encoding/base64"
 	"errors"
 	"fmt"
+	"log/slog"
 	"net/http"
 	"net/url"
 	"slices"
@@ -37,7 +38,9 @@ type SourceConfig struct {
 	Sign func(typ string, claims map[string]any) (string, error)
 	// Outside is the shared authorization server, for peers whose entry names it.
 	Outside *Outside
-	Now     func() time.Time // nil: time.Now
+	// Log is told once when the peer wants tokens and does not say where to get them.
+	Log *slog.Logger     // nil: nothing is logged
+	Now func() time.Time // nil: time.Now
 }
 
 // A Source gets access tokens for one peer, keeps the newest and renews it before it ends.
@@ -52,12 +55,16 @@ type Source struct {
 	until time.Time
 	meta  *Metadata
 	found time.Time // when meta was read
+	lost  bool      // it was said that there are none
 }
 
 // NewSource makes a source; it asks nobody before it is asked.
 func NewSource(cfg SourceConfig) *Source {
 	if cfg.Now == nil {
 		cfg.Now = time.Now
+	}
+	if cfg.Log == nil {
+		cfg.Log = slog.New(slog.DiscardHandler)
 	}
 	s := &Source{cfg: cfg, turn: make(chan struct{}, 1)}
 	if o := cfg.Outside; o != nil && o.cfg.Issuer == Issuer(cfg.Peer) {
@@ -90,6 +97,7 @@ func (s *Source) Token(ctx context.Context) (string, error) {
 		return t, nil // somebody else got it while we waited
 	}
 	token, life, err := s.get(ctx)
+	s.tell(err)
 	if err != nil {
 		return "", fmt.Errorf("getting an access token for %s: %w", s.cfg.Peer.Domain, err)
 	}
@@ -98,6 +106,19 @@ func (s *Source) Token(ctx context.Context) (string, error) {
 	s.token = token
 	s.until = s.cfg.Now().Add(life - min(renewBefore, life/2))
 	return token, nil
+}
+
+// tell warns that a peer that wants tokens has no metadata, which somebody has to mend: an
+// attempt that fails says the same, but comes again and again.
+func (s *Source) tell(err error) {
+	none, is := errors.AsType[*NoMetadata](err)
+	s.mu.Lock()
+	told := s.lost
+	s.lost = is
+	s.mu.Unlock()
+	if is && !told {
+		s.cfg.Log.Warn("a peer wants access tokens and does not say where to get them; see eblnode peer check", "peer", s.cfg.Peer.Domain.String(), "err", none)
+	}
 }
 
 func (s *Source) kept() string {

@@ -127,7 +127,7 @@ func (a *app) approvalsShow() *cobra.Command {
 
 func (a *app) approvalsApprove() *cobra.Command {
 	var yes bool
-	var request string
+	var request, key string
 	c := &cobra.Command{
 		Use: "approve ORDER", Short: "Say yes to another user's order: it is carried out", Args: cobra.ExactArgs(1),
 		Long: `Say yes to another user's order. It is shown and asked about, and then carried out: at
@@ -155,7 +155,7 @@ once inside the platform; to another platform by a transfer. --yes does not ask;
 				request = v.RequestHash
 			}
 			var out api.ApprovalView
-			if err := r.call(c.Context(), http.MethodPost, "/api/v1/approvals/"+url.PathEscape(args[0])+"/approve", map[string]string{"requestSha256": request}, &out); err != nil {
+			if err := r.once(c.Context(), key, "/api/v1/approvals/"+url.PathEscape(args[0])+"/approve", map[string]string{"requestSha256": request}, &out); err != nil {
 				return err
 			}
 			return a.print(out, func(w io.Writer) { showApproval(w, &out) })
@@ -163,6 +163,7 @@ once inside the platform; to another platform by a transfer. --yes does not ask;
 	}
 	c.Flags().BoolVar(&yes, "yes", false, "do not ask")
 	c.Flags().StringVar(&request, "request", "", "SHA-256 of the order that you looked at")
+	addKey(c, &key)
 	return c
 }
 

@@ -12,6 +12,7 @@ import (
 	"time"
 
 	"eblnode/api"
+	"eblnode/internal/rights"
 	"eblnode/node"
 
 	"github.com/spf13/cobra"
@@ -63,6 +64,9 @@ func (a *app) backup(c *cobra.Command, target string, withKeys bool) error {
 		}
 		if old, err := os.ReadDir(path); err != nil || len(old) > 0 {
 			return errors.Join(refused("%s is not empty; a backup overwrites nothing", path), err)
+		}
+		if err := rights.Ours(path); err != nil {
+			return refused("%s", err)
 		}
 		path = filepath.Join(path, node.DatabaseFile)
 	}

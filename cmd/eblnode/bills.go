@@ -177,18 +177,11 @@ Once it is sending, only the addressee's signed answer ends it.`,
 			if err != nil {
 				return err
 			}
-			if r.key = key; key == "" {
-				r.key = rand.Text()
-			}
-			text, err := r.again(c.Context(), "/api/v1/transfers/"+url.PathEscape(args[0])+"/cancel", map[string]any{})
-			if err != nil {
-				return err
-			}
 			var out api.OperationView
-			if err := json.Unmarshal(text, &out); err != nil {
+			if err := r.once(c.Context(), key, "/api/v1/transfers/"+url.PathEscape(args[0])+"/cancel", map[string]any{}, &out); err != nil {
 				return err
 			}
-			return a.print(json.RawMessage(text), func(w io.Writer) {
+			return a.print(out, func(w io.Writer) {
 				fmt.Fprintf(w, "%s\ncancelled; %s\n", out.Bill.DocumentHash, standing(&out.Bill))
 			})
 		},

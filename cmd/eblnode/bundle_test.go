@@ -4,6 +4,7 @@ import (
 	"fmt"
 	"os"
 	"path/filepath"
+	"slices"
 	"strings"
 	"testing"
 
@@ -31,7 +32,7 @@ func commandsOf(t *testing.T, page string) (list []string) {
 // TestEvidenceAsTheManualsWriteIt runs the commands about evidence in docs/OPERATIONS.md,
 // and all of docs/BUNDLE.md, on a node with one bill.
 func TestEvidenceAsTheManualsWriteIt(t *testing.T) {
-	_, commands := sectionOf(t, "Evidence for a court, a bank, an insurer")
+	commands := slices.Collect(sectionOf(t, "Evidence for a court, a bank, an insurer").all())
 	commands = append(commands, commandsOf(t, "../../docs/BUNDLE.md")...)
 	if len(commands) < 3 {
 		t.Fatalf("got the commands %q", commands)

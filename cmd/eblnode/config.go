@@ -16,6 +16,7 @@ import (
 
 	"eblnode/envelope"
 	"eblnode/identity"
+	"eblnode/internal/rights"
 
 	"github.com/goccy/go-yaml"
 )
@@ -79,6 +80,11 @@ type config struct {
 		Concurrency     int `yaml:"concurrency"`
 	} `yaml:"limits"`
 
+	Metrics struct {
+		TokenFile string `yaml:"tokenFile"`
+		Open      bool   `yaml:"open"`
+	} `yaml:"metrics"`
+
 	Witness struct {
 		Path string `yaml:"path"`
 	} `yaml:"witness"`
@@ -125,15 +131,11 @@ func loadConfig(dir string) (*config, error) {
 // ownConfig refuses a configuration that others can read or write: whoever can write to it
 // can send bills elsewhere.
 func ownConfig(dir string) error {
-	path := filepath.Join(dir, configFile)
-	info, err := os.Stat(path)
-	if err != nil {
+	err := rights.Ours(filepath.Join(dir, configFile))
+	if err == nil || errors.Is(err, os.ErrNotExist) {
 		return err
 	}
-	if info.Mode().Perm()&0o077 != 0 {
-		return usage("%s is open to others (mode %o); run: chmod 600 %s", path, info.Mode().Perm(), path)
-	}
-	return nil
+	return usage("%s", err)
 }
 
 // parseConfig reads what is, or will be, in the file at path.
@@ -253,6 +255,9 @@ func (c *config) check() error {
 	}
 	if err := c.checkTokens(); err != nil {
 		return err
+	}
+	if c.Metrics.Open && c.Metrics.TokenFile != "" {
+		return errors.New("metrics: open is without a token; leave out it or tokenFile")
 	}
 	if e := c.Approvals.Expire; e < 0 || e > 0 && e < time.Minute {
 		return errors.New("approvals.expire: an order waits for a minute at least")

@@ -101,7 +101,7 @@ was accepted is never rejected.`,
 }
 
 func (a *app) resolveCommand() *cobra.Command {
-	var outcome, evidence, reason string
+	var outcome, evidence, reason, key string
 	var confirm bool
 	c := &cobra.Command{
 		Use: "resolve [TRANSFER --outcome away|held --evidence FILE --reason TEXT [--confirm]]", Short: "Settle a transfer in doubt or disputed, by two operators", Args: cobra.MaximumNArgs(1),
@@ -139,7 +139,7 @@ shown, and --evidence writes its evidence to a new file.`,
 				in = map[string]any{"outcome": outcome, "confirm": true, "evidenceSha256": hex.EncodeToString(sum[:])}
 			}
 			var out api.TransferView
-			if err := r.call(c.Context(), http.MethodPost, path+"/resolve", in, &out); err != nil {
+			if err := r.once(c.Context(), key, path+"/resolve", in, &out); err != nil {
 				return err
 			}
 			return a.print(out, func(w io.Writer) {
@@ -156,6 +156,7 @@ shown, and --evidence writes its evidence to a new file.`,
 	f.StringVar(&evidence, "evidence", "", "the file on which this rests, 4 MiB at most")
 	f.StringVar(&reason, "reason", "", "why, 1,000 characters at most")
 	f.BoolVar(&confirm, "confirm", false, "confirm what another operator proposed")
+	addKey(c, &key)
 	return c
 }
 

@@ -1,17 +1,21 @@
 package main
 
 import (
+	"cmp"
 	"context"
+	"errors"
 	"fmt"
 	"net"
 	"net/http"
 	"net/url"
 	"os"
 	"path/filepath"
+	"strings"
 	"time"
 
 	"eblnode/api"
 	"eblnode/identity"
+	"eblnode/internal/rights"
 	"eblnode/node"
 
 	"github.com/spf13/cobra"
@@ -45,7 +49,7 @@ func (a *app) examine(ctx context.Context) (list []finding) {
 		return list
 	}
 	add("configuration", "ok", filepath.Join(a.data, configFile), "")
-	list = append(list, examineFiles(a.data)...)
+	list = append(list, examineFiles(a.data, c)...)
 	k, err := loadKeys(a.data, c, c.access())
 	if err != nil {
 		add("keys", "error", err.Error(), "put the key files back, or make a new node in another folder")
@@ -59,27 +63,37 @@ func (a *app) examine(ctx context.Context) (list []finding) {
 		return list
 	}
 	add("trust entry", "ok", "fingerprint "+self.Fingerprint(), "")
+	if _, err := c.metricsToken(a.data); err != nil {
+		add("metrics", "error", err.Error(), "write a token of 16 characters at least into that file, of mode 0600")
+	}
+	if c.Metrics.Open {
+		add("metrics", "warning", "/metrics is open to everybody who reaches listen.local, also through a proxy", "set metrics.tokenFile in the place of metrics.open, if that is not what you want")
+	}
 	list = append(list, examineClock(a.data, now))
 	list = append(list, examineListeners(ctx, a.data, c)...)
 	list = append(list, examineDNS(ctx, c, self)...)
 	return append(list, examineDisk(a.data))
 }
 
-func examineFiles(dir string) (list []finding) {
-	bad := func(path string, mode os.FileMode, want string) {
-		list = append(list, finding{"files", "error", fmt.Sprintf("%s is open to others (mode %o)", path, mode), "chmod " + want + " " + path})
-	}
-	if info, err := os.Stat(dir); err == nil && info.Mode().Perm()&0o077 != 0 {
-		bad(dir, info.Mode().Perm(), "700")
-	}
-	for _, pattern := range []string{"*.yaml", node.DatabaseFile + "*", keysDir + "/*.key"} {
-		names, _ := filepath.Glob(filepath.Join(dir, pattern))
-		for _, name := range names {
-			if info, err := os.Stat(name); err == nil && info.Mode().Perm()&0o077 != 0 {
-				bad(name, info.Mode().Perm(), "600")
+// examineFiles looks who else can read or write what the node keeps. Certificates are no
+// secret; who can write to the folder of the witness could put another in its place.
+func examineFiles(dir string, c *config) (list []finding) {
+	see := func(check func(string) error, patterns ...string) {
+		for _, pattern := range patterns {
+			names, _ := filepath.Glob(pattern)
+			for _, name := range names {
+				if err := check(name); err != nil && !errors.Is(err, os.ErrNotExist) {
+					found, cure, _ := strings.Cut(err.Error(), "; run: ")
+					list = append(list, finding{"files", "error", found, cure})
+				}
 			}
 		}
 	}
+	witness := cmp.Or(c.witness(dir), filepath.Join(dir, node.WitnessFile))
+	keys := filepath.Join(dir, keysDir)
+	see(rights.Ours, dir, keys, filepath.Join(dir, "*.yaml"), filepath.Join(dir, node.DatabaseFile+"*"), filepath.Join(dir, "lock"),
+		filepath.Join(keys, "*.key"), filepath.Join(keys, "*.json"), witness)
+	see(rights.Unchanged, filepath.Dir(witness), filepath.Join(keys, "*.crt"))
 	if len(list) == 0 {
 		list = append(list, finding{"files", "ok", "the data folder is ours alone", ""})
 	}

@@ -226,6 +226,11 @@ partyMatch: contradict
 # The longest pause between two attempts of a transfer without a verdict.
 retryMax: 15m
 
+# Who may read /metrics on listen.local: users with the role operator or auditor, and who has
+# the token in this file (16 characters at least, mode 0600), which opens nothing else. open:
+# everybody who reaches that listener, also through a proxy.
+metrics: {tokenFile: "", open: false}
+
 # How long an order waits for a second person (eblnode user approvers).
 approvals: {expire: 24h}
 

@@ -54,7 +54,14 @@ func cleanEnv() []string {
 // systems take the ports of outgoing connections, so that none is taken before its use.
 func freePorts(t testing.TB, n int) []string {
 	t.Helper()
-	var ports []string
+	ports := unusedPorts(n)
+	if ports == nil {
+		t.Fatal("there are no free ports")
+	}
+	return ports
+}
+
+func unusedPorts(n int) (ports []string) {
 	for range 1000 {
 		port := strconv.Itoa(10000 + rand.IntN(20000))
 		l, err := net.Listen("tcp", "localhost:"+port)
@@ -66,7 +73,6 @@ func freePorts(t testing.TB, n int) []string {
 			return ports
 		}
 	}
-	t.Fatal("there are no free ports")
 	return nil
 }
 
@@ -92,10 +98,25 @@ func runScripts(t *testing.T, p testscript.Params) {
 		"stop":    stopManual,
 
 		"receiver": startReceiver,
+		"ports":    findPorts,
 	}
 	p.Deadline = time.Now().Add(90 * time.Second)
 	p.RequireExplicitExec = true
 	testscript.Run(t, p)
+}
+
+// findPorts is "ports VAR…": it sets each variable to a port that nobody listens on.
+func findPorts(ts *testscript.TestScript, neg bool, names []string) {
+	if neg || len(names) == 0 {
+		ts.Fatalf("usage: ports VAR…")
+	}
+	ports := unusedPorts(len(names))
+	if ports == nil {
+		ts.Fatalf("there are no free ports")
+	}
+	for i, port := range ports {
+		ts.Setenv(names[i], port)
+	}
 }
 
 // awaitRunning is "await DIR…": it waits until the nodes of these data folders serve.

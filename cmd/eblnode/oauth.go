@@ -14,6 +14,7 @@ import (
 	"eblnode/api/oauth"
 	"eblnode/discovery"
 	"eblnode/identity"
+	"eblnode/internal/rights"
 	"eblnode/node"
 )
 
@@ -109,6 +110,9 @@ func (c *config) outside(dir string, dial func(context.Context, string, string) 
 	if path := o.Anchors; path != "" {
 		if !filepath.IsAbs(path) {
 			path = filepath.Join(dir, path)
+		}
+		if err := rights.Unchanged(path); err != nil {
+			return nil, usage("oauth.outside.anchors: %s", err)
 		}
 		text, err := os.ReadFile(path)
 		if err != nil {

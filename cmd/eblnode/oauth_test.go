@@ -10,40 +10,13 @@ import (
 	"github.com/rogpeppe/go-internal/testscript"
 )
 
-// sectionOf is the part of docs/OPERATIONS.md under a heading, and the commands in it.
-func sectionOf(t *testing.T, heading string) (text string, commands []string) {
-	t.Helper()
-	page, err := os.ReadFile("../../docs/OPERATIONS.md")
-	if err != nil {
-		t.Fatal(err)
-	}
-	_, text, found := strings.Cut(string(page), "\n## "+heading+"\n")
-	if !found {
-		t.Fatalf("docs/OPERATIONS.md has no section %q", heading)
-	}
-	text, _, _ = strings.Cut(text, "\n## ")
-	parts := strings.Split(text, "\n```")
-	for i := 1; i < len(parts); i += 2 {
-		block, isShell := strings.CutPrefix(parts[i], "sh\n")
-		if !isShell {
-			t.Fatalf("section %q: a block that is not sh", heading)
-		}
-		for _, line := range strings.Split(block, "\n") {
-			if line != "" && !strings.HasPrefix(line, "#") {
-				commands = append(commands, line)
-			}
-		}
-	}
-	return text, commands
-}
-
 // TestTokensAsTheManualSwitchesThemOn runs the commands of docs/OPERATIONS.md on one of
 // two nodes, then on the other, and moves a bill to and fro through restarts of each.
 func TestTokensAsTheManualSwitchesThemOn(t *testing.T) {
-	_, commands := sectionOf(t, "Access tokens")
+	section := sectionOf(t, "Access tokens")
 	on := func(node string) string {
 		var b strings.Builder
-		for _, line := range commands {
+		for line := range section.all() {
 			line = strings.ReplaceAll(line, "/var/lib/eblnode", node)
 			if args, ok := strings.CutPrefix(line, "eblnode serve "); ok {
 				fmt.Fprintf(&b, "exec eblnode serve %s &%s&\nawait %s\n", args, node, node)
@@ -90,9 +63,9 @@ func TestTokensAsTheManualSwitchesThemOn(t *testing.T) {
 // TestSystemAsTheManualRegistersIt runs the commands of docs/OPERATIONS.md about a
 // customer's system.
 func TestSystemAsTheManualRegistersIt(t *testing.T) {
-	_, commands := sectionOf(t, "A customer's system that acts for it")
+	section := sectionOf(t, "A customer's system that acts for it")
 	script := "exec eblnode init --data n --domain a.example --listen-peer 127.0.0.1:0 --listen-local 127.0.0.1:0\nexec eblnode user add acme --data n\n"
-	for _, line := range commands {
+	for line := range section.all() {
 		script += "exec " + strings.ReplaceAll(line, "/var/lib/eblnode", "n") + "\n"
 	}
 	script += "exec eblnode system list --data n\nstdout 'acme-erp +disabled +CUST12345=acme'\n"
@@ -109,7 +82,7 @@ func TestSystemAsTheManualRegistersIt(t *testing.T) {
 // TestSecondPersonAsTheManualSays runs the commands of docs/OPERATIONS.md about orders that
 // wait for a second person.
 func TestSecondPersonAsTheManualSays(t *testing.T) {
-	_, commands := sectionOf(t, "Orders that wait for a second person")
+	section := sectionOf(t, "Orders that wait for a second person")
 	const wants = "exec eblnode show $BILL --data n --token-file %s.token\nstdout 'control +%s@a.example is in control'\n"
 	script := "exec eblnode init --data n --domain a.example --listen-peer 127.0.0.1:0 --listen-local 127.0.0.1:0 --issuer\n"
 	for _, u := range []string{"acme", "alice", "bob", "issuer"} {
@@ -120,7 +93,7 @@ func TestSecondPersonAsTheManualSays(t *testing.T) {
 		script += fmt.Sprintf("exec eblnode user add %[1]s --role %[2]s --data n --token-file %[1]s.token\n", u, role)
 	}
 	script += "exec eblnode serve --data n &n&\nawait n\nexec eblnode issue bl.json --to acme@a.example --data n --token-file issuer.token\nsetline BILL stdout\n"
-	for _, line := range commands {
+	for line := range section.all() {
 		line = strings.ReplaceAll(line, "/var/lib/eblnode", "n")
 		switch {
 		case strings.HasPrefix(line, "eblnode transfer"):

@@ -23,17 +23,20 @@ func TestOnboardingInMinutes(t *testing.T) {
 		t.Skip("-short: starts two processes")
 	}
 	a, b := startStrangers(t)
-	_, commands := sectionOf(t, "The first peer")
+	section := sectionOf(t, "The first peer")
 
 	// A stranger cannot send, and check says what to do about it.
 	if out, code := a.try(t, "peer", "check", "b.example"); code != 1 || !bytes.Contains(out, []byte("there is no peer of that domain")) {
 		t.Errorf("check of a stranger: got exit code %d, %s", code, out)
 	}
+	if out := b.manual(t, section, "dns"); !strings.Contains(out, "ebl-transferblock=") || !strings.Contains(out, "ebl-keys=") {
+		t.Errorf("dns: got %s", out)
+	}
 	// Without a confirmation nothing is added.
 	if out, code := a.try(t, "peer", "fetch", "b.example"); code != 1 || !bytes.Contains(out, []byte("is not confirmed, so nothing was added")) || !bytes.Contains(out, []byte(fingerprintOf(t, b))) {
 		t.Errorf("fetch without a yes: got exit code %d, %s", code, out)
 	}
-	a.manual(t, commands, "peer fetch bank.example", "bank.example", "b.example --yes")
+	a.manual(t, section, "peer fetch bank.example", "bank.example", "b.example --yes")
 	// One side alone: the other does not know us yet.
 	if out, code := a.try(t, "peer", "check", "b.example"); code != 1 || !bytes.Contains(out, []byte("eblnode peer self")) {
 		t.Errorf("check before the other side: got exit code %d, %s", code, out)
@@ -41,7 +44,7 @@ func TestOnboardingInMinutes(t *testing.T) {
 	b.must(t, "peer", "fetch", "a.example", "--yes", "--out", b.dir+"-a.json")
 	b.must(t, "peer", "add", b.dir+"-a.json", "--yes")
 	for _, x := range [][2]*process{{a, b}, {b, a}} {
-		out := x[0].manual(t, commands, "peer check bank.example", "bank.example", x[1].domain)
+		out := x[0].manual(t, section, "peer check bank.example", "bank.example", x[1].domain)
 		if strings.Contains(out, "error") || !strings.Contains(out, "the peer knows us") {
 			t.Errorf("check of %s by %s: got %s", x[1].domain, x[0].domain, out)
 		}
@@ -64,7 +67,7 @@ func TestOnboardingInMinutes(t *testing.T) {
 
 	// By certificate request: a's own authority certifies b's key for connections to a.
 	csr, pem := b.dir+".csr", b.dir+".pem"
-	b.manual(t, commands, "key csr --name at-bank", "us.csr", csr)
+	b.manual(t, section, "key csr --name at-bank", "us.csr", csr)
 	if out, code := a.try(t, "peer", "sign-csr", csr, "--domain", "b.example", "--for", "366d", "--yes"); code != 2 {
 		t.Errorf("a certificate for more than a year: got exit code %d, %s", code, out)
 	}
@@ -74,8 +77,8 @@ func TestOnboardingInMinutes(t *testing.T) {
 	if out, code := a.try(t, "peer", "sign-csr", csr, "--domain", "c.example", "--yes"); code != 1 || !bytes.Contains(out, []byte("does not name c.example")) {
 		t.Errorf("for another platform: got exit code %d, %s", code, out)
 	}
-	a.manual(t, commands, "peer sign-csr them.csr", "them.csr", csr, "carrier.example", "b.example --yes", "them.pem", pem)
-	b.manual(t, commands, "key import us.pem", "us.pem", pem, "bank.example", "a.example")
+	a.manual(t, section, "peer sign-csr them.csr", "them.csr", csr, "carrier.example", "b.example --yes", "them.pem", pem)
+	b.manual(t, section, "key import us.pem", "us.pem", pem, "bank.example", "a.example")
 	if out := b.must(t, "key", "list"); !strings.Contains(out, "in use, for a.example") {
 		t.Errorf("key list: got %s", out)
 	}
@@ -87,30 +90,24 @@ func TestOnboardingInMinutes(t *testing.T) {
 		t.Errorf("check with the certificate: got %s", out)
 	}
 
-	b.must(t, "peer", "remove", "a.example")
+	b.manual(t, section, "peer remove", "bank.example", "a.example")
 	if out, code := b.try(t, "peer", "check", "a.example"); code != 1 {
 		t.Errorf("check of a peer that was removed: got exit code %d, %s", code, out)
 	}
 }
 
 // manual runs the one command of docs/OPERATIONS.md that begins so, with words of it replaced.
-func (p *process) manual(t *testing.T, commands []string, begins string, replace ...string) string {
+func (p *process) manual(t *testing.T, section *manualSection, begins string, replace ...string) string {
 	t.Helper()
-	for _, line := range commands {
-		words, found := strings.CutPrefix(line, "eblnode ")
-		if !found || !strings.HasPrefix(words, begins) {
-			continue
+	line := section.one("eblnode " + begins)
+	words := strings.TrimPrefix(line, "eblnode ")
+	for i := 0; i < len(replace); i += 2 {
+		if !strings.Contains(words, replace[i]) {
+			t.Fatalf("%s: there is no %q", line, replace[i])
 		}
-		for i := 0; i < len(replace); i += 2 {
-			if !strings.Contains(words, replace[i]) {
-				t.Fatalf("%s: there is no %q", line, replace[i])
-			}
-			words = strings.ReplaceAll(words, replace[i], replace[i+1])
-		}
-		return p.must(t, strings.Fields(words)...)
+		words = strings.ReplaceAll(words, replace[i], replace[i+1])
 	}
-	t.Fatalf("docs/OPERATIONS.md has no command that begins with eblnode %s", begins)
-	return ""
+	return p.must(t, strings.Fields(words)...)
 }
 
 // startStrangers is two nodes with public listeners that know nothing of each other.

@@ -141,7 +141,8 @@ func TestEveryErrorInTheLogIsInTheManual(t *testing.T) {
 // node does not start or ends. An ellipsis stands for anything.
 func manualLines(t *testing.T) map[string]*regexp.Regexp {
 	t.Helper()
-	text, _ := sectionOf(t, "What it says when it does not start, or stops")
+	_, text, _ := strings.Cut(readManual(t), "\n## What it says when it does not start, or stops\n")
+	text, _, _ = strings.Cut(text, "\n## ")
 	lines := map[string]*regexp.Regexp{}
 	for _, row := range strings.Split(text, "\n") {
 		cells := strings.Split(row, " | ")
@@ -188,6 +189,73 @@ func mode(m os.FileMode, name string) func(*testing.T, string) {
 			t.Fatal(err)
 		}
 	}
+}
+
+// modeOf is mode for the files of a pattern.
+func modeOf(m os.FileMode, pattern string) func(*testing.T, string) {
+	return func(t *testing.T, dir string) {
+		t.Helper()
+		for _, name := range globbed(t, dir, pattern) {
+			if err := os.Chmod(name, m); err != nil {
+				t.Fatal(err)
+			}
+		}
+	}
+}
+
+// copyOf copies the one file of a pattern.
+func copyOf(pattern, to string) func(*testing.T, string) {
+	return func(t *testing.T, dir string) {
+		t.Helper()
+		for _, name := range globbed(t, dir, pattern) {
+			if name == filepath.Join(dir, to) {
+				continue
+			}
+			b, err := os.ReadFile(name)
+			if err != nil {
+				t.Fatal(err)
+			}
+			write(to, string(b))(t, dir)
+			return
+		}
+	}
+}
+
+// spoil writes another text into the one file of a pattern.
+func spoil(pattern, text string) func(*testing.T, string) {
+	return func(t *testing.T, dir string) {
+		t.Helper()
+		if err := os.WriteFile(globbed(t, dir, pattern)[0], []byte(text), 0o600); err != nil {
+			t.Fatal(err)
+		}
+	}
+}
+
+func globbed(t *testing.T, dir, pattern string) []string {
+	t.Helper()
+	names, err := filepath.Glob(filepath.Join(dir, pattern))
+	if err != nil || len(names) == 0 {
+		t.Fatalf("%s: %v, %v", pattern, names, err)
+	}
+	return names
+}
+
+// witnessElsewhere moves the witness to a folder to which others can write.
+func witnessElsewhere(t *testing.T, dir string) {
+	t.Helper()
+	folder := filepath.Join(dir, "elsewhere")
+	err := os.Mkdir(folder, 0o700)
+	if err == nil {
+		err = os.Rename(filepath.Join(dir, node.WitnessFile), filepath.Join(folder, node.WitnessFile))
+	}
+	if err == nil {
+		err = os.Chmod(folder, 0o770)
+	}
+	text, readErr := os.ReadFile(filepath.Join(dir, configFile))
+	if err := errors.Join(err, readErr); err != nil {
+		t.Fatal(err)
+	}
+	write(configFile, strings.Replace(string(text), `witness: {path: ""}`, `witness: {path: "elsewhere/witness.log"}`, 1))(t, dir)
 }
 
 func write(name, text string) func(*testing.T, string) {
@@ -295,29 +363,41 @@ func encryptKeys(t *testing.T, dir string) {
 }
 
 var fatalities = map[string]fatality{
-	"folder":        {harm: mode(0o750, "."), want: "the data folder … is open to others"},
-	"file":          {harm: mode(0o640, "node.db"), want: "… is open to others"},
-	"witness":       {harm: mode(0o604, "witness.log"), want: "… is open to others"},
-	"configuration": {harm: mode(0o644, "eblnode.yaml"), want: "… is open to others"},
-	"other domain":  {harm: remove("keys/*"), env: []string{"EBLNODE_DOMAIN=b.example"}, want: "keys.signing: there is no …"},
-	"no TLS key":    {harm: remove("keys/tls-*"), want: "keys.tls: there is no …"},
-	"another name":  {env: []string{"EBLNODE_DOMAIN=b.example"}, want: "this database belongs to …"},
-	"newer":         {harm: execSQL("INSERT INTO goose_db_version (version_id, is_applied) VALUES (9999, 1)"), want: "was made by a newer eblnode"},
-	"noise":         {harm: scramble, want: "the database is damaged"},
-	"other key":     {harm: replaceKey, want: "the key … was another one before"},
-	"encrypted":     {harm: encryptKeys, want: "is encrypted, and there is no passphrase"},
-	"passphrase":    {harm: encryptKeys, env: []string{"EBLNODE_KEY_PASSPHRASE=another"}, want: "the passphrase does not open it"},
-	"host":          {env: []string{"EBLNODE_HOSTS=g.a.example"}, want: "hosts: the host … was published as ours"},
-	"gone":          {harm: remove("node.db"), want: "is gone or empty, and the witness … says that there was one"},
-	"empty":         {harm: both(remove("witness.log"), write("node.db", "")), want: "database … is empty"},
-	"typo":          {env: []string{"EBLNODE_LISTEN_LOKAL=x"}, want: "the environment variable … names nothing"},
-	"unknown key":   {harm: write("eblnode.yaml", "domian: a.example\n"), want: "unknown field …"},
-	"no folder":     {harm: func(t *testing.T, dir string) { _ = os.RemoveAll(dir) }, want: "there is no …; make a node with"},
-	"address":       {env: []string{"EBLNODE_LISTEN_LOCAL=203.0.113.1:1"}, want: "listening for …"},
-	"tokens":        {env: []string{"EBLNODE_AUTH=mtls+oauth2"}, want: "auth: mtls+oauth2 needs oauth.tokenEndpoint"},
-	"no witness":    {harm: remove("witness.log"), want: "everything is frozen: the witness … is missing", runs: true},
-	"not a witness": {harm: write("witness.log", "hello\n"), want: "is none", runs: true},
-	"witness of b":  {harm: otherWitness, want: "belongs to another node", runs: true},
+	"folder":         {harm: mode(0o750, "."), want: "the data folder … is open to others"},
+	"file":           {harm: mode(0o640, "node.db"), want: "… is open to others"},
+	"witness":        {harm: mode(0o604, "witness.log"), want: "… is open to others"},
+	"configuration":  {harm: mode(0o644, "eblnode.yaml"), want: "… is open to others"},
+	"keys":           {harm: mode(0o750, "keys"), want: "… is open to others"},
+	"lock":           {harm: mode(0o660, "lock"), want: "… is open to others"},
+	"private key":    {harm: modeOf(0o640, "keys/signing-*.key"), want: "… is open to others"},
+	"certificate":    {harm: modeOf(0o664, "keys/signing-*.crt"), want: "… is open to others who can write to it"},
+	"note of a key":  {harm: both(write("keys/signing-x.json", "{}"), write("keys/signing-x.crt", ""), mode(0o644, "keys/signing-x.json"), copyOf("keys/signing-*.crt", "keys/signing-x.crt")), want: "… is open to others"},
+	"its folder":     {harm: witnessElsewhere, want: "… is open to others who can write to it"},
+	"other domain":   {harm: remove("keys/*"), env: []string{"EBLNODE_DOMAIN=b.example"}, want: "keys.signing: there is no …"},
+	"no TLS key":     {harm: remove("keys/tls-*"), want: "keys.tls: there is no …"},
+	"another name":   {env: []string{"EBLNODE_DOMAIN=b.example"}, want: "this database belongs to …"},
+	"newer":          {harm: execSQL("INSERT INTO goose_db_version (version_id, is_applied) VALUES (9999, 1)"), want: "was made by a newer eblnode"},
+	"noise":          {harm: scramble, want: "the database is damaged"},
+	"other key":      {harm: replaceKey, want: "the key … was another one before"},
+	"encrypted":      {harm: encryptKeys, want: "is encrypted, and there is no passphrase"},
+	"passphrase":     {harm: encryptKeys, env: []string{"EBLNODE_KEY_PASSPHRASE=another"}, want: "the passphrase does not open it"},
+	"host":           {env: []string{"EBLNODE_HOSTS=g.a.example"}, want: "hosts: the host … was published as ours"},
+	"gone":           {harm: remove("node.db"), want: "is gone or empty, and the witness … says that there was one"},
+	"empty":          {harm: both(remove("witness.log"), write("node.db", "")), want: "database … is empty"},
+	"typo":           {env: []string{"EBLNODE_LISTEN_LOKAL=x"}, want: "the environment variable … names nothing"},
+	"value":          {env: []string{"EBLNODE_PARTYMATCH=perhaps"}, want: "reading ….yaml"},
+	"no certificate": {harm: spoil("keys/tls-*.crt", "-----BEGIN CERTIFICATE-----\nAAAA\n-----END CERTIFICATE-----\n"), want: "reading ….crt"},
+	"no private key": {harm: spoil("keys/tls-*.key", "-----BEGIN PRIVATE KEY-----\nAAAA\n-----END PRIVATE KEY-----\n"), want: "reading ….key"},
+	"no note":        {harm: both(copyOf("keys/tls-*.crt", "keys/tls-x.crt"), write("keys/tls-x.json", "{")), want: "reading ….json"},
+	"unknown key":    {harm: write("eblnode.yaml", "domian: a.example\n"), want: "unknown field …"},
+	"no folder":      {harm: func(t *testing.T, dir string) { _ = os.RemoveAll(dir) }, want: "there is no …; make a node with"},
+	"address":        {env: []string{"EBLNODE_LISTEN_LOCAL=203.0.113.1:1"}, want: "listening for …"},
+	"tokens":         {env: []string{"EBLNODE_AUTH=mtls+oauth2"}, want: "auth: mtls+oauth2 needs oauth.tokenEndpoint"},
+	"metrics":        {harm: both(write("m.token", "0123456789abcdef\n"), mode(0o640, "m.token")), env: []string{"EBLNODE_METRICS_TOKENFILE=m.token"}, want: "metrics.tokenFile: …"},
+	"short token":    {harm: write("m.token", "0123456789abcde\n"), env: []string{"EBLNODE_METRICS_TOKENFILE=m.token"}, want: "metrics.tokenFile: …"},
+	"no witness":     {harm: remove("witness.log"), want: "everything is frozen: the witness … is missing", runs: true},
+	"not a witness":  {harm: write("witness.log", "hello\n"), want: "is none", runs: true},
+	"witness of b":   {harm: otherWitness, want: "belongs to another node", runs: true},
 }
 
 // shown are lines of the table that other tests show, by the source that has the text: a
@@ -330,6 +410,7 @@ var shown = map[string]string{
 	"the witness could not be written":                       "internal/witness/journal.go",
 	"is damaged":                                             "node/witness.go",
 	"ends at record …":                                       "node/witness.go",
+	"lacks records, and …":                                   "node/witness.go",
 	"tells another history":                                  "node/witness.go",
 	"after a failure (…) the database cannot be relied upon": "node/store_fault.go",
 }
@@ -367,9 +448,13 @@ func TestEveryFatalLineIsInTheManual(t *testing.T) {
 			}
 		})
 	}
-	for line := range lines {
+	start := walkStart(t)
+	for line, pattern := range lines {
+		for text := range start.texts { // the program says it, on its way to the first answer
+			used[line] = used[line] || says(line, pattern, text)
+		}
 		if !used[line] {
-			t.Errorf("docs/OPERATIONS.md, line %q: no test shows it; add it to fatalities", line)
+			t.Errorf("docs/OPERATIONS.md, line %q: no test shows it, and no start says it; add it to fatalities", line)
 		}
 	}
 	for line := range shown {

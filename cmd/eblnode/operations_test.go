@@ -1,7 +1,9 @@
 package main
 
 import (
+	"cmp"
 	"fmt"
+	"iter"
 	"net/http"
 	"net/http/httptest"
 	"os"
@@ -62,59 +64,188 @@ func TestOperations(t *testing.T) {
 }
 
 var (
-	manualLine  = regexp.MustCompile(`(?m)^(?:\[[^\]]*\] )?manual (?:'([^']*)'|(\S+))(?: (\d+))?(?: |$)`)
+	manualLine  = regexp.MustCompile(`(?m)^(?:\[[^\]]*\] )?(?:! )?manual (?:'([^']*)'|(\S+))(?: (\d+))?(?: |$)`)
 	sectionCall = regexp.MustCompile(`sectionOf\(t, "([^"]*)"\)`)
 )
 
-// TestEveryCommandOfTheManualIsRun: by a script, or by a test that reads the section.
+// runByScripts are the blocks that the scripts run, as "heading 2".
+func runByScripts(t *testing.T) map[string]bool {
+	t.Helper()
+	run := map[string]bool{}
+	names, err := filepath.Glob("testdata/operations/*.txtar")
+	if err != nil {
+		t.Fatal(err)
+	}
+	for _, name := range names {
+		text, err := os.ReadFile(name)
+		if err != nil {
+			t.Fatal(err)
+		}
+		for _, m := range manualLine.FindAllStringSubmatch(string(text), -1) {
+			run[m[1]+m[2]+" "+cmp.Or(m[3], "1")] = true
+		}
+	}
+	return run
+}
+
+// A manualSection is what a test, and no script, runs of the page.
+type manualSection struct {
+	t       *testing.T
+	heading string
+	lines   []string
+	run     map[string]bool
+}
+
+// runElsewhere are commands of the page that no test of this package can afford.
+var runElsewhere = map[string]string{
+	"eblverify page --out verify.html": "it compiles for a minute; the tests of internal/page run it",
+}
+
+// sectionOf is a part of docs/OPERATIONS.md. A test that ends well must have run each of its
+// commands, but those that a script runs.
+func sectionOf(t *testing.T, heading string) *manualSection {
+	t.Helper()
+	blocks, err := manualBlocks()
+	if err != nil {
+		t.Fatal(err)
+	}
+	s := &manualSection{t: t, heading: heading, run: map[string]bool{}}
+	scripts := runByScripts(t)
+	for _, b := range blocks {
+		if b.heading != heading {
+			continue
+		}
+		for _, line := range strings.Split(b.text, "\n") {
+			if line == "" || strings.HasPrefix(line, "#") {
+				continue
+			}
+			s.lines = append(s.lines, line)
+			if scripts[fmt.Sprintf("%s %d", heading, b.n)] || runElsewhere[line] != "" {
+				s.run[line] = true
+			}
+		}
+	}
+	if len(s.lines) == 0 {
+		t.Fatalf("docs/OPERATIONS.md has no section %q with commands", heading)
+	}
+	t.Cleanup(func() {
+		for _, line := range s.lines {
+			if !s.run[line] && !t.Failed() && !t.Skipped() {
+				t.Errorf("docs/OPERATIONS.md, %q: %s: neither this test nor a script has run it", heading, line)
+			}
+		}
+	})
+	return s
+}
+
+// all are its commands, each of which counts as run once it is given.
+func (s *manualSection) all() iter.Seq[string] {
+	return func(yield func(string) bool) {
+		for _, line := range s.lines {
+			s.run[line] = true
+			if !yield(line) {
+				return
+			}
+		}
+	}
+}
+
+// one is the command that begins so.
+func (s *manualSection) one(begins string) string {
+	s.t.Helper()
+	for _, line := range s.lines {
+		if strings.HasPrefix(line, begins) {
+			s.run[line] = true
+			return line
+		}
+	}
+	s.t.Fatalf("docs/OPERATIONS.md, %q, has no command that begins with %s", s.heading, begins)
+	return ""
+}
+
+// TestEveryCommandOfTheManualIsRun: each block by a script, or by a test that must run each of
+// its commands (sectionOf).
 func TestEveryCommandOfTheManualIsRun(t *testing.T) {
 	blocks, err := manualBlocks()
 	if err != nil {
 		t.Fatal(err)
 	}
-	run := map[string]bool{} // "heading" for all of its blocks, or "heading 2"
-	for _, pattern := range []string{"testdata/operations/*.txtar", "*_test.go"} {
-		names, err := filepath.Glob(pattern)
+	scripts, tests := runByScripts(t), map[string]bool{}
+	names, err := filepath.Glob("*_test.go")
+	if err != nil {
+		t.Fatal(err)
+	}
+	for _, name := range names {
+		text, err := os.ReadFile(name)
 		if err != nil {
 			t.Fatal(err)
 		}
-		for _, name := range names {
-			text, err := os.ReadFile(name)
-			if err != nil {
-				t.Fatal(err)
-			}
-			if strings.HasSuffix(name, ".go") {
-				for _, m := range sectionCall.FindAllStringSubmatch(string(text), -1) {
-					run[m[1]] = true
-				}
-				continue
-			}
-			for _, m := range manualLine.FindAllStringSubmatch(string(text), -1) {
-				n := m[3]
-				if n == "" {
-					n = "1"
-				}
-				run[m[1]+m[2]+" "+n] = true
-			}
+		for _, m := range sectionCall.FindAllStringSubmatch(string(text), -1) {
+			tests[m[1]] = true
 		}
 	}
-	if len(blocks) < 10 {
-		t.Errorf("got %d blocks, want at least 10: is the page read as it is written?", len(blocks))
+	if len(blocks) < 30 {
+		t.Errorf("got %d blocks, want at least 30: is the page read as it is written?", len(blocks))
 	}
 	for _, b := range blocks {
-		if !run[b.heading] && !run[fmt.Sprintf("%s %d", b.heading, b.n)] {
+		if !tests[b.heading] && !scripts[fmt.Sprintf("%s %d", b.heading, b.n)] {
 			t.Errorf("docs/OPERATIONS.md, %q, block %d: no test runs it; see HACKING.md, \"A command in OPERATIONS\":\n%s", b.heading, b.n, b.text)
 		}
 	}
 }
 
-// runManual is "manual HEADING [N] [OLD=NEW…]": it runs the N-th block under a heading of
+// inProseAlone are commands that the page tells of and no block has.
+var inProseAlone = map[string]string{
+	"eblnode key csr --hsm LABEL":         "needs hardware; hsm_test.go runs it with the build tag pkcs11",
+	"eblnode key import FILE --hsm LABEL": "the same",
+}
+
+// TestCommandsInProseAreInABlockToo: what the prose of the page names is shown, and run, in a
+// block, with the arguments that it takes.
+func TestCommandsInProseAreInABlockToo(t *testing.T) {
+	blocks, err := manualBlocks()
+	if err != nil {
+		t.Fatal(err)
+	}
+	shown := map[string]bool{}
+	for _, b := range blocks {
+		for _, line := range strings.Split(b.text, "\n") {
+			for _, part := range strings.Split(line, "| ") {
+				if strings.HasPrefix(part, "eblnode ") {
+					shown[commandPath(part)] = true
+				}
+			}
+		}
+	}
+	seen := 0
+	for _, m := range inlineCommand.FindAllStringSubmatch(readManual(t), -1) {
+		seen++
+		if path := commandPath(m[1]); !shown[path] && inProseAlone[m[1]] == "" {
+			t.Errorf("docs/OPERATIONS.md tells of %s, and no block runs %s", m[1], path)
+		}
+	}
+	if seen < 20 {
+		t.Errorf("got %d commands, want at least 20: is the page read as it is written?", seen)
+	}
+}
+
+// commandPath is the command of a line without its arguments: "eblnode key list".
+func commandPath(line string) string {
+	words := strings.Fields(line)[1:]
+	cmd, _, err := (&app{in: strings.NewReader("")}).root().Find(words)
+	if err != nil {
+		return line
+	}
+	return cmd.CommandPath()
+}
+
+// runManual is "manual HEADING [N] [OLD=NEW…]", or with ! for a block that is refused here: it runs the N-th block under a heading of
 // docs/OPERATIONS.md, after it has replaced each OLD by its NEW, which must be there. The
 // block is run by sh and ends at the first command that fails. A line that begins with
 // "eblnode serve" is a node in the background, which is waited for, and stopped at the end
 // of the script if "stop DIR" did not before; a command with --follow is ended after a while.
 func runManual(ts *testscript.TestScript, neg bool, args []string) {
-	if neg || len(args) == 0 {
+	if len(args) == 0 {
 		ts.Fatalf("usage: manual HEADING [N] [OLD=NEW…]")
 	}
 	heading, n := args[0], 1
@@ -138,7 +269,12 @@ func runManual(ts *testscript.TestScript, neg bool, args []string) {
 		}
 		text = strings.ReplaceAll(text, old, fresh)
 	}
-	ts.Check(ts.Exec("sh", "-e", "-c", manualScript(ts, text)))
+	err = ts.Exec("sh", "-e", "-c", manualScript(ts, text))
+	if neg && err == nil {
+		ts.Fatalf("block %d under %q succeeded, and it must be refused", n, heading)
+	} else if !neg {
+		ts.Check(err)
+	}
 }
 
 // manualServe is a node started in a block of the manual.

@@ -3,6 +3,7 @@ package main
 import (
 	"bytes"
 	"context"
+	"crypto/rand"
 	"encoding/json"
 	"errors"
 	"fmt"
@@ -127,6 +128,19 @@ func (r *remote) again(ctx context.Context, path string, in any) (text []byte, e
 		}
 	}
 	return nil, unsure("%w (to ask once more: --idempotency-key %s)", err, r.key)
+}
+
+// once is again for an order of that key, a random one where it is empty, and decodes the
+// answer into out.
+func (r *remote) once(ctx context.Context, key, path string, in, out any) error {
+	if r.key = key; key == "" {
+		r.key = rand.Text()
+	}
+	text, err := r.again(ctx, path, in)
+	if err != nil {
+		return err
+	}
+	return json.Unmarshal(text, out)
 }
 
 func errorOf(status int, text []byte) error {

@@ -20,6 +20,7 @@ import (
 
 	"eblnode/api"
 	"eblnode/envelope"
+	"eblnode/internal/dnsserver"
 	"eblnode/node"
 )
 
@@ -68,8 +69,8 @@ func TestRotationUnderLoad(t *testing.T) {
 	t.Logf("%d transfers under three keys each (%v, %v); %d orders were put off", l.done.Load(), one, two, l.putOff.Load())
 }
 
-// startTwo is two nodes that trust each other.
-func startTwo(t *testing.T) (a, b *process) {
+// startTwo is two nodes that trust each other; change is done to each before it runs.
+func startTwo(t *testing.T, change ...func(*dnsserver.Server, *process)) (a, b *process) {
 	t.Helper()
 	dns := startDNS(t)
 	dir, ports := t.TempDir(), freePorts(t, 2)
@@ -81,6 +82,9 @@ func startTwo(t *testing.T) (a, b *process) {
 		dns.SetA("api."+p.domain, netip.MustParseAddr("127.0.0.1"))
 		p.must(t, "init", "--domain", p.domain, "--listen-peer", "127.0.0.1:"+ports[i], "--listen-local", "127.0.0.1:0", "--issuer",
 			"--resolver", dns.Addr(), "--allow-network", "127.0.0.0/8")
+		for _, do := range change {
+			do(dns, p)
+		}
 		for _, u := range [][2]string{{"user", "holder"}, {"issuer", "issuer"}, {"auditor", "auditor"}} {
 			p.must(t, "user", "add", u[0], "--role", u[1], "--token-file", p.token(u[0]))
 		}

@@ -7,12 +7,14 @@ import (
 	"fmt"
 	"io"
 	"os"
+	"path/filepath"
 	"strconv"
 	"sync"
 
 	"eblnode/identity"
 	"eblnode/internal/hsm"
 	"eblnode/internal/keyfile"
+	"eblnode/internal/rights"
 )
 
 // A secret comes from a file, from the environment, or from a descriptor that whoever
@@ -43,12 +45,8 @@ func (s secret) read() ([]byte, error) {
 	if s.file == "" {
 		return nil, nil
 	}
-	info, err := os.Stat(s.file)
-	if err != nil {
+	if err := rights.Ours(s.file); err != nil {
 		return nil, err
-	}
-	if info.Mode().Perm()&0o077 != 0 {
-		return nil, fmt.Errorf("%s is open to others (mode %o); run: chmod 600 %s", s.file, info.Mode().Perm(), s.file)
 	}
 	f, err := os.Open(s.file)
 	if err != nil {
@@ -93,6 +91,25 @@ func line(r io.Reader, from string) ([]byte, error) {
 		return nil, fmt.Errorf("reading the secret from %s: it is one line of 1 to %d bytes", from, maxSecret)
 	}
 	return text, nil
+}
+
+// minMetricsToken is the shortest token of metrics, in bytes: nobody shall guess it.
+const minMetricsToken = 16
+
+// metricsToken is what opens /metrics and nothing else; "" if there is none.
+func (c *config) metricsToken(dir string) (string, error) {
+	path := c.Metrics.TokenFile
+	if path != "" && !filepath.IsAbs(path) {
+		path = filepath.Join(dir, path)
+	}
+	token, err := secret{file: path}.read()
+	if err != nil {
+		return "", usage("metrics.tokenFile: %s", err)
+	}
+	if path != "" && len(token) < minMetricsToken {
+		return "", usage("metrics.tokenFile: a token has %d characters at least", minMetricsToken)
+	}
+	return string(token), nil
 }
 
 // access opens the private keys of a configuration. Passphrase and PIN are read when the

@@ -100,7 +100,7 @@ func (a *app) open(ctx context.Context, log *slog.Logger) (*opened, error) {
 		return nil, err
 	}
 	// Any peer may want tokens, whatever we want ourselves.
-	tokens := &api.TokenConfig{Self: self, Outside: o.outside,
+	tokens := &api.TokenConfig{Self: self, Outside: o.outside, Log: log,
 		Sign: func(typ string, claims map[string]any) (string, error) { return o.node.SignToken(typ, claims) }}
 	o.peers = api.NewPeers(api.PeersConfig{Self: self.Domain, DialContext: resolver.DialContext, Tokens: tokens, Revoked: o.ocsp.CheckTLS,
 		CertificateFor: func(peer identity.Host) api.CertificateSource { return o.stapled(o.keys.source(peer.String())) }})
@@ -298,8 +298,12 @@ func (a *app) listen(o *opened, log *slog.Logger) (*services, error) {
 	metrics.Watching(o.keyWatch)
 	metrics.Asking(o.ocsp.Stats)
 	opts := api.Options{Log: log, Metrics: metrics, Version: Version, Tokens: tokens,
-		Rate: o.config.Limits.Rate, Burst: o.config.Limits.Burst, Concurrency: o.config.Limits.Concurrency}
+		Rate: float64(o.config.Limits.Rate), Burst: o.config.Limits.Burst, Concurrency: o.config.Limits.Concurrency}
 	opts.Revoked = o.ocsp.CheckTLS
+	opts.MetricsOpen = o.config.Metrics.Open
+	if opts.MetricsToken, err = o.config.metricsToken(a.data); err != nil {
+		return nil, err
+	}
 	source := o.stapled(o.keys.source(""))
 	now := time.Now
 	socket := filepath.Join(a.data, socketFile)

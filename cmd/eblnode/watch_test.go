@@ -62,6 +62,7 @@ func TestKeysInTheFolderAreTakenByThemselves(t *testing.T) {
 	if _, errOut, code := do(t, "init", "--data", dir, "--domain", "a.example", "--listen-peer", "127.0.0.1:0", "--listen-local", "127.0.0.1:0"); code != 0 {
 		t.Fatal(errOut)
 	}
+	t.Setenv("EBLNODE_METRICS_OPEN", "true")
 	ctx, stop := context.WithCancel(t.Context())
 	var log bytes.Buffer
 	ended := make(chan int)

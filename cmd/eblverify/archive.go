@@ -3,86 +3,138 @@ package main
 import (
 	"crypto/sha256"
 	"io"
+	"io/fs"
 	"os"
 	"path/filepath"
+	"strings"
 
 	"eblnode/envelope"
-	"eblnode/identity"
 	"eblnode/judge"
 )
 
-// archives judges the archives below a folder that "eblnode archive" wrote to: nothing was
-// deleted from them, put into them, or changed. nil: the folder is none.
-func archives(dir string, trust *identity.Trust) []*judge.Report {
+// maxArchiveList bounds archive.json and roots.json: some 800,000 files.
+const maxArchiveList = 128 << 20
+
+// archives judges the archives in and below a folder: nothing was deleted from them, put into
+// them, renamed or changed. Each file named roots.json or archive.json below dir belongs to
+// one of them, so that none is passed over.
+func archives(dir string, o judge.ArchiveOptions) []*judge.Report {
 	if info, err := os.Stat(dir); err != nil || !info.IsDir() {
 		return nil
 	}
-	path := filepath.Join(dir, judge.RootsName)
-	text, err := readLimited(path, nil, envelope.MaxBundleBytes)
-	if os.IsNotExist(err) {
-		return nil
-	}
-	if err != nil {
-		return []*judge.Report{unreadable(path, err)}
-	}
-	roots, report := judge.OpenRoots(path, text, trust)
-	reports := []*judge.Report{report}
-	if roots == nil {
-		return reports
-	}
-	folders, err := os.ReadDir(dir)
-	if err != nil {
-		return append(reports, unreadable(dir, err))
-	}
-	lists := map[envelope.Hash]bool{}
-	for _, f := range folders {
-		name := filepath.Join(dir, f.Name())
-		if !f.IsDir() {
-			continue
-		}
-		list, err := readLimited(filepath.Join(name, judge.ArchiveListName), nil, envelope.MaxBundleBytes)
-		if err != nil {
-			reports = append(reports, unreadable(name, err))
-			continue
-		}
-		lists[envelope.HashOf(list)] = true
-		files, err := sums(name)
-		if err != nil {
-			reports = append(reports, unreadable(name, err))
-			continue
-		}
-		reports = append(reports, roots.Archive(name, list, files))
-	}
-	return append(reports, roots.Missing(dir, lists)...)
+	return archivesBelow(dir, 0, o)
 }
 
-// sums are the SHA-256 of what is in the folder beside the list; of what is no plain file
-// it is zero.
-func sums(dir string) (map[string]envelope.Hash, error) {
-	list, err := os.ReadDir(dir)
+func archivesBelow(dir string, depth int, o judge.ArchiveOptions) (reports []*judge.Report) {
+	entries, err := os.ReadDir(dir)
 	if err != nil {
-		return nil, err
+		return nil // expand says so
 	}
-	out := map[string]envelope.Hash{}
-	for _, f := range list {
-		if f.Name() == judge.ArchiveListName {
-			continue
+	has := func(name string) bool {
+		for _, e := range entries {
+			if e.Name() == name {
+				return true
+			}
 		}
-		out[f.Name()] = envelope.Hash{}
-		if !f.Type().IsRegular() {
-			continue
-		}
-		h := sha256.New()
-		file, err := os.Open(filepath.Join(dir, f.Name()))
-		if err != nil {
-			return nil, err
-		}
-		_, err = io.Copy(h, file)
-		_ = file.Close()
-		if err != nil {
-			return nil, err
-		}
-		out[f.Name()] = envelope.Hash(h.Sum(nil))
+		return false
 	}
-	return out, nil
+	switch {
+	case has(envelope.RootsName):
+		return archive(dir, entries, o)
+	case has(envelope.ArchiveListName):
+		// Its roots should lie one folder up: somebody took it out, or them away.
+		f, err := archiveFolder(dir)
+		if err != nil {
+			return []*judge.Report{unreadable(dir, err)}
+		}
+		return judge.Archive(judge.ArchiveTree{Path: dir, Folders: []judge.ArchiveFolder{f}}, o)
+	}
+	for _, e := range entries {
+		if e.IsDir() && !strings.HasPrefix(e.Name(), ".") && depth < maxFolderDepth {
+			reports = append(reports, archivesBelow(filepath.Join(dir, e.Name()), depth+1, o)...)
+		}
+	}
+	return reports
+}
+
+// archive judges the folder that holds roots.json.
+func archive(dir string, entries []fs.DirEntry, o judge.ArchiveOptions) (reports []*judge.Report) {
+	tree := judge.ArchiveTree{Path: dir}
+	for _, e := range entries {
+		path := filepath.Join(dir, e.Name())
+		switch {
+		case e.Name() == envelope.RootsName:
+			text, err := plainFile(path, e)
+			if err != nil {
+				return []*judge.Report{unreadable(path, err)}
+			}
+			tree.Roots = text
+		case e.IsDir():
+			f, err := archiveFolder(path)
+			if err != nil {
+				reports = append(reports, unreadable(path, err))
+				continue
+			}
+			tree.Folders = append(tree.Folders, f)
+		default:
+			tree.Others = append(tree.Others, e.Name())
+		}
+	}
+	return append(reports, judge.Archive(tree, o)...)
+}
+
+// archiveFolder reads a folder of an archive: its list, and the SHA-256 of all that lies
+// beside it.
+func archiveFolder(dir string) (judge.ArchiveFolder, error) {
+	f := judge.ArchiveFolder{Path: dir, Files: map[string]envelope.Hash{}}
+	absolute, err := filepath.Abs(dir) // "." has a name too
+	if err != nil {
+		return f, err
+	}
+	f.Name = filepath.Base(absolute)
+	entries, err := os.ReadDir(dir)
+	if err != nil {
+		return f, err
+	}
+	for _, e := range entries {
+		path := filepath.Join(dir, e.Name())
+		switch {
+		case e.Name() == envelope.ArchiveListName:
+			f.List, err = plainFile(path, e)
+		case e.Type().IsRegular():
+			f.Files[e.Name()], err = sumOf(path)
+		default:
+			f.Files[e.Name()] = envelope.Hash{}
+		}
+		if err != nil {
+			return f, err
+		}
+	}
+	return f, nil
+}
+
+// plainFile reads a list or the roots; what is no plain file is empty. Links are not followed:
+// what they lead to may be another thing tomorrow.
+func plainFile(path string, e fs.DirEntry) ([]byte, error) {
+	if !e.Type().IsRegular() {
+		return []byte{}, nil
+	}
+	text, err := readLimited(path, nil, maxArchiveList)
+	if err == nil && len(text) > maxArchiveList {
+		return nil, errTooLarge
+	}
+	return text, err
+}
+
+func sumOf(path string) (envelope.Hash, error) {
+	file, err := os.Open(path)
+	if err != nil {
+		return envelope.Hash{}, err
+	}
+	defer file.Close()
+	h := sha256.New()
+	if _, err := io.Copy(h, file); err != nil {
+		return envelope.Hash{}, err
+	}
+	return envelope.Hash(h.Sum(nil)), nil
 }

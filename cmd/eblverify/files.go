@@ -15,6 +15,8 @@ import (
 	"eblnode/judge"
 )
 
+var errTooLarge = errors.New("the file is too large")
+
 // What a folder may hold: bounds against a folder that somebody else filled.
 const (
 	maxFiles       = 1_000_000
@@ -38,18 +40,22 @@ func expand(names []string) ([]input, error) {
 			list = append(list, input{name: name})
 			continue
 		}
-		before := len(list)
+		before, archived := len(list), false
 		err = filepath.WalkDir(name, func(path string, d fs.DirEntry, err error) error {
 			switch {
 			case err != nil:
 				list = append(list, input{path, true, err})
 				return nil
-			case d.IsDir() && (path != name && strings.HasPrefix(d.Name(), ".") || strings.Count(strings.TrimPrefix(path, name), string(filepath.Separator)) > maxFolderDepth):
+			case d.IsDir() && path != name && strings.HasPrefix(d.Name(), "."):
+				return fs.SkipDir
+			case d.IsDir() && strings.Count(strings.TrimPrefix(path, name), string(filepath.Separator)) > maxFolderDepth:
+				list = append(list, input{path, true, fmt.Errorf("folders more than %d deep are not looked into", maxFolderDepth)})
 				return fs.SkipDir
 			case !d.Type().IsRegular() || filepath.Ext(path) != ".json":
 				return nil
-			case d.Name() == judge.ArchiveListName || d.Name() == judge.RootsName:
-				return nil // judged with the folder
+			case d.Name() == envelope.ArchiveListName || d.Name() == envelope.RootsName:
+				archived = true
+				return nil // archives judges it
 			case len(list) >= maxFiles:
 				return fmt.Errorf("%s has more than %d files", name, maxFiles)
 			}
@@ -59,7 +65,7 @@ func expand(names []string) ([]input, error) {
 		if err != nil {
 			return nil, err
 		}
-		if len(list) == before {
+		if len(list) == before && !archived {
 			list = append(list, input{name, false, errors.New("the folder has no file that ends in .json")})
 		}
 	}

@@ -35,6 +35,8 @@ var Version = "dev"
 type options struct {
 	trust  []string
 	at     string
+	root   string
+	expect string
 	json   bool
 	html   string
 	limits envelope.Limits
@@ -57,7 +59,8 @@ func run(args []string, in io.Reader, out, errOut io.Writer) int {
 		Short: "Verify evidence bundles and transferblocks offline",
 		Long: `Verify evidence bundles and transferblocks offline: every signature, every hash link back
 to the issuance, and the law of the bill. Prints who is in control, and why. A folder means
-all files in it that end in .json; "-" reads standard input.
+all files in it that end in .json; "-" reads standard input. Of a folder that "eblnode archive"
+wrote it also says whether anything was taken out, put in or changed.
 
 The trust file holds the trust entries of the platforms that you believe, as
 "eblnode peer self" prints them: one object, an array, or {"platforms": […]}. A file
@@ -68,11 +71,14 @@ VALID AT SIGNING TIME   every rule holds; a key has ended or was revoked since (
 INVALID                 a rule is broken; the first one is named (1)
 INDETERMINATE           something to judge it is missing or contradictory (3)
 
+With --expect the exit code is 0 if each file came to what the list says, else 1.
+
 With several files the worst counts. Exit code 2 is a wrong command line. The rules and
 their codes: docs/BUNDLE.md.`,
 		Example: `  eblverify bundle.json --trust platforms.json
   eblverify folder/ --trust platforms.json --json
   eblverify --json --trust carrier.json --trust bank.json < block.json -
+  eblverify archive/ --trust platforms.json --root 3f5a…
   eblverify bundle.json --trust platforms.json --at 2036-11-23T00:00:00Z
   eblverify bundle.json --trust platforms.json --html report.html`,
 		SilenceErrors: true,
@@ -83,8 +89,11 @@ their codes: docs/BUNDLE.md.`,
 			}
 			return nil
 		},
-		RunE: func(_ *cobra.Command, files []string) error {
-			var err error
+		RunE: func(c *cobra.Command, files []string) error {
+			err := o.checkLimits(c.Flags().Changed)
+			if err != nil {
+				return err
+			}
 			code, err = o.verifyAll(files, in, out, errOut)
 			return err
 		},
@@ -97,6 +106,8 @@ their codes: docs/BUNDLE.md.`,
 	f := c.Flags()
 	f.StringArrayVar(&o.trust, "trust", nil, "file with trust entries (needed; may be given again)")
 	f.StringVar(&o.at, "at", "", "judge as of this time, RFC 3339 (default: now)")
+	f.StringVar(&o.root, "root", "", "hash of an archive's root that you kept: it must be among the roots of each archive")
+	f.StringVar(&o.expect, "expect", "", "hold the verdicts against this list of what each file must come to; prints where they differ")
 	f.BoolVar(&o.json, "json", false, "print JSON")
 	f.StringVar(&o.html, "html", "", "write the verdict on the one file to this new file too, as a page with the journey as a picture")
 	f.IntVar(&o.limits.Body, "max-bytes", 0, "largest file, in bytes (default 8 MiB a block, 32 MiB a bundle)")
@@ -136,56 +147,92 @@ func (o *options) verifyAll(files []string, in io.Reader, out, errOut io.Writer)
 			return exitUsage, fmt.Errorf("--at: %q is not a time such as 2026-01-31T12:00:00Z", o.at)
 		}
 	}
-	if l := o.limits; min(l.Body, l.Chain, l.Transactions, l.Depth) < 0 {
-		return exitUsage, errors.New("--max-bytes, --max-entries, --max-transactions, --max-depth: a limit is not negative")
+	archiveOptions := judge.ArchiveOptions{Trust: trust, Now: at}
+	if o.root != "" {
+		if archiveOptions.Root, err = envelope.ParseHash(o.root); err != nil || archiveOptions.Root.IsZero() {
+			return exitUsage, fmt.Errorf("--root: %q is not the hash of a root: 64 lower-case hex digits, as this program prints it of an archive", o.root)
+		}
 	}
 	inputs, err := expand(files)
 	if err != nil {
 		return exitUsage, err
 	}
-	reports := make([]*judge.Report, 0, len(inputs))
 	if o.html != "" && (len(inputs) != 1 || inputs[0].folder) {
 		return exitUsage, errors.New("--html writes the verdict on one file: name one")
 	}
-	code := exitValid
-	for _, name := range files {
-		for _, r := range archives(name, trust) {
-			code = worse(code, exit(r.Verdict))
-			reports = append(reports, r)
-			if !o.json {
-				line(out, r)
-			}
+	var list map[string]expectation
+	if o.expect != "" {
+		if list, err = expectations(o.expect); err != nil {
+			return exitUsage, err
 		}
+	}
+	show := out
+	if o.json || o.expect != "" {
+		show = io.Discard
+	}
+	reports := o.archives(files, archiveOptions)
+	for _, r := range reports {
+		line(show, r)
 	}
 	shown := newProgress(errOut, o.json)
 	for i, f := range inputs {
 		shown.at(i, len(inputs))
 		r := o.verifyFile(f, in, trust, at)
-		code = worse(code, exit(r.Verdict))
 		reports = append(reports, r)
 		if o.html != "" {
 			if err := writePage(o.html, report.Input{Report: r, Trust: trust, At: at, Maker: "eblverify " + Version}); err != nil {
 				return exitUsage, err
 			}
 		}
-		if o.json {
-			continue
-		}
 		shown.clear()
 		if f.folder {
-			line(out, r)
+			line(show, r)
 		} else {
-			people(out, r)
+			people(show, r)
 		}
 	}
 	shown.clear()
-	if !o.json {
-		if len(reports) > 1 {
-			sum(out, reports)
+	if len(reports) > 1 {
+		sum(show, reports)
+	}
+	return o.conclude(out, list, files, reports, at)
+}
+
+// archives judges the archives in what was named.
+func (o *options) archives(names []string, with judge.ArchiveOptions) (reports []*judge.Report) {
+	for _, name := range names {
+		found := archives(name, with)
+		if o.root != "" && found == nil {
+			found = []*judge.Report{judge.NoArchive(name)}
 		}
+		reports = append(reports, found...)
+	}
+	return reports
+}
+
+// conclude gives the exit code, and writes what is told at the end.
+func (o *options) conclude(out io.Writer, list map[string]expectation, files []string, reports []*judge.Report, at time.Time) (int, error) {
+	code := exitValid
+	for _, r := range reports {
+		code = worse(code, exit(r.Verdict))
+	}
+	answer := map[string]any{"at": at.UTC().Format(time.RFC3339), "reports": reports}
+	if list != nil {
+		differ, rules := compare(list, files, reports)
+		code = exitValid
+		if len(differ) > 0 {
+			code = exitInvalid
+		}
+		answer["differences"] = append([]difference{}, differ...)
+		if !o.json {
+			tellDifferences(out, differ, len(reports), rules)
+		}
+	}
+	if !o.json {
 		return code, nil
 	}
-	return code, printJSON(out, map[string]any{"at": at.UTC().Format(time.RFC3339), "reports": reports, "exitCode": code})
+	answer["exitCode"] = code
+	return code, printJSON(out, answer)
 }
 
 func writePage(path string, in report.Input) error {

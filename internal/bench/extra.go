@@ -2,7 +2,6 @@ package main
 
 import (
 	"context"
-	"encoding/binary"
 	"encoding/json"
 	"fmt"
 	"os"
@@ -15,58 +14,6 @@ import (
 
 	"eblnode/identity"
 )
-
-// walState is where the database's write-ahead log stands: its salt changes when it begins
-// anew, and a frame with another salt is an old one.
-func (s *stage) walFrames() (salt uint64, frames int64, pageSize int64, err error) {
-	f, err := os.Open(filepath.Join(s.dir, "node.db-wal"))
-	if err != nil {
-		return 0, 0, 0, err
-	}
-	defer f.Close()
-	head := make([]byte, 32)
-	if _, err := f.ReadAt(head, 0); err != nil {
-		return 0, 0, 0, err
-	}
-	pageSize = int64(binary.BigEndian.Uint32(head[8:]))
-	salt = binary.BigEndian.Uint64(head[16:])
-	frame := make([]byte, 24)
-	for ; ; frames++ {
-		if _, err := f.ReadAt(frame, 32+frames*(24+pageSize)); err != nil || binary.BigEndian.Uint64(frame[8:]) != salt {
-			return salt, frames, pageSize, nil
-		}
-	}
-}
-
-// wal counts the pages written to the log for each transfer, with 32 clients.
-func (o *options) wal(ctx context.Context, s *stage, clients int) (pages float64, err error) {
-	sc := scenario{identity.ES256, 1, clients, false}
-	const count = 128
-	for range 20 { // until the log did not begin anew meanwhile
-		list, err := o.supply(ctx, s, sc, documentSize, count+clients)
-		if err != nil {
-			return 0, err
-		}
-		l := newLoad(s, clients)
-		_, err = l.send(ctx, list[:clients])
-		salt, before, _, err2 := s.walFrames()
-		if err == nil && err2 == nil {
-			_, err = l.send(ctx, list[clients:])
-		}
-		l.close()
-		if err != nil {
-			return 0, err
-		}
-		again, after, _, err := s.walFrames()
-		if err != nil {
-			return 0, err
-		}
-		if err2 == nil && again == salt && after > before {
-			return float64(after-before) / count, nil
-		}
-	}
-	return 0, fmt.Errorf("the log began anew each time")
-}
 
 // memory is what the node holds under load, and what one body of the largest size takes.
 type memory struct {

@@ -26,8 +26,8 @@ type report struct {
 	Results  []*result    `json:"results"`
 	Clients  []*result    `json:"byClients,omitempty"`
 	Group    float64      `json:"groupCommit"` // the rate of 32 clients over that of one
-	WAL32    float64      `json:"walPages32Clients"`
-	WAL1     float64      `json:"walPages1Client"`
+	WAL32    *pages       `json:"walPages32Clients,omitempty"`
+	WAL1     *pages       `json:"walPages1Client,omitempty"`
 	Sizes    *sizes       `json:"storedBills,omitempty"`
 	Sender   *sending     `json:"sender,omitempty"`
 	Memory   *memory      `json:"memory,omitempty"`
@@ -105,7 +105,7 @@ func (o *options) rest(ctx context.Context, program string, s *stage, f *floor, 
 		if r.WAL1, err = o.wal(ctx, s, 1); err != nil {
 			return err
 		}
-		o.progress("pages of the log a transfer: %.1f with 32 clients, %.1f with one", r.WAL32, r.WAL1)
+		o.progress("pages of the log a transfer: %.1f with 32 clients, %.1f with one", r.WAL32.All, r.WAL1.All)
 	}
 	if o.wants("clients") && !o.ci {
 		if r.Clients, err = o.clientCurve(ctx, s, f); err != nil {
@@ -274,8 +274,8 @@ func (r *report) print(out io.Writer) {
 		fmt.Fprintf(w, "%s\t%.0f\t%.0f\t%.2f\t%s\t%.0f\t%.1f\t%.1f\t%.0f\t%.0f\t%d\t\n", v.Name, v.Floor, v.Node, v.Ratio, of, v.Rate, v.P50, v.P99, v.Mallocs, v.Bytes/1000, v.Dials)
 	}
 	_ = w.Flush()
-	if r.WAL32 > 0 {
-		fmt.Fprintf(out, "\npages of the database's log a transfer: %.1f with 32 clients, %.1f with one\n", r.WAL32, r.WAL1)
+	if r.WAL32 != nil {
+		fmt.Fprintf(out, "\npages of the database's log a transfer, with 32 clients: %s\npages of the database's log a transfer, with one: %s\n", r.WAL32, r.WAL1)
 	}
 	if r.Sizes != nil {
 		fmt.Fprintf(out, "stored bills: %.0f µs with none, %.0f µs with %d; ratio %.2f\n", r.Sizes.Empty, r.Sizes.Full, r.Sizes.Bills, r.Sizes.Ratio)

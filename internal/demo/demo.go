@@ -182,7 +182,7 @@ func (r *run) keep(ctx context.Context) {
 	}
 	fmt.Fprintf(w, "\nThe nodes stay up until Ctrl-C. Data folders are in %s\n", r.Dir)
 	for _, p := range r.net.all() {
-		fmt.Fprintf(w, "\n%s  peers https://%s  users http://%s  metrics http://%s/metrics\n", p.domain, p.peer, p.local, p.local)
+		fmt.Fprintf(w, "\n%s  peers https://%s  users http://%s  metrics (with an auditor's token) http://%s/metrics\n", p.domain, p.peer, p.local, p.local)
 		for _, u := range p.users {
 			fmt.Fprintf(w, "  %-12s %-8s token %s\n", u.local, u.role, p.tokens[u.local])
 		}

@@ -139,6 +139,8 @@ type options struct {
 	authority                   *catest.Authority
 	edits                       []catest.Edit
 	tokens                      bool
+	rate                        float64
+	burst                       int
 	outside                     *oauth.Outside
 }
 
@@ -149,6 +151,12 @@ type Option func(*options)
 // making, or of outside where that is not nil. Only a network with TLS has them.
 func Tokens(outside *oauth.Outside) Option {
 	return func(o *options) { o.tokens, o.outside = true, outside }
+}
+
+// Rated limits the requests of each peer: so many a second, and so many at once. Without
+// it they are more than a test makes.
+func Rated(rate float64, burst int) Option {
+	return func(o *options) { o.rate, o.burst = rate, burst }
 }
 
 // Manual does not start the outbox: nothing is sent until the test calls
@@ -197,7 +205,7 @@ func (w *Network) Platform(domain string, opts ...Option) *Platform {
 	w.t.Helper()
 	now := time.Now()
 	p := &Platform{t: w.t, network: w, users: map[string]*User{}}
-	p.opts = options{alg: identity.ES256, notBefore: now.Add(-24 * time.Hour), notAfter: now.Add(90 * 24 * time.Hour),
+	p.opts = options{alg: identity.ES256, rate: 1000, burst: 10_000, notBefore: now.Add(-24 * time.Hour), notAfter: now.Add(90 * 24 * time.Hour),
 		usages: []x509.ExtKeyUsage{x509.ExtKeyUsageClientAuth, x509.ExtKeyUsageServerAuth}}
 	for _, o := range opts {
 		o(&p.opts)

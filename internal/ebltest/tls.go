@@ -56,7 +56,7 @@ func (p *Platform) serve(n *node.Node) (stop func()) {
 	}
 	p.Metrics = api.NewMetrics(n)
 	log := p.Config().Log
-	h := api.NewPeerHandler(n, api.Options{Log: log, Metrics: p.Metrics, Rate: 1000, Burst: 10_000, Tokens: p.TokenServer(n)})
+	h := api.NewPeerHandler(n, api.Options{Log: log, Metrics: p.Metrics, Rate: p.opts.rate, Burst: p.opts.burst, Tokens: p.TokenServer(n)})
 	s := api.NewServer(h, api.ServerTLS(api.Fixed(p.TLS), n.Trust, n.Now), log, p.Metrics)
 	done := make(chan struct{})
 	l := p.listener

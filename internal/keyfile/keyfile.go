@@ -23,6 +23,7 @@ import (
 	"time"
 
 	"eblnode/identity"
+	"eblnode/internal/rights"
 )
 
 // A Use is what a key is for.
@@ -118,6 +119,9 @@ func CheckName(name string) error {
 // certificate or whose private half others can read is an error: half a key ring would
 // sign with another key than its operator meant.
 func Load(folder string, use Use, access *Access) ([]Key, error) {
+	if err := rights.Ours(folder); err != nil && !errors.Is(err, fs.ErrNotExist) {
+		return nil, err
+	}
 	names, err := filepath.Glob(CertificateFile(folder, use, "*"))
 	if err != nil {
 		return nil, err
@@ -139,6 +143,10 @@ func load(folder string, use Use, name string, access *Access) (*Key, error) {
 	path := CertificateFile(folder, use, name)
 	k := &Key{Use: use, Name: name}
 	var err error
+	// A certificate is no secret, but whoever changes it changes who we are.
+	if err := rights.Unchanged(path); err != nil {
+		return nil, err
+	}
 	if k.Chain, err = ReadCertificates(path); err != nil {
 		return nil, err
 	}
@@ -174,20 +182,11 @@ func load(folder string, use Use, name string, access *Access) (*Key, error) {
 // locked looks that a private half is there and ours alone.
 func locked(path string, k *Key) (crypto.Signer, error) {
 	if k.Note.HSM == "" {
-		if err := ours(path); err != nil {
+		if err := rights.Ours(path); err != nil {
 			return nil, err
 		}
 	}
 	return &Locked{k.Chain[0].PublicKey}, nil
-}
-
-// ours refuses a file that others can read.
-func ours(path string) error {
-	info, err := os.Stat(path)
-	if err == nil && info.Mode().Perm()&0o077 != 0 {
-		err = fmt.Errorf("%s is open to others (mode %o); run: chmod 600 %s", path, info.Mode().Perm(), path)
-	}
-	return err
 }
 
 // SameKey compares public keys.
@@ -233,7 +232,7 @@ func ReadCertificates(path string) ([]*x509.Certificate, error) {
 
 // ReadPrivate reads a private key, encrypted or not, and refuses one that others can read.
 func ReadPrivate(path string, access *Access) (crypto.Signer, error) {
-	if err := ours(path); err != nil {
+	if err := rights.Ours(path); err != nil {
 		return nil, err
 	}
 	text, err := read(path)
@@ -262,10 +261,14 @@ func ReadPrivate(path string, access *Access) (crypto.Signer, error) {
 }
 
 func readNote(path string) (n Note, err error) {
-	text, err := read(path)
+	err = rights.Ours(path)
 	if errors.Is(err, fs.ErrNotExist) {
 		return n, nil
 	}
+	if err != nil {
+		return n, err
+	}
+	text, err := read(path)
 	if err != nil {
 		return n, err
 	}

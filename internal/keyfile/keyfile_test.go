@@ -94,7 +94,10 @@ func TestWhichKeyIsUsedWhen(t *testing.T) {
 }
 
 func TestFolderOfKeys(t *testing.T) {
-	folder := t.TempDir()
+	folder := filepath.Join(t.TempDir(), "keys")
+	if err := os.Mkdir(folder, 0o700); err != nil {
+		t.Fatal(err)
+	}
 	one, two := key(t, "one", 0, 100, Note{}), key(t, "two", 0, 100, Note{From: day0.Add(day), Peer: "bank.example"})
 	put(t, folder, one)
 	put(t, folder, two)

@@ -129,7 +129,10 @@ func TestWrongPassphrase(t *testing.T) {
 // TestDamagedEncryptedKey: no changed or missing byte of a file is a panic, an endless
 // derivation, or another key: that would not fit its certificate.
 func TestDamagedEncryptedKey(t *testing.T) {
-	folder, k := t.TempDir(), key(t, "x", 0, 100, Note{})
+	folder, k := filepath.Join(t.TempDir(), "keys"), key(t, "x", 0, 100, Note{})
+	if err := os.Mkdir(folder, 0o700); err != nil {
+		t.Fatal(err)
+	}
 	put(t, folder, k)
 	path := PrivateFile(folder, TLS, "x")
 	text := openssl(t, "pkcs8", "-topk8", "-in", path, "-passout", "pass:x", "-v2", "aes-256-cbc", "-iter", "1")

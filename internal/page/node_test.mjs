@@ -17,6 +17,6 @@ go.run(instance);
 const cases = JSON.parse(readFileSync(0, "utf8"));
 const out = cases.map((c) => {
   const r = globalThis.eblverify(c.trust, c.name, new Uint8Array(Buffer.from(c.body, "base64")), c.at);
-  return r.error ? { error: r.error } : { verdict: r.verdict, report: JSON.parse(r.json), content: r.content.length, file: r.file.length };
+  return r.error ? { error: r.error } : { verdict: r.verdict, report: JSON.parse(r.json), content: r.content.length, file: r.file };
 });
 process.stdout.write(JSON.stringify(out), () => process.exit(0));

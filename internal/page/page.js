@@ -4,16 +4,25 @@
 (() => {
   const $ = (id) => document.getElementById(id);
   const LIMIT = 32 << 20; // bytes of one file, as in the program
-  const state = { trust: [], bundles: [], results: [], shown: -1, ready: false };
+  const TITLE = document.title;
+  // run is counted up by each new question: what an older one still finds is thrown away.
+  const state = { trust: [], bundles: [], results: [], shown: -1, now: null, ready: false, run: 0, trustRun: 0 };
 
-  const say = (text, error) => {
-    $("message").textContent = text;
-    $("message").className = error ? "error" : "";
+  // plain writes characters that draw nothing, or turn what stands beside them, as the
+  // program does: a file's name is a stranger's text too.
+  const plain = (s) => s.replace(/[\p{Cc}\p{Cf}\p{Co}\p{Cs}\p{Zl}\p{Zp}\uFFFD]/gu, (c) => {
+    const n = c.codePointAt(0).toString(16);
+    return n.length > 4 ? "\\u{" + n + "}" : "\\u" + n.padStart(4, "0");
+  });
+  const names = (files) => {
+    const text = files.slice(0, 8).map((f) => plain(f.name).slice(0, 120)).join(", ");
+    return files.length > 8 ? text + ", and " + (files.length - 8) + " more" : text;
   };
+  const say = (text) => { $("message").textContent = text; };
+  const fail = (text) => { $("error").textContent = text; $("error").hidden = !text; };
 
   const start = async () => {
-    const text = $("program").textContent;
-    const packed = Uint8Array.from(atob(text), (c) => c.charCodeAt(0));
+    const packed = Uint8Array.from(atob($("program").textContent), (c) => c.charCodeAt(0));
     const stream = new Blob([packed]).stream().pipeThrough(new DecompressionStream("gzip"));
     const go = new Go();
     const { instance } = await WebAssembly.instantiate(await new Response(stream).arrayBuffer(), go.importObject);
@@ -21,69 +30,148 @@
     state.ready = true;
   };
 
-  const show = (i) => {
-    state.shown = i;
-    const r = state.results[i];
+  // clear takes every verdict off the page, before anything else is done: what stands there
+  // is never about other files than those that are named.
+  const clear = () => {
+    state.run++;
+    state.results = [];
+    state.shown = -1;
+    state.now = null;
     $("result").replaceChildren();
-    for (const b of $("list").children) b.classList.toggle("on", Number(b.dataset.i) === i);
-    $("save").disabled = $("print").disabled = !r || !!r.error;
-    if (!r) return;
-    if (r.error) { say(r.error, true); return; }
-    $("result").innerHTML = r.content;
-    document.title = r.verdict + ": " + r.name;
+    $("list").replaceChildren();
+    $("list").hidden = $("progress").hidden = true;
+    $("save").disabled = $("print").disabled = true;
+    $("result").setAttribute("aria-busy", "false");
+    document.title = TITLE;
+    fail("");
+    return state.run;
   };
 
-  const list = () => {
-    const nav = $("list");
-    nav.hidden = state.results.length < 2;
-    nav.replaceChildren(...state.results.map((r, i) => {
-      const b = document.createElement("button");
-      const v = document.createElement("span");
-      v.className = "v " + (r.verdict || "INVALID").split(" ")[0];
-      v.textContent = r.verdict || "not judged";
-      b.type = "button";
-      b.dataset.i = i;
-      b.append(v, r.name);
-      b.addEventListener("click", () => show(i));
-      return b;
-    }));
+  // judged is the program's answer about one file, or why there is none.
+  const judged = async (bundle) => {
+    if (bundle.size > LIMIT) return { error: plain(bundle.name) + " has more than 32 MiB." };
+    let bytes;
+    try {
+      bytes = new Uint8Array(await bundle.arrayBuffer());
+    } catch (e) {
+      return { error: plain(bundle.name) + " cannot be read. A folder? Open it and drop the files in it." };
+    }
+    try {
+      return globalThis.eblverify(state.trust.map((t) => t.text), bundle.name, bytes, $("at").value.trim());
+    } catch (e) {
+      return { error: "The program has ended; load the page again. (" + plain(String(e)) + ")" };
+    }
   };
 
-  // judge lets the page be drawn before it works.
-  const judge = () => {
-    if (!state.ready || !state.bundles.length || !state.trust.length) {
-      show(-1);
-      if (state.ready) say(!state.trust.length ? "Drop the trust file: whom do you believe?" : "Drop a bundle.");
+  const display = (i, r) => {
+    state.shown = i;
+    state.now = r.error ? null : r;
+    $("result").replaceChildren();
+    fail(r.error || "");
+    for (const b of $("list").querySelectorAll("button")) b.setAttribute("aria-current", String(Number(b.dataset.i) === i));
+    $("save").disabled = $("print").disabled = !!r.error;
+    document.title = r.error ? TITLE : r.verdict + ": " + plain(state.bundles[i].name);
+    if (!r.error) $("result").innerHTML = r.content;
+  };
+
+  // show judges a file of the list again: a thousand reports are not kept.
+  const show = async (i) => {
+    const run = state.run;
+    display(i, { error: "…" });
+    fail("");
+    const r = await judged(state.bundles[i]);
+    if (run !== state.run || state.shown !== i) return;
+    display(i, r);
+    say(r.error ? "" : plain(state.bundles[i].name) + ": " + r.verdict);
+  };
+
+  const item = (r, i) => {
+    const li = document.createElement("li"), b = document.createElement("button");
+    const v = document.createElement("span"), n = document.createElement("span");
+    v.className = "v " + (r.verdict || "INVALID").split(" ")[0];
+    v.textContent = r.verdict || "not judged";
+    n.textContent = plain(state.bundles[i].name);
+    b.type = "button";
+    b.dataset.i = i;
+    b.append(v, n);
+    b.addEventListener("click", () => show(i));
+    li.append(b);
+    return li;
+  };
+
+  const sum = (results) => {
+    const count = new Map();
+    for (const r of results) count.set(r.verdict || "not judged", (count.get(r.verdict || "not judged") || 0) + 1);
+    return results.length + " files: " + [...count].map(([v, n]) => n + " " + v).join(", ");
+  };
+
+  const judge = async () => {
+    const run = clear();
+    if (!state.ready) return;
+    if (!state.trust.length || !state.bundles.length) {
+      say(state.trust.length ? "Drop a bundle." : state.bundles.length ? "Drop your trust file: whom do you believe?" : "Drop your trust file, and a bundle.");
       return;
     }
+    const many = state.bundles.length > 1, bar = $("progress"), items = document.createElement("ul");
+    $("result").setAttribute("aria-busy", "true");
+    bar.max = state.bundles.length;
+    bar.value = 0;
+    bar.hidden = !many;
     say("Checking…");
-    setTimeout(() => {
-      const texts = state.trust.map((t) => t.text);
-      state.results = state.bundles.map((b) => ({ name: b.name, ...globalThis.eblverify(texts, b.name, b.bytes, $("at").value.trim()) }));
-      list();
-      say("");
-      show(0);
-    }, 20);
-  };
-
-  const readable = (files) => {
-    const large = files.find((f) => f.size > LIMIT);
-    if (large) say(large.name + " has more than 32 MiB.", true);
-    return !large;
+    let told = Date.now();
+    for (let i = 0; i < state.bundles.length; i++) {
+      // A turn for the browser: it draws, and a newer question may come.
+      await new Promise((r) => setTimeout(r, i === 0 ? 20 : 0));
+      if (run !== state.run) return;
+      const r = await judged(state.bundles[i]);
+      if (run !== state.run) return;
+      state.results.push({ verdict: r.verdict, error: r.error });
+      if (many) {
+        items.append(item(r, i));
+        bar.value = i + 1;
+        if (Date.now() - told > 2000) { // not each: a screen reader would read every one
+          say("Checked " + (i + 1) + " of " + state.bundles.length + " files…");
+          told = Date.now();
+        }
+      }
+      if (i === 0) {
+        if (many) { $("list").append(items); $("list").hidden = false; }
+        display(0, r);
+      }
+    }
+    bar.hidden = true;
+    $("result").setAttribute("aria-busy", "false");
+    const first = state.results[0];
+    say(many ? sum(state.results) : first.error ? "" : plain(state.bundles[0].name) + ": " + first.verdict);
   };
 
   const take = {
     trust: async (files) => {
-      if (!files.length || !readable(files)) return;
-      state.trust = await Promise.all(files.map(async (f) => ({ name: f.name, text: await f.text() })));
-      $("state-trust").textContent = state.trust.map((t) => t.name).join(", ");
-      $("drop-trust").classList.add("have");
+      if (!files.length) return;
+      clear();
+      const mine = ++state.trustRun; // the newest drop counts, however long an older takes to read
+      state.trust = [];
+      $("drop-trust").classList.remove("have");
+      $("state-trust").textContent = "reading…";
+      let read = [], why = "";
+      try {
+        const large = files.find((f) => f.size > LIMIT);
+        if (large) why = plain(large.name) + " has more than 32 MiB.";
+        else read = await Promise.all(files.map(async (f) => ({ name: f.name, text: await f.text() })));
+      } catch (e) {
+        why = "The trust file cannot be read.";
+      }
+      if (mine !== state.trustRun) return;
+      state.trust = read;
+      $("state-trust").textContent = why ? "none" : names(files);
+      $("drop-trust").classList.toggle("have", !why);
       judge();
+      if (why) fail(why);
     },
-    bundle: async (files) => {
-      if (!files.length || !readable(files)) return;
-      state.bundles = await Promise.all(files.map(async (f) => ({ name: f.name, bytes: new Uint8Array(await f.arrayBuffer()) })));
-      $("state-bundle").textContent = state.bundles.map((b) => b.name).join(", ").slice(0, 300);
+    bundle: (files) => {
+      if (!files.length) return;
+      state.bundles = files;
+      $("state-bundle").textContent = names(files);
       $("drop-bundle").classList.add("have");
       judge();
     },
@@ -91,7 +179,8 @@
 
   for (const kind of ["trust", "bundle"]) {
     const zone = $("drop-" + kind);
-    $("pick-" + kind).addEventListener("change", (e) => take[kind]([...e.target.files]));
+    // The value is taken away, so that the same file, mended, can be picked again.
+    $("pick-" + kind).addEventListener("change", (e) => { const files = [...e.target.files]; e.target.value = ""; take[kind](files); });
     zone.addEventListener("dragover", (e) => { e.preventDefault(); e.stopPropagation(); zone.classList.add("over"); });
     zone.addEventListener("dragleave", () => zone.classList.remove("over"));
     zone.addEventListener("drop", (e) => {
@@ -106,12 +195,13 @@
   $("at").addEventListener("change", judge);
   $("print").addEventListener("click", () => globalThis.print());
   $("save").addEventListener("click", () => {
-    const r = state.results[state.shown];
+    const r = state.now;
+    if (!r) return;
     const a = document.createElement("a");
     a.href = URL.createObjectURL(new Blob([r.file], { type: "text/html" }));
-    a.download = r.name.replace(/\.json$/, "") + "-verdict.html";
+    a.download = plain(state.bundles[state.shown].name).replace(/\.json$/, "") + "-verdict.html";
     a.click();
     setTimeout(() => URL.revokeObjectURL(a.href), 1000);
   });
-  start().then(judge, (e) => say("This browser cannot run the page: " + e, true));
+  start().then(judge, (e) => { say(""); fail("This browser cannot run the page: " + e); });
 })();

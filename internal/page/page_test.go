@@ -6,9 +6,6 @@ import (
 	"encoding/base64"
 	"encoding/json"
 	"fmt"
-	"io"
-	"net/http"
-	"net/http/httptest"
 	"os"
 	"os/exec"
 	"path/filepath"
@@ -19,6 +16,7 @@ import (
 	"time"
 
 	"eblnode/internal/page"
+	"eblnode/internal/report"
 	"eblnode/internal/vectest"
 	"eblnode/judge"
 	"eblnode/testvectors"
@@ -83,7 +81,7 @@ type verdictCase struct {
 	At    string   `json:"at"`
 }
 
-func cases(t *testing.T) (in []verdictCase, want []*judge.Report) {
+func cases(t *testing.T) (in []verdictCase, want []report.Input) {
 	t.Helper()
 	list, err := testvectors.LoadBundles()
 	if err != nil {
@@ -102,10 +100,11 @@ func cases(t *testing.T) (in []verdictCase, want []*judge.Report) {
 		if err != nil {
 			t.Fatal(err)
 		}
-		r := judge.File(body, judge.Options{Trust: vectest.Trust(t, v.Trust), Now: at})
+		trust := vectest.Trust(t, v.Trust)
+		r := judge.File(body, judge.Options{Trust: trust, Now: at, Journey: true})
 		r.File = v.Name
 		in = append(in, verdictCase{[]string{string(text)}, v.Name, base64.StdEncoding.EncodeToString(body), v.At})
-		want = append(want, r)
+		want = append(want, report.Input{Report: r, Trust: trust, At: at, Maker: "eblverify dev, in a browser"})
 	}
 	return in, want
 }
@@ -134,13 +133,14 @@ func TestProgramOfThePageUnderNode(t *testing.T) {
 	var got []struct {
 		Error, Verdict string
 		Report         json.RawMessage
-		Content, File  int
+		Content        int
+		File           string
 	}
 	if err := json.Unmarshal(out.Bytes(), &got); err != nil || len(got) != len(want) {
 		t.Fatalf("got %d results and %v, want %d", len(got), err, len(want))
 	}
 	for i, g := range got {
-		ours, err := json.Marshal(want[i])
+		ours, err := json.Marshal(want[i].Report)
 		if err != nil {
 			t.Fatal(err)
 		}
@@ -150,8 +150,15 @@ func TestProgramOfThePageUnderNode(t *testing.T) {
 		}
 		x, _ := json.Marshal(a)
 		y, _ := json.Marshal(b)
-		if g.Error != "" || g.Verdict != string(want[i].Verdict) || !bytes.Equal(x, y) || g.Content < 500 || g.File < g.Content {
+		if g.Error != "" || g.Verdict != string(want[i].Report.Verdict) || !bytes.Equal(x, y) || g.Content < 500 || len(g.File) < g.Content {
 			t.Errorf("%s: got %s %s\n%s\nwant\n%s", in[i].Name, g.Error, g.Verdict, y, x)
+		}
+		saved, err := report.HTML(want[i])
+		if err != nil {
+			t.Fatal(err)
+		}
+		if g.File != string(saved) {
+			t.Errorf("%s: the report to be saved is not that of the command line", in[i].Name)
 		}
 	}
 }
@@ -187,114 +194,5 @@ func TestMakeRefusesWhatWouldNotRun(t *testing.T) {
 	}
 	if _, err := page.Make([]byte("\x00asm"), []byte("</script>"), "1"); err == nil {
 		t.Error("a start that ends its element: got a page")
-	}
-}
-
-// harness is a page beside ours that drops files on it, as a person does, and tells what
-// is then to be seen.
-const harness = `<!doctype html><meta charset="utf-8"><iframe id="f" src="page.html" style="width:WIDTHpx;height:900px;border:0"></iframe><script>
-const CASES = INPUT;
-const sleep = (ms) => new Promise((r) => setTimeout(r, ms));
-(async () => {
-  const f = document.getElementById("f"), out = [];
-  try {
-    await new Promise((r) => f.addEventListener("load", r));
-    const w = f.contentWindow, d = f.contentDocument;
-    for (let i = 0; i < 600 && !w.eblverify; i++) await sleep(50);
-    await sleep(100);
-    const drop = (id, name, b64) => {
-      const dt = new w.DataTransfer();
-      dt.items.add(new w.File([Uint8Array.from(atob(b64), (c) => c.charCodeAt(0))], name, { type: "application/json" }));
-      d.getElementById(id).dispatchEvent(new w.DragEvent("drop", { dataTransfer: dt, bubbles: true, cancelable: true }));
-    };
-    for (const c of CASES) {
-      d.getElementById("at").value = c.at;
-      drop("drop-trust", "trust.json", btoa(unescape(encodeURIComponent(c.trust[0]))));
-      drop("drop-bundle", c.name, c.body);
-      for (let i = 0; i < 200; i++) { await sleep(50); if (d.title.endsWith(": " + c.name)) break; }
-      out.push({ title: d.title, heading: (d.querySelector("#result h1") || {}).textContent, picture: !!d.querySelector("svg.journey"),
-        wide: d.documentElement.scrollWidth, width: d.documentElement.clientWidth, injected: !!w.injected || !!d.querySelector("#result script"), message: d.getElementById("message").textContent });
-    }
-  } catch (e) { out.push({ error: String(e) }); }
-  await fetch("ANSWER", { method: "POST", body: JSON.stringify(out) });
-})();
-</script>`
-
-// TestPageInChromium drops vectors on the page in a real browser, opened from a file, in
-// the width of a phone and of a desk.
-func TestPageInChromium(t *testing.T) {
-	browser := ""
-	for _, name := range []string{"chromium", "chromium-browser", "google-chrome"} {
-		if path, err := exec.LookPath(name); err == nil {
-			browser = path
-			break
-		}
-	}
-	if browser == "" {
-		t.Skip("there is no Chromium")
-	}
-	file := thePage(t)
-	dir := filepath.Dir(file)
-	in, want := cases(t)
-	picked := map[string]bool{"bundle/go-valid-1": true, "bundle/go-bad-link-previous-1": true, "bundle/go-forked-signed-twice-1": true, "bundle/go-malformed-json-1": true}
-	var some []verdictCase
-	var verdicts []judge.Verdict
-	for i, c := range in {
-		if picked[c.Name] {
-			c.Name = filepath.Base(c.Name) + ".json"
-			some, verdicts = append(some, c), append(verdicts, want[i].Verdict)
-		}
-	}
-	text, err := json.Marshal(some)
-	if err != nil {
-		t.Fatal(err)
-	}
-	for _, width := range []string{"390", "1000"} {
-		answers := make(chan []byte, 1)
-		server := httptest.NewServer(http.HandlerFunc(func(_ http.ResponseWriter, r *http.Request) {
-			body, _ := io.ReadAll(r.Body)
-			select {
-			case answers <- body:
-			default:
-			}
-		}))
-		defer server.Close()
-		name := filepath.Join(dir, "harness-"+width+".html")
-		if err := os.WriteFile(name, []byte(strings.NewReplacer("WIDTH", width, "INPUT", string(text), "ANSWER", server.URL).Replace(harness)), 0o600); err != nil {
-			t.Fatal(err)
-		}
-		ctx, cancel := context.WithTimeout(t.Context(), 3*time.Minute)
-		defer cancel()
-		// The two last flags let the harness look into the page; the page needs neither.
-		c := exec.CommandContext(ctx, browser, "--headless", "--no-sandbox", "--disable-gpu", "--disable-quic", "--no-first-run", "--disable-background-networking",
-			"--disable-component-update", "--disable-sync", "--user-data-dir="+t.TempDir(), "--window-size=1100,1000", "--remote-debugging-port=0",
-			"--allow-file-access-from-files", "--disable-web-security", "file://"+name)
-		if err := c.Start(); err != nil {
-			t.Fatal(err)
-		}
-		var result []byte
-		select {
-		case result = <-answers:
-		case <-ctx.Done():
-		}
-		cancel()
-		_ = c.Wait()
-		var got []struct {
-			Title, Heading, Message, Error string
-			Picture, Injected              bool
-			Wide, Width                    int
-		}
-		if err := json.Unmarshal(result, &got); err != nil || len(got) != len(some) {
-			t.Fatalf("width %s: got %v and %d results: %.2000s", width, err, len(got), result)
-		}
-		for i, g := range got {
-			malformed := strings.Contains(some[i].Name, "malformed")
-			if g.Error != "" || g.Title != string(verdicts[i])+": "+some[i].Name || g.Heading != string(verdicts[i]) || g.Picture == malformed || g.Injected {
-				t.Errorf("width %s, %s: got %+v, want %s", width, some[i].Name, g, verdicts[i])
-			}
-			if g.Wide > g.Width {
-				t.Errorf("width %s, %s: the page is %d wide and scrolls in %d", width, some[i].Name, g.Wide, g.Width)
-			}
-		}
 	}
 }

@@ -17,6 +17,7 @@ type cargo struct {
 	Parties   []party
 	Goods     []goods
 	Equipment []string
+	Cut       bool // the document holds more than is shown
 }
 
 type fact struct{ Name, Value string }
@@ -33,7 +34,7 @@ type goods struct {
 
 // Bounds of what is shown; the document itself is in the bundle.
 const (
-	maxShown = 40
+	maxShown = 24
 	maxText  = 300
 )
 
@@ -51,6 +52,10 @@ func readDocument(text []byte) *cargo {
 	}
 	c := &cargo{}
 	add := func(name string, parts ...string) {
+		if len(c.Facts) >= maxShown {
+			c.Cut = true
+			return
+		}
 		var kept []string
 		for _, p := range parts {
 			if p != "" {
@@ -75,7 +80,7 @@ func readDocument(text []byte) *cargo {
 	for _, p := range []struct{ name, member string }{{"Place of receipt", "placeOfReceipt"}, {"Port of loading", "portOfLoading"}, {"Port of discharge", "portOfDischarge"}, {"Place of delivery", "placeOfDelivery"}} {
 		add(p.name, place(route[p.member]))
 	}
-	add("Departure, arrival", str(route, "plannedDepartureDate"), str(route, "plannedArrivalDate"))
+	add("Departure, arrival", join(" – ", str(route, "plannedDepartureDate"), str(route, "plannedArrivalDate")))
 	add("Declared value", str(doc, "declaredValue"), str(doc, "declaredValueCurrency"))
 	c.parties(doc)
 	for _, item := range list(doc["consignmentItems"]) {
@@ -92,12 +97,17 @@ func (c *cargo) parties(doc map[string]any) {
 	add := func(role string, v any) {
 		p := object(v)
 		name := str(p, "partyName")
-		if name == "" || len(c.Parties) >= maxShown || seen[role+name] {
+		switch {
+		case name == "" || seen[role+name]:
+			return
+		case len(c.Parties) >= maxShown:
+			c.Cut = true
 			return
 		}
 		seen[role+name] = true
 		out := party{Role: role, Name: cut(name), Address: cut(address(p["address"]))}
-		for _, code := range list(p["identifyingCodes"]) {
+		codes := list(p["identifyingCodes"])
+		for _, code := range codes[:min(len(codes), 8)] {
 			list := str(code, "codeListName")
 			if list == "" {
 				list = str(code, "codeListProvider")
@@ -142,6 +152,7 @@ func (c *cargo) parties(doc map[string]any) {
 
 func (c *cargo) item(item map[string]any) {
 	if len(c.Goods) >= maxShown {
+		c.Cut = true
 		return
 	}
 	g := goods{Description: texts(item["descriptionOfGoods"])}
@@ -170,6 +181,7 @@ func (c *cargo) item(item map[string]any) {
 
 func (c *cargo) equipment(e map[string]any) {
 	if len(c.Equipment) >= maxShown {
+		c.Cut = true
 		return
 	}
 	inner := object(e["equipment"])
@@ -294,10 +306,16 @@ func words(name string) string {
 }
 
 // cut bounds a text that a stranger wrote.
-func cut(s string) string {
+func cut(s string) string { return shorten(s, maxText) }
+
+// shorten is at most n characters of s, those that draw nothing escaped.
+func shorten(s string, n int) string {
+	if len(s) > 16*n {
+		s = strings.ToValidUTF8(s[:16*n], "") + "…" // do not escape megabytes to show a line
+	}
 	s = judge.Plain(s)
-	if r := []rune(s); len(r) > maxText {
-		return string(r[:maxText]) + "…"
+	if r := []rune(s); len(r) > n {
+		return string(r[:n]) + "…"
 	}
 	return s
 }

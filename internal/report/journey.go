@@ -12,23 +12,37 @@ import (
 
 // Measures of the picture, in its own units; a phone shows three lanes in full size.
 const (
-	gutter  = 34
-	lane    = 102
-	headRow = 46
-	maxLegs = 300 // more are left out, and the picture says so
+	gutter = 44  // the hash chain, and the rail of other continuations
+	lane   = 102 // of the least width
+	block  = 16  // the middle of the chain's blocks
+	side   = 35  // the rail
 )
 
-// A drawing is the SVG under way. Everything from the file goes through text.
+// A drawing is one row of the picture under way: an SVG of its own, so that paper breaks
+// between rows and not through them. Everything from the file goes through text.
 type drawing struct {
 	strings.Builder
-	y     int
-	width int
-	lanes map[string]int // left to right
+	*canvas
+	said []string // the row in words, for who does not see it
+}
+
+// A canvas is what all rows share.
+type canvas struct {
+	width, pitch int
+	lanes        map[string]int // left to right
+	names        []string
+	more         int // platforms that share the last lane
+	report       *judge.Report
 }
 
 func (d *drawing) f(format string, args ...any) { fmt.Fprintf(&d.Builder, format, args...) }
 
-// text is a text that cannot be anything else in SVG or HTML, shortened to n characters.
+func (d *drawing) say(format string, args ...any) {
+	d.said = append(d.said, judge.Plain(fmt.Sprintf(format, args...)))
+}
+
+// text is a text that cannot be anything else in SVG or HTML, shortened to n characters in
+// the middle.
 func text(s string, n int) string {
 	s = judge.Plain(s)
 	if utf8.RuneCountInString(s) > n {
@@ -39,211 +53,216 @@ func text(s string, n int) string {
 	return html.EscapeString(s)
 }
 
-func (d *drawing) x(platform string) int { return gutter + lane*d.lanes[platform] + lane/2 }
+// span is about how wide s is drawn, in a letter of the given size.
+func span(s string, size float64) float64 {
+	w := 0.0
+	for _, r := range s {
+		switch {
+		case r >= 0x1100:
+			w += size * 1.05
+		case strings.ContainsRune("MWmw@—", r):
+			w += size * 0.88
+		default:
+			w += size * 0.6
+		}
+	}
+	return w
+}
+
+// fit shortens s so that it is drawn within width; it does not escape.
+func fit(s string, size, width float64) string {
+	s = judge.Plain(s)
+	if span(s, size) <= width {
+		return s
+	}
+	r := []rune(s)
+	r = r[:min(len(r), 400)]
+	for len(r) > 1 && span(string(r), size)+size > width {
+		r = r[:len(r)-1]
+	}
+	return strings.TrimRight(string(r), " ") + "…"
+}
+
+// x is the middle of a platform's lane; of the last one where it has none of its own.
+func (c *canvas) x(platform string) int {
+	i, own := c.lanes[platform]
+	if !own {
+		i = len(c.names)
+	}
+	return gutter + c.pitch*i + c.pitch/2
+}
+
+// shared reports whether a platform has no lane of its own.
+func (c *canvas) shared(platform string) bool {
+	_, own := c.lanes[platform]
+	return !own
+}
+
+func (c *canvas) count() int {
+	if c.more > 0 {
+		return len(c.names) + 1
+	}
+	return len(c.names)
+}
+
+// newCanvas gives lanes to the platforms of what is drawn: of more than fit, to who issued, who is
+// in control and whom the verdict is about first.
+func newCanvas(r *judge.Report, rows []shown[row]) *canvas {
+	c := &canvas{lanes: map[string]int{}, report: r}
+	var order []string
+	seen := map[string]bool{}
+	add := func(name string) {
+		if !seen[name] {
+			seen[name] = true
+			order = append(order, name)
+		}
+	}
+	wanted := map[string]bool{}
+	need := func(name string) { wanted[name] = len(wanted) < maxLanes-1 || wanted[name] }
+	for i, s := range rows {
+		l := s.Item.leg
+		if i == 0 || l.Broken {
+			need(l.Platform)
+		}
+		add(l.Platform)
+		for k, tx := range l.Transactions {
+			if l.Broken && (tx.Broken || k == len(l.Transactions)-1) {
+				need(tx.ToPlatform)
+			}
+			add(tx.ToPlatform)
+		}
+	}
+	if s := r.State; s != nil {
+		_, platform, _ := strings.Cut(s.Possessor, "@")
+		need(platform)
+	}
+	room := maxLanes
+	if len(order) > maxLanes {
+		room = maxLanes - 1
+	}
+	for _, name := range order { // the first to appear, where there is room
+		if n := count(wanted); n < room {
+			wanted[name] = true
+		}
+	}
+	for _, name := range order {
+		if wanted[name] && len(c.names) < room {
+			c.lanes[name] = len(c.names)
+			c.names = append(c.names, name)
+		}
+	}
+	c.more = len(order) - len(c.names)
+	c.pitch = max(lane, 3*lane/max(c.count(), 1))
+	c.width = gutter + c.pitch*c.count() + 6
+	return c
+}
+
+func count(m map[string]bool) (n int) {
+	for _, in := range m {
+		if in {
+			n++
+		}
+	}
+	return n
+}
 
 // drawJourney is the bill's way as a picture: platforms as lanes, time downwards, each
-// envelope with its transactions, signature and receipt, and the hash chain at the left,
-// where a broken link is red.
-func drawJourney(r *judge.Report) template.HTML {
+// envelope with its transactions, signature and answer, and the hash chain at the left,
+// where a broken link is red. cut: something was left out.
+func drawJourney(r *judge.Report) (picture template.HTML, cut bool) {
 	if len(r.Journey) == 0 {
-		return ""
+		return "", false
 	}
-	d := &drawing{lanes: map[string]int{}}
-	for i, p := range r.Platforms() {
-		d.lanes[p] = i
+	all := rowsOf(r.Journey)
+	rows := ends(all, maxRows, func(x *row) bool { return x.leg.Broken })
+	c := newCanvas(r, rows)
+	var b strings.Builder
+	fmt.Fprintf(&b, `<div class="journey lanes%d" role="list" aria-label="The journey of the bill, envelope by envelope">`, max(3, c.count()))
+	c.row(&b, "jhead", 42, (*drawing).heads)
+	for _, s := range rows {
+		if s.Skipped > 0 {
+			cut = true
+			c.row(&b, "jrow", 34, func(d *drawing, height int) { d.gap(s.Skipped, height, &s.Item) })
+		}
+		x := s.Item
+		cut = cut || len(x.leg.Transactions) > maxTransactions
+		c.row(&b, "jrow", c.height(&x), func(d *drawing, height int) { d.leg(&x, height) })
 	}
-	legs := r.Journey[:min(len(r.Journey), maxLegs)]
-	d.y = headRow
-	var body drawing
-	width := gutter + lane*len(d.lanes) + 6
-	body.lanes, body.y, body.width = d.lanes, headRow, width
+	switch s := r.State; {
+	case s != nil:
+		c.row(&b, "jrow", 54, func(d *drawing, _ int) { d.inControl(s) })
+	case !r.Verdict.Holds() && !blamed(r.Journey):
+		c.row(&b, "jrow", 58, (*drawing).elsewhere)
+	}
+	b.WriteString(`</div>`)
+	return template.HTML(b.String()), cut || c.more > 0 //nolint: every text in it was escaped by text()
+}
+
+func blamed(legs []judge.Leg) bool {
 	for i := range legs {
-		body.leg(&legs[i], i, width)
-	}
-	if s := r.State; s != nil && len(legs) == len(r.Journey) {
-		body.inControl(s)
-	}
-	height := body.y + 14
-	if left := len(r.Journey) - len(legs); left > 0 {
-		body.f(`<text x="%d" y="%d" class="dim">and %d more</text>`, gutter, body.y+14, left)
-		height += 20
-	}
-	class := "journey"
-	if len(d.lanes) <= 4 {
-		class = "journey few" // there is room to draw it larger on a desk
-	}
-	d.f(`<svg class="%s" xmlns="http://www.w3.org/2000/svg" viewBox="0 0 %d %d" width="%d" height="%d" role="img" aria-label="The journey of the bill">`, class, width, height, width, height)
-	for _, p := range r.Platforms() {
-		x := d.x(p)
-		d.f(`<line x1="%d" y1="%d" x2="%d" y2="%d" class="lane"/>`, x, headRow-8, x, height)
-		d.f(`<rect x="%d" y="8" width="%d" height="26" rx="6" class="head"/><text x="%d" y="25" class="platform">%s<title>%s</title></text>`, x-lane/2+4, lane-8, x, text(p, 15), text(p, 300))
-	}
-	d.WriteString(body.String())
-	d.f(`</svg>`)
-	return template.HTML(d.String()) //nolint: every text in it was escaped by text()
-}
-
-// leg draws one envelope or step.
-func (d *drawing) leg(l *judge.Leg, number, width int) {
-	if l.Link == judge.Failed && number > 0 {
-		d.y += 22 // room to see it
-	}
-	top := d.y
-	height := 52 + 34*len(l.Transactions)
-	if l.Receipt != "" {
-		height += 24
-	}
-	class := "row"
-	switch {
-	case l.Broken || l.Signer == judge.Failed || l.Hash == judge.Failed || l.Link == judge.Failed:
-		class = "row bad"
-	case number%2 == 1:
-		class = "row odd"
-	}
-	d.f(`<rect x="%d" y="%d" width="%d" height="%d" rx="6" class="%s"/>`, gutter-6, top, width-gutter+2, height-4, class)
-	d.hashLink(l, number, top, height)
-	x := d.x(l.Platform)
-	title := map[string]string{"entry": "Envelope", "step": "Step", "branch": "Other branch"}[l.Kind]
-	d.f(`<text x="%d" y="%d" class="when">%s %d · %s</text>`, gutter+2, top+15, title, l.Index, l.SignedAt.UTC().Format("2 Jan 2006 15:04"))
-	d.seal(l, x, top+31)
-	y := top + 56
-	for i := range l.Transactions {
-		d.transaction(l, i, y)
-		y += 34
-	}
-	if l.Receipt != "" {
-		d.receipt(l, y-6)
-	}
-	d.y += height
-}
-
-// hashLink draws the link to what is before: whole, or broken and red.
-func (d *drawing) hashLink(l *judge.Leg, number, top, height int) {
-	const x = 14
-	if number > 0 && l.Kind != "branch" {
-		class := "link"
-		if l.Link == judge.Failed {
-			class = "link broken"
-		}
-		if class == "link" {
-			d.f(`<line x1="%d" y1="%d" x2="%d" y2="%d" class="%s"/>`, x, top-14, x, top+6, class)
-		} else {
-			d.f(`<line x1="%d" y1="%d" x2="%d" y2="%d" class="%s"/><path d="M%d %dl12 12m0 -12l-12 12" class="cross"/><text x="%d" y="%d" class="warn">hash link broken</text>`,
-				x, top-36, x, top+6, class, x-6, top-20, gutter+2, top-9)
+		if legs[i].Broken {
+			return true
 		}
 	}
-	class := "block"
-	if l.Hash == judge.Failed {
-		class = "block broken"
-	}
-	if l.Kind == "step" {
-		class += " step"
-	}
-	d.f(`<rect x="%d" y="%d" width="24" height="%d" rx="5" class="%s"/><text x="%d" y="%d" class="n">%d<title>%s</title></text>`, x-12, top+6, height-20, class, x, top+6+(height-20)/2+4, l.Index, text(l.Envelope, 64))
+	return false
 }
 
-// seal is the signature of a leg, on the lane of who signed.
-func (d *drawing) seal(l *judge.Leg, x, y int) {
-	class, mark := "seal ok", `<path d="M%d %dl3 3l5 -6" class="mark"/>`
-	label := "signed"
-	switch l.Signer {
-	case judge.Failed:
-		class, mark, label = "seal failed", `<path d="M%d %dm0 -3l7 7m0 -7l-7 7" class="mark"/>`, "bad signature"
-	case judge.Unjudged:
-		class, mark, label = "seal unjudged", `<path d="M%d %dh7" class="mark"/>`, "not judged"
+// row draws one row, with the lanes behind it.
+func (c *canvas) row(b *strings.Builder, class string, height int, draw func(d *drawing, height int)) {
+	d := &drawing{canvas: c}
+	draw(d, height)
+	words := strings.Join(d.said, ". ")
+	fmt.Fprintf(b, `<div class="%s" role="listitem"><svg xmlns="http://www.w3.org/2000/svg" viewBox="0 0 %d %d" width="%d" height="%d" role="img" aria-label="%s">`,
+		class, c.width, height, c.width, height, text(words, 1500))
+	top := 0
+	if class == "jhead" {
+		top = 34
 	}
-	d.f(`<circle cx="%d" cy="%d" r="9" class="%s"><title>%s</title></circle>`, x, y, class, text(label+" "+l.Why+", key "+l.Key, 300))
-	d.f(mark, x-4, y)
+	for i := range c.count() {
+		x := gutter + c.pitch*i + c.pitch/2
+		fmt.Fprintf(b, `<path d="M%d %dV%d" class="lane"/>`, x, top, height)
+	}
+	b.WriteString(d.String())
+	b.WriteString("</svg></div>\n")
 }
 
-// transaction is an arrow from the lane of who acts to that of who is then in control.
-func (d *drawing) transaction(l *judge.Leg, i, y int) {
-	tx := &l.Transactions[i]
-	from, to := d.x(l.Platform), d.x(tx.ToPlatform)
-	class := "move"
-	if tx.Broken || l.Signer == judge.Failed {
-		class = "move broken"
+// heads names the lanes.
+func (d *drawing) heads(int) {
+	width := min(d.pitch-8, 150)
+	box := func(i int, name, title string) {
+		x := gutter + d.pitch*i + d.pitch/2
+		d.f(`<g><title>%s</title><rect x="%d" y="4" width="%d" height="30" rx="6" class="head"/>`, text(title, 300), x-width/2, width)
+		lines := fold(name, float64(width-4))
+		for k, line := range lines {
+			d.f(`<text x="%d" y="%d" class="platform">%s</text>`, x, 23-6*(len(lines)-1)+12*k, html.EscapeString(line))
+		}
+		d.f(`</g>`)
 	}
-	if l.Kind == "branch" {
-		class += " branch"
+	for i, name := range d.names {
+		box(i, name, name)
 	}
-	local, _, _ := strings.Cut(tx.To, "@")
-	who := tx.ToName
-	if who == "" {
-		who = local
+	d.say("Platforms: %s", strings.Join(d.names, ", "))
+	if d.more > 0 {
+		box(len(d.names), fmt.Sprintf("… %d more", d.more), fmt.Sprintf("%d more platforms share this lane", d.more))
+		d.say("and %d more, which share the last lane", d.more)
 	}
-	if from == to {
-		d.f(`<circle cx="%d" cy="%d" r="4" class="%s"/>`, from, y, class)
-		d.label(from, y+15, tx.Instruction, who, tx.To)
-		return
-	}
-	step := 7
-	if to < from {
-		step = -7
-	}
-	d.f(`<circle cx="%d" cy="%d" r="3" class="%s"/><line x1="%d" y1="%d" x2="%d" y2="%d" class="%s"/><path d="M%d %dl%d -5v10z" class="%s tip"/>`,
-		from, y, class, from, y, to-step, y, class, to, y, -step, class)
-	d.label((from+to)/2, y+15, tx.Instruction, who, tx.To)
 }
 
-// label writes what a transaction does, inside the picture.
-func (d *drawing) label(x, y int, instruction, who, to string) {
-	who = judge.Plain(who)
-	if r := []rune(who); len(r) > 16 {
-		who = string(r[:15]) + "…"
+// fold writes a domain on one line, or on two that part at a dot.
+func fold(name string, width float64) []string {
+	const size = 9.5
+	name = judge.Plain(name)
+	if span(name, size) <= width {
+		return []string{name}
 	}
-	half := (utf8.RuneCountInString(verb(instruction)) + 3 + utf8.RuneCountInString(who)) * 3 // of a letter's width
-	x = min(max(x, gutter+half), d.width-half-2)
-	d.f(`<text x="%d" y="%d" class="tx">%s → %s<title>%s</title></text>`, x, y, verb(instruction), text(who, 20), text(to, 300))
-}
-
-// receipt is the answer of the addressee, back to who sent.
-func (d *drawing) receipt(l *judge.Leg, y int) {
-	last := l.Transactions[len(l.Transactions)-1]
-	from, to := d.x(last.ToPlatform), d.x(l.Platform)
-	if from == to {
-		to = from + 30
+	at := -1
+	for i := range name {
+		if name[i] == '.' && i > 0 && span(name[:i], size) <= width {
+			at = i
+		}
 	}
-	class, label := "answer", "receipt ✓"
-	if l.Receipt != judge.OK {
-		class, label = "answer unjudged", "receipt"
+	if at < 0 {
+		return []string{fit(name, size, width)}
 	}
-	step := 6
-	if to < from {
-		step = -6
-	}
-	d.f(`<line x1="%d" y1="%d" x2="%d" y2="%d" class="%s"/><path d="M%d %dl%d -4v8z" class="%s tip"/><text x="%d" y="%d" class="rx %s">%s</text>`,
-		from, y, to-step, y, class, to, y, -step, class, (from+to)/2, y+11, class, label)
-}
-
-// inControl marks who is, at the end of the way.
-func (d *drawing) inControl(s *judge.State) {
-	class, what := "holds", "in control"
-	local, platform, _ := strings.Cut(s.Possessor, "@")
-	if s.Possessor == "" {
-		class, what, local, platform = "void", "void", s.Honour, s.Issuing
-	}
-	if _, there := d.lanes[platform]; !there {
-		return
-	}
-	x := d.x(platform)
-	d.f(`<rect x="%d" y="%d" width="%d" height="36" rx="6" class="%s"/><text x="%d" y="%d" class="hn">%s</text><text x="%d" y="%d" class="hn who">%s<title>%s</title></text>`,
-		x-lane/2+4, d.y+8, lane-8, class, x, d.y+22, what, x, d.y+37, text(local, 15), text(s.Possessor, 300))
-	d.y += 44
-}
-
-func verb(instruction string) string {
-	switch instruction {
-	case "ISSU":
-		return "issued"
-	case "TRNS":
-		return "given"
-	case "SURR":
-		return "surrendered"
-	case "AMND":
-		return "for change"
-	case "SW2P":
-		return "to paper"
-	}
-	return "?"
+	return []string{name[:at], fit(name[at:], size, width)}
 }

@@ -49,18 +49,30 @@ type view struct {
 	Trusted   []trusted
 	Style     template.CSS
 	Policy    string
+	// What is listed, of lists that a file can make long. Cut: something was left out.
+	Signed, Within []shown[signed]
+	Ended          []shown[judge.Lapse]
+	Parted         []shown[judge.Fork]
+	Looked         []shown[judge.Check]
+	Cut            bool
+}
+
+// signed is an entry or step, with those of its transactions that are listed.
+type signed struct {
+	judge.Entry
+	Moves []shown[judge.Transaction]
 }
 
 type trusted struct{ Domain, Name, Fingerprint string }
 
 var pages = template.Must(template.New("page").Funcs(template.FuncMap{
-	"p":    judge.Plain,
+	"p":    func(s string) string { return shorten(s, maxSentence) },
 	"verb": verb,
 	"when": func(s string) string {
 		if t, err := time.Parse(time.RFC3339, s); err == nil {
 			return t.UTC().Format("2 Jan 2006 15:04:05 UTC")
 		}
-		return judge.Plain(s)
+		return shorten(s, maxText)
 	},
 	"mark": func(r judge.Result) string {
 		return map[judge.Result]string{judge.OK: "holds", judge.Failed: "BROKEN", judge.Missing: "OPEN", judge.Unjudged: "not judged", judge.Info: "note"}[r]
@@ -79,10 +91,12 @@ func Style() string { return style }
 func (in Input) render(name string) ([]byte, error) {
 	r := in.Report
 	sum := sha256.Sum256([]byte(style))
-	v := view{Report: r, At: in.At.UTC().Format("2 Jan 2006 15:04:05 UTC"), Maker: in.Maker, Picture: drawJourney(r), Cargo: readDocument(r.Text), Style: template.CSS(style),
+	v := view{Report: r, At: in.At.UTC().Format("2 Jan 2006 15:04:05 UTC"), Maker: in.Maker, Cargo: readDocument(r.Text), Style: template.CSS(style),
 		Policy: "default-src 'none'; style-src 'sha256-" + base64.StdEncoding.EncodeToString(sum[:]) + "'; base-uri 'none'; form-action 'none'"}
 	v.Class, v.Headline, v.Sentence = headline(r)
 	v.Place = whereBroken(r)
+	v.Picture, v.Cut = drawJourney(r)
+	v.bound()
 	for _, p := range in.Trust.Platforms() {
 		v.Trusted = append(v.Trusted, trusted{p.Domain.String(), p.Name, p.Fingerprint()})
 	}
@@ -91,6 +105,23 @@ func (in Input) render(name string) ([]byte, error) {
 		return nil, fmt.Errorf("writing the report: %w", err)
 	}
 	return b.Bytes(), nil
+}
+
+// bound picks what is listed.
+func (v *view) bound() {
+	list := func(all []judge.Entry) []shown[signed] {
+		var out []shown[signed]
+		for _, s := range ends(all, maxListed, nil) {
+			v.Cut = v.Cut || s.Skipped > 0 || len(s.Item.Transactions) > maxTransactions
+			out = append(out, shown[signed]{s.Index, signed{s.Item, ends(s.Item.Transactions, maxTransactions, nil)}, s.Skipped})
+		}
+		return out
+	}
+	v.Signed, v.Within = list(v.Entries), list(v.Steps)
+	v.Ended = ends(v.Lapsed, maxListed, nil)
+	v.Parted = ends(v.Forks, maxListed, func(f *judge.Fork) bool { return f.Accuses() })
+	v.Looked = ends(v.Checks, maxChecks, func(c *judge.Check) bool { return c.Result == judge.Failed || c.Result == judge.Missing })
+	v.Cut = v.Cut || len(v.Ended) < len(v.Lapsed) || len(v.Parted) < len(v.Forks) || len(v.Looked) < len(v.Checks)
 }
 
 // headline is the verdict in the words of a person.
@@ -125,6 +156,9 @@ func whereBroken(r *judge.Report) string {
 		if p.n != nil {
 			add(p.name, *p.n)
 		}
+	}
+	if len(parts) == 0 {
+		return r.Path // of a shape that is wrong
 	}
 	return strings.Join(parts, ", ")
 }

@@ -4,6 +4,8 @@ import (
 	"crypto/sha256"
 	"encoding/base64"
 	"encoding/json"
+	"fmt"
+	"html"
 	"os"
 	"regexp"
 	"strings"
@@ -63,13 +65,79 @@ func TestPageStandsAlone(t *testing.T) {
 		if who := "In control: <strong>"; strings.Contains(page, who) != r.Verdict.Holds() {
 			t.Errorf("%s: %s, and the page says who is in control: %t", v.Name, r.Verdict, strings.Contains(page, who))
 		}
-		broken := false
-		for i, leg := range r.Journey {
-			broken = broken || i > 0 && leg.Kind != "branch" && leg.Link == judge.Failed
+		links, marks := 0, 0
+		for _, leg := range r.Journey {
+			if leg.Link == judge.Failed {
+				links++
+			}
+			if leg.Rejection != "" {
+				marks++
+			}
 		}
-		if strings.Contains(page, `class="link broken"`) != broken {
-			t.Errorf("%s: a broken link, drawn red: got %t, want %t", v.Name, !broken, broken)
+		if got := strings.Count(page, `class="link broken"`); got != links {
+			t.Errorf("%s: broken links, drawn red: got %d, want %d", v.Name, got, links)
 		}
+		if got := strings.Count(page, `class="rx refusal`); got != marks {
+			t.Errorf("%s: rejections, drawn: got %d, want %d", v.Name, got, marks)
+		}
+		tone := map[judge.Verdict]string{judge.Invalid: `class="warn bad">✗ ` + r.Rule[:min(len(r.Rule), 12)], judge.Indeterminate: `class="warn unsure">? ` + r.Rule[:min(len(r.Rule), 12)]}[r.Verdict]
+		if len(r.Journey) > 0 && tone != "" && !strings.Contains(page, tone) {
+			t.Errorf("%s: the picture does not show where %s is broken", v.Name, r.Rule)
+		}
+	}
+}
+
+var (
+	drawnRow = regexp.MustCompile(`(?s)<div class="jrow".*?</svg></div>`)
+	words    = regexp.MustCompile(`aria-label="([^"]*)"`)
+)
+
+// place is the words of the row in which the picture shows what the verdict is about.
+func place(t *testing.T, page string) string {
+	t.Helper()
+	for _, row := range drawnRow.FindAllString(page, -1) {
+		if strings.Contains(row, `class="warn bad">✗ `) || strings.Contains(row, `class="warn unsure">? `) {
+			return html.UnescapeString(words.FindStringSubmatch(row)[1])
+		}
+	}
+	return ""
+}
+
+// TestBrokenIsDrawnAtItsPlace: the row of the first broken rule is the one that the vector
+// names, whatever the rule is about.
+func TestBrokenIsDrawnAtItsPlace(t *testing.T) {
+	list, err := testvectors.LoadBundles()
+	if err != nil {
+		t.Fatal(err)
+	}
+	drawnAt := map[string]bool{}
+	for _, v := range list {
+		page, r := drawn(t, v)
+		if r.Verdict.Holds() || len(r.Journey) == 0 {
+			continue
+		}
+		want := ""
+		switch {
+		case r.Step != nil:
+			want = fmt.Sprintf("Step %d ", *r.Step)
+		case r.Branch != nil:
+			want = fmt.Sprintf("Other continuation %d ", *r.Branch)
+		case strings.HasPrefix(r.Path, "$.verdict"):
+			want = "The carrier's verdict "
+		case r.Entry >= 0:
+			want = fmt.Sprintf("Envelope %d ", r.Entry)
+		case r.Receipt != nil && r.Rule != "badReceipt/entry", r.Rejection != nil && r.Rule != "badRejection/entry":
+			want = "" // at whatever it answers
+		default:
+			want = "The verdict is about this: " + r.Rule
+		}
+		if got := place(t, page); got == "" || !strings.HasPrefix(got, want) || !strings.Contains(got, r.Rule) {
+			t.Errorf("%s: %s is drawn at %q, want %q", v.Name, r.Rule, got, want)
+		}
+		drawnAt[strings.TrimRight(want, "0123456789 ")] = true
+	}
+	if len(drawnAt) < 6 {
+		t.Errorf("the vectors have rules broken at %v, want steps, branches, the verdict, envelopes, answers and none", drawnAt)
 	}
 }
 

@@ -1,209 +1,187 @@
 // Shots makes the pictures of docs/: reports of eblverify as a browser shows them, on a desk
 // and on a phone. It needs Chromium.
 //
-//	go run ./internal/shots          # in the folder of the module
+//	go run ./internal/shots               # in the folder of the module: the pictures of docs/
+//	go run ./internal/shots -all FOLDER   # every case in every width, dark, and on paper
 package main
 
 import (
 	"context"
-	"encoding/json"
+	"flag"
 	"fmt"
 	"os"
 	"os/exec"
 	"path/filepath"
+	"regexp"
+	"strconv"
+	"strings"
 	"time"
 
-	"eblnode/envelope"
-	"eblnode/identity"
 	"eblnode/internal/report"
 	"eblnode/judge"
 )
 
 func main() {
-	if err := run(); err != nil {
+	all := flag.String("all", "", "write every case in every width to this folder, to be looked at")
+	only := flag.String("case", "", "with -all: this case alone")
+	flag.Parse()
+	if err := run(*all, *only); err != nil {
 		fmt.Fprintln(os.Stderr, "shots:", err)
 		os.Exit(1)
 	}
 }
 
-func run() error {
+// A shot is one picture: a case, how wide, and which parts of the page; nil: all.
+type shot struct {
+	file  string
+	of    string
+	width int
+	parts []int
+	dark  bool
+}
+
+// docs are the pictures of the repository; each ends where a part of the page ends.
+var docs = []shot{
+	{file: "report.png", of: "valid", width: 880, parts: []int{0, 1, 2}},
+	{file: "report-checks.png", of: "valid", width: 880, parts: []int{3, 4, 5}},
+	{file: "report-phone.png", of: "valid", width: 360, parts: []int{0, 1, 2}},
+	{file: "report-broken.png", of: "broken-link", width: 880, parts: []int{0, 1}},
+	{file: "report-fork.png", of: "fork", width: 880, parts: []int{0, 1, 2}, dark: true},
+}
+
+func run(all, only string) error {
 	dir, err := os.MkdirTemp("", "shots-")
 	if err != nil {
 		return err
 	}
 	defer func() { _ = os.RemoveAll(dir) }()
-	ps, trust, err := platforms()
+	pages, err := reports(dir)
 	if err != nil {
 		return err
 	}
-	held, err := journey(ps, 2)
-	if err != nil {
+	if all == "" {
+		for _, s := range docs {
+			if err := s.take(pages[s.of], filepath.Join("docs", s.file), dir); err != nil {
+				return err
+			}
+		}
+		return nil
+	}
+	if err := os.MkdirAll(all, 0o755); err != nil {
 		return err
 	}
-	good, err := held.Marshal()
-	if err != nil {
-		return err
-	}
-	b, err := journey(ps, 3)
-	if err != nil {
-		return err
-	}
-	// One envelope in the middle taken out, as somebody would who wants it forgotten.
-	b.Block.Entries = append(b.Block.Entries[:1:1], b.Block.Entries[2:]...)
-	b.Receipts = append(b.Receipts[:1:1], b.Receipts[2:]...)
-	b.Signature = ""
-	bad, err := b.Marshal()
-	if err != nil {
-		return err
-	}
-	for _, shot := range []struct {
-		file          string
-		body          []byte
-		name          string
-		width, height int
-	}{
-		{"report.png", good, "bundle.json", 880, 1150},
-		{"report-phone.png", good, "bundle.json", 390, 1150},
-		{"report-broken.png", bad, "bundle-without-the-bank.json", 880, 900},
-	} {
-		at := start.AddDate(0, 1, 0)
-		r := judge.File(shot.body, judge.Options{Trust: trust, Now: at, Journey: true})
-		r.File = shot.name
-		html, err := report.HTML(report.Input{Report: r, Trust: trust, At: at, Maker: "eblverify"})
-		if err != nil {
+	for name, page := range pages {
+		if only != "" && only != name {
+			continue
+		}
+		for _, width := range []int{360, 768, 1280} {
+			s := shot{width: width}
+			if err := s.take(page, filepath.Join(all, fmt.Sprintf("%s-%d.png", name, width)), dir); err != nil {
+				return err
+			}
+		}
+		s := shot{width: 768, dark: true}
+		if err := s.take(page, filepath.Join(all, name+"-dark.png"), dir); err != nil {
 			return err
 		}
-		page, frame := filepath.Join(dir, "page.html"), filepath.Join(dir, "frame.html")
-		// A frame is as narrow as a phone; the browser's own window may not be.
-		text := fmt.Sprintf(`<body style="margin:0"><iframe src="page.html" style="border:0;width:%dpx;height:%dpx"></iframe>`, shot.width, shot.height)
-		if err := os.WriteFile(page, html, 0o600); err != nil {
+		if _, err := chromium(dir, "--no-pdf-header-footer", "--print-to-pdf="+filepath.Join(all, name+".pdf"), "file://"+page); err != nil {
 			return err
 		}
-		if err := os.WriteFile(frame, []byte(text), 0o600); err != nil {
-			return err
-		}
-		if err := photograph(frame, filepath.Join("docs", shot.file), shot.width, shot.height, dir); err != nil {
-			return err
-		}
-		fmt.Println("docs/"+shot.file, r.Verdict, r.Rule)
 	}
 	return nil
 }
 
-func photograph(page, to string, width, height int, dir string) error {
+// reports writes the page of each case.
+func reports(dir string) (map[string]string, error) {
+	list, err := cases()
+	if err != nil {
+		return nil, err
+	}
+	pages := map[string]string{}
+	for _, c := range list {
+		r := judge.File(c.body, judge.Options{Trust: c.trust, Now: c.at, Journey: true})
+		r.File = c.file
+		if string(r.Verdict) != c.verdict || r.Rule != c.rule {
+			return nil, fmt.Errorf("%s: got %s %s (%s), want %s %s", c.name, r.Verdict, r.Rule, r.Detail, c.verdict, c.rule)
+		}
+		html, err := report.HTML(report.Input{Report: r, Trust: c.trust, At: c.at, Maker: "eblverify"})
+		if err != nil {
+			return nil, err
+		}
+		pages[c.name] = filepath.Join(dir, c.name+".html")
+		if err := os.WriteFile(pages[c.name], html, 0o600); err != nil {
+			return nil, err
+		}
+	}
+	return pages, nil
+}
+
+// frame shows a page as narrow as it is said to be, which the browser's own window may not
+// be, and only the parts that are wanted; it says how high that is, and whether it overflows.
+const frame = `<!doctype html><body style="margin:0"><iframe id="f" src="%s" style="border:0;display:block;width:%dpx;height:%dpx"></iframe><p id="said"></p><script>
+const f = document.getElementById("f"), parts = %s;
+f.onload = () => {
+  const d = f.contentDocument, main = d.querySelector("main");
+  [...main.children].forEach((e, i) => { if (parts.length && !parts.includes(i)) e.remove(); });
+  document.getElementById("said").textContent = "height=" + Math.ceil(main.getBoundingClientRect().height) + " wide=" + (d.documentElement.scrollWidth > d.documentElement.clientWidth) + " ";
+};
+</script>`
+
+var said = regexp.MustCompile(`height=(\d+) wide=(true|false)`)
+
+// take measures the page first, and makes a picture that ends with it.
+func (s shot) take(page, to, dir string) error {
 	to, err := filepath.Abs(to)
 	if err != nil {
 		return err
 	}
-	ctx, cancel := context.WithTimeout(context.Background(), time.Minute)
-	defer cancel()
-	c := exec.CommandContext(ctx, "chromium", "--headless", "--no-sandbox", "--disable-gpu", "--disable-quic", "--no-first-run", "--disable-background-networking",
-		"--disable-component-update", "--disable-sync", "--hide-scrollbars", "--user-data-dir="+filepath.Join(dir, "profile"),
-		fmt.Sprintf("--window-size=%d,%d", width, height), "--screenshot="+to, "file://"+page)
-	if out, err := c.CombinedOutput(); err != nil {
-		return fmt.Errorf("chromium: %w: %s", err, out)
+	parts := "[" + strings.Trim(strings.Join(strings.Fields(fmt.Sprint(s.parts)), ","), "[]") + "]"
+	file := filepath.Join(dir, "frame.html")
+	write := func(height int) error {
+		return os.WriteFile(file, fmt.Appendf(nil, frame, filepath.Base(page), s.width, height, parts), 0o600)
 	}
-	return nil
-}
-
-var start = time.Date(2026, 11, 19, 9, 12, 0, 0, time.UTC)
-
-// A platform signs.
-type platform struct {
-	*identity.Signer
-	entry *identity.Platform
-}
-
-func newPlatform(name, people string, issuer bool) (*platform, error) {
-	domain, err := identity.ParseHost(name)
-	if err != nil {
-		return nil, err
+	if err := write(1000); err != nil {
+		return err
 	}
-	s, err := identity.GenerateSigner(domain, identity.ES256, identity.CertificateSpec{Subject: people, NotBefore: start.AddDate(0, -3, 0), NotAfter: start.AddDate(1, 0, 0)})
-	if err != nil {
-		return nil, err
+	flags := []string{"--allow-file-access-from-files", "--hide-scrollbars"}
+	if s.dark {
+		flags = append(flags, "--blink-settings=preferredColorScheme=0")
 	}
-	return &platform{s, &identity.Platform{Domain: domain, Name: people, Mode: identity.ModePinned, Issuer: issuer, Keys: []*identity.Key{s.Key}}}, nil
-}
-
-type move struct {
-	in       envelope.Instruction
-	to       string // a party: user, platform, name
-	platform string
-	name     string
-	hours    int
-}
-
-// platforms are the three, and the trust file of a stranger.
-func platforms() (map[string]*platform, *identity.Trust, error) {
-	ps := map[string]*platform{}
-	var entries []*identity.Platform
-	for _, x := range []struct {
-		name, people string
-		issuer       bool
-	}{{"carrier.example", "Northern Line Shipping", true}, {"bank.example", "Hansa Handelsbank", false}, {"trade.example", "Kontor Trade Desk", false}} {
-		p, err := newPlatform(x.name, x.people, x.issuer)
-		if err != nil {
-			return nil, nil, err
-		}
-		ps[x.name] = p
-		entries = append(entries, p.entry)
-	}
-	trust, err := identity.NewTrust(entries...)
-	return ps, trust, err
-}
-
-// journey is a bill that goes from the carrier to the shipper, the bank, the consignee, and
-// back to the carrier against the cargo; the first legs of it.
-func journey(ps map[string]*platform, legs int) (*envelope.Bundle, error) {
-	document, err := os.ReadFile(filepath.Join("internal", "demo", "document.json"))
-	if err != nil {
-		return nil, err
-	}
-	if document, err = envelope.Canonicalize(document); err != nil {
-		return nil, err
-	}
-	b := &envelope.Bundle{Made: envelope.Made{By: ps["trade.example"].entry.Domain, At: start.AddDate(0, 0, 21), Selection: envelope.SelectBill}, DocumentHash: envelope.HashOf(document)}
-	b.Block.Document = document
-	for _, leg := range []struct {
-		by    string
-		moves []move
-	}{
-		{"carrier.example", []move{{envelope.Issue, "mogiana", "carrier.example", "Fazenda Alta Mogiana", 0}, {envelope.Transfer, "lc-desk", "bank.example", "Hansa Handelsbank", 5}}},
-		{"bank.example", []move{{envelope.Transfer, "kontor", "trade.example", "Kontor Röstkaffee", 290}}},
-		{"trade.example", []move{{envelope.Surrender, "documentation", "carrier.example", "Northern Line", 440}}},
-	}[:legs] {
-		if err := seal(b, ps, leg.by, leg.moves); err != nil {
-			return nil, err
-		}
-	}
-	return b, b.Sign(ps["trade.example"].Signer)
-}
-
-func seal(b *envelope.Bundle, ps map[string]*platform, by string, moves []move) error {
-	var txs [][]byte
-	for _, m := range moves {
-		party, err := json.Marshal(map[string]string{"eBLPlatformIdentifier": m.to + "@" + m.platform, "partyName": m.name})
-		if err != nil {
-			return err
-		}
-		tx, err := envelope.NewTransaction(envelope.Transaction{Instruction: m.in, At: start.Add(time.Duration(m.hours) * time.Hour), ToOrder: true, PlatformHost: ps[by].entry.Domain}, party)
-		if err != nil {
-			return err
-		}
-		txs = append(txs, tx)
-	}
-	var previous envelope.Hash
-	if len(b.Block.Entries) > 0 {
-		previous = b.Block.Last().Hash()
-	}
-	e, err := envelope.Seal(b.DocumentHash, previous, txs, ps[by].Signer)
+	out, err := chromium(dir, append(flags, fmt.Sprintf("--window-size=%d,1000", max(s.width, 500)), "--dump-dom", "file://"+file)...)
 	if err != nil {
 		return err
 	}
-	b.Block.Entries = append(b.Block.Entries, e)
-	last := moves[len(moves)-1]
-	receipt, err := envelope.SignReceipt(e.Hash(), ps[last.platform].Signer, start.Add(time.Duration(last.hours)*time.Hour+2*time.Minute))
-	b.Receipts = append(b.Receipts, envelope.JWS{Raw: receipt})
-	return err
+	m := said.FindSubmatch(out)
+	if m == nil {
+		return fmt.Errorf("%s: the browser did not say how high the page is", page)
+	}
+	if string(m[2]) == "true" {
+		return fmt.Errorf("%s is wider than %d", page, s.width)
+	}
+	height, err := strconv.Atoi(string(m[1]))
+	if err != nil {
+		return err
+	}
+	if err := write(height); err != nil {
+		return err
+	}
+	if _, err := chromium(dir, append(flags, fmt.Sprintf("--window-size=%d,%d", s.width, height), "--screenshot="+to, "file://"+file)...); err != nil {
+		return err
+	}
+	fmt.Println(to)
+	return nil
+}
+
+func chromium(dir string, args ...string) ([]byte, error) {
+	ctx, cancel := context.WithTimeout(context.Background(), time.Minute)
+	defer cancel()
+	c := exec.CommandContext(ctx, "chromium", append([]string{"--headless", "--no-sandbox", "--disable-gpu", "--disable-quic", "--no-first-run", "--disable-background-networking",
+		"--disable-component-update", "--disable-sync", "--user-data-dir=" + filepath.Join(dir, "profile")}, args...)...)
+	var why strings.Builder
+	c.Stderr = &why
+	out, err := c.Output()
+	if err != nil {
+		return nil, fmt.Errorf("chromium: %w: %s", err, why.String())
+	}
+	return out, nil
 }

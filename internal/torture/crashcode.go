@@ -1,9 +1,12 @@
 package main
 
 import (
+	"fmt"
+	"io/fs"
 	"os"
 	"path/filepath"
 	"regexp"
+	"slices"
 	"strings"
 )
 
@@ -57,32 +60,106 @@ var crashCode = map[string]string{
 	}`,
 }
 
-// crashFiles are the sources with crash points, by the package they are in.
-var crashFiles = []string{"node/send.go", "node/receive.go", "node/accept.go", "node/store.go", "api/client.go", "api/peer.go"}
-
 var crashComment = regexp.MustCompile(`(?m)^\s*(// crashpoint: ([a-z0-9 ]+))$`)
 
-// crashEdits finds the comments in the sources of the module at root, and says what to
-// lay over them. A point without its comment is found by the run: nobody gets there.
-func crashEdits(root string) ([]edit, error) {
-	edits := []edit{
-		{file: "node/torture_crash.go", add: true, new: "package node\n" + crashCommon},
-		{file: "api/torture_crash.go", add: true, new: "package api\n" + strings.Replace(crashCommon, `import (`, "import (\n\t\"io\"\n\t\"net/http\"\n\t\"net/http/httptrace\"\n\t\"strconv\"", 1) + crashHTTP},
-	}
-	for _, file := range crashFiles {
-		text, err := os.ReadFile(filepath.Join(root, filepath.FromSlash(file)))
+// A crashPlan is what the comments in the sources of a module come to.
+type crashPlan struct {
+	edits              []edit // to lay over them
+	senders, receivers []crashPoint
+	undescribed, gone  []string // named there and not listed here, and the other way round
+}
+
+// crashPoints finds the comments in all sources of the module at root, so that none can be
+// forgotten: a point whose name begins with s is the sender's, with r the receiver's, and w
+// is on both sides.
+func crashPoints(root string) (*crashPlan, error) {
+	p := &crashPlan{}
+	packages := map[string]bool{}
+	var names []string
+	err := filepath.WalkDir(root, func(path string, e fs.DirEntry, err error) error {
 		if err != nil {
-			return nil, err
+			return err
+		}
+		file, err := filepath.Rel(root, path)
+		if err != nil {
+			return err
+		}
+		file = filepath.ToSlash(file)
+		if e.IsDir() {
+			if name := e.Name(); file != "." && (name[0] == '.' || name == "testdata" || file == "internal/torture") {
+				return fs.SkipDir
+			}
+			return nil
+		}
+		if !strings.HasSuffix(file, ".go") || strings.HasSuffix(file, "_test.go") {
+			return nil
+		}
+		text, err := os.ReadFile(path)
+		if err != nil {
+			return err
 		}
 		for _, m := range crashComment.FindAllStringSubmatch(string(text), -1) {
 			code, found := crashCode[m[2]]
 			if !found {
 				code = `crashAt("` + m[2] + `")`
 			}
-			edits = append(edits, edit{file: file, old: m[1] + "\n", new: code + "\n"})
+			p.edits = append(p.edits, edit{file: file, old: m[1] + "\n", new: code + "\n"})
+			names = append(names, strings.Fields(m[2])...)
+			packages[file[:strings.LastIndexByte(file, '/')+1]] = true
+		}
+		return nil
+	})
+	if err != nil {
+		return nil, err
+	}
+	for folder := range packages {
+		text := strings.TrimSuffix(folder, "/")
+		text = "package " + text[strings.LastIndexByte(text, '/')+1:] + "\n" + crashCommon
+		if folder == "api/" {
+			text = strings.Replace(text, `import (`, "import (\n\t\"io\"\n\t\"net/http\"\n\t\"net/http/httptrace\"\n\t\"strconv\"", 1) + crashHTTP
+		}
+		p.edits = append(p.edits, edit{file: folder + "torture_crash.go", add: true, new: text})
+	}
+	return p, p.sort(names)
+}
+
+// sort gives each point its side and what it means.
+func (p *crashPlan) sort(names []string) error {
+	slices.Sort(names)
+	for _, name := range names {
+		var known bool
+		for _, side := range []struct {
+			prefix string
+			meant  []crashPoint
+			points *[]crashPoint
+		}{{"s", senderPoints, &p.senders}, {"r", receiverPoints, &p.receivers}} {
+			if !strings.HasPrefix(name, side.prefix) && name != "w" {
+				continue
+			}
+			known = true
+			i := slices.IndexFunc(side.meant, func(m crashPoint) bool { return m.name == name })
+			if i < 0 {
+				p.undescribed = append(p.undescribed, name)
+				*side.points = append(*side.points, crashPoint{name, "not described"})
+				continue
+			}
+			*side.points = append(*side.points, side.meant[i])
+		}
+		if !known {
+			return fmt.Errorf("the crash point %q: a name begins with s (sender) or r (receiver)", name)
 		}
 	}
-	return edits, nil
+	for _, m := range slices.Concat(senderPoints, receiverPoints) {
+		if !slices.Contains(names, m.name) {
+			p.gone = append(p.gone, m.name)
+		}
+	}
+	return nil
+}
+
+// only are the edits without those of other points than the one named.
+func only(all []edit, point string) []edit {
+	return slices.DeleteFunc(slices.Clone(all), func(e edit) bool { return !e.add && !strings.Contains(e.new, `"`+point+`"`) })
 }
 
 // crashCommon: a point that is armed, by a file in the folder that the environment names,
@@ -106,7 +183,7 @@ func crashAt(name string) {
 		return
 	}
 	_ = os.WriteFile(filepath.Join(crashDir, "hit-"+name), nil, 0o600)
-	for range 10000 {
+	for range 60000 {
 		if _, err := os.Stat(filepath.Join(crashDir, "go-"+name)); err == nil {
 			return
 		}

@@ -7,6 +7,7 @@ import (
 	"net/http"
 	"os"
 	"path/filepath"
+	"slices"
 	"time"
 
 	"eblnode/envelope"
@@ -40,71 +41,130 @@ const grace = 250 * time.Millisecond
 // choice of whom to kill. Where both can stand at their points at once, they do; else
 // each is killed when it comes to its own, in the same attempt or in a later one.
 func runCrashpoints(ctx context.Context, o *options) (*summary, error) {
-	dir, err := os.MkdirTemp("", "torture")
+	one := *o
+	one.nodes = 2
+	w, err := openWorkspace(&one, "crashpoints")
 	if err != nil {
 		return nil, err
 	}
-	defer os.RemoveAll(dir)
-	edits, err := crashEdits(o.root)
-	if err != nil {
+	o.seed = one.seed
+	c := &crasher{o: &one, h: w.h, s: &summary{Figures: map[string]any{}}, counts: newCounter()}
+	if err := w.close(c.s, c.all(ctx, w)); err != nil {
 		return nil, err
 	}
-	o.say("building with %d edits; folder %s", len(edits), dir)
-	program, err := o.build(ctx, dir, "eblnode", "./cmd/eblnode", edits...)
-	if err != nil {
-		return nil, err
+	return c.s, nil
+}
+
+// all makes the runs that no earlier one with this folder has made.
+func (c *crasher) all(ctx context.Context, w *workspace) error {
+	var err error
+	if c.named, err = crashPoints(c.o.root); err != nil {
+		return err
 	}
-	points := func(n *node) string { return n.dir + ".points" }
-	f, err := newFleet(ctx, o, fleetSpec{nodes: 2, users: 1, proxies: true, program: program, dir: dir, retryMax: "100ms",
+	for _, name := range c.named.gone {
+		c.s.wrong("the crash point %s is listed, and no source has it", name)
+	}
+	for _, name := range c.named.undescribed {
+		c.s.wrong("the crash point %s is in the sources, and nothing says what it means", name)
+	}
+	c.rng = c.o.random("crashpoints")
+	c.o.say("building with %d edits; folder %s", len(c.named.edits), w.dir)
+	program, err := c.o.build(ctx, w.dir, "eblnode", "./cmd/eblnode", c.named.edits...)
+	if err != nil {
+		return err
+	}
+	c.points = func(n *node) string { return n.dir + ".points" }
+	c.f, err = newFleet(ctx, c.o, fleetSpec{nodes: 2, users: 1, proxies: true, program: program, dir: w.dir, resuming: w.resuming, retryMax: "100ms",
 		env: func(n *node) []string {
-			_ = os.MkdirAll(points(n), 0o700)
-			return []string{"TORTURE_POINTS=" + points(n)}
+			// What a run that was stopped has armed is not for this one.
+			_, _ = os.RemoveAll(c.points(n)), os.MkdirAll(c.points(n), 0o700)
+			return []string{"TORTURE_POINTS=" + c.points(n)}
 		}})
 	if err != nil {
-		return nil, err
+		return err
 	}
-	defer f.close()
-	c := &crasher{o: o, f: f, points: points, rng: o.random("crashpoints"), s: &summary{Figures: map[string]any{}}, counts: newCounter()}
-	list := c.plan()
+	defer c.f.close()
+	if err := w.made(); err != nil {
+		return err
+	}
+	list, done := c.plan(), w.h.parts()
+	if len(done) > 0 {
+		c.o.say("going on after %d of %d runs", len(done), len(list))
+	}
+	pace := newPace(part(len(done), len(list)))
 	for i, r := range list {
+		name := fmt.Sprintf("run %d", i)
+		if counted, is := done[name]; is {
+			for _, what := range counted {
+				c.counts.add(what)
+			}
+			continue
+		}
+		before, found := c.counts.copy(), len(c.s.Findings)
 		if err := c.run(ctx, i, r); err != nil {
-			return nil, fmt.Errorf("run %d, %s × %s, killing %s: %w", i, r.sender.name, r.receiver.name, killNames[r.kill], err)
+			return fmt.Errorf("%s, %s × %s, killing %s: %w", name, r.sender.name, r.receiver.name, killNames[r.kill], err)
 		}
-		if o.enough(c.s) {
-			return c.s, nil
+		if c.o.enough(c.s) {
+			return nil
 		}
-		if (i+1)%25 == 0 {
-			o.say("%4d of %d runs", i+1, len(list))
+		if len(c.s.Findings) > found {
+			continue // not done: who goes on with this folder is to see it too
+		}
+		if err := w.h.done(name, c.counts.since(before)...); err != nil {
+			return err
+		}
+		if c.o.verbose {
+			c.o.say("%s is done", name)
+		} else if (i+1)%25 == 0 {
+			c.o.say("%4d of %d runs%s", i+1, len(list), pace.left(part(i+1, len(list))))
 		}
 	}
-	return c.s, c.finish(ctx, len(list))
+	return c.finish(ctx, len(list))
 }
 
 type crasher struct {
 	o      *options
 	f      *fleet
+	named  *crashPlan
 	points func(*node) string
 	rng    *rand.Rand
 	s      *summary
 	counts *counter
-	seen   []event
+	h      *history
 	times  []time.Duration
 }
 
-// plan lists all runs, or draws some of them.
+// plan lists all runs; or draws some of them, in which each point has its turn before any
+// has another.
 func (c *crasher) plan() []crashRun {
+	senders, receivers := c.named.senders, c.named.receivers
 	var list []crashRun
-	for _, s := range senderPoints {
-		for _, r := range receiverPoints {
+	if n := c.o.pairs; n > 0 && n < len(senders)*len(receivers)*killChoices {
+		var s, r []crashPoint
+		for i := range n {
+			if i%len(senders) == 0 {
+				s = shuffled(c.rng, senders)
+			}
+			if i%len(receivers) == 0 {
+				r = shuffled(c.rng, receivers)
+			}
+			list = append(list, crashRun{s[i%len(s)], r[i%len(r)], (i + c.rng.IntN(2)) % killChoices, c.rng.IntN(2) == 0})
+		}
+		return list
+	}
+	for _, s := range senders {
+		for _, r := range receivers {
 			for k := range killChoices {
 				list = append(list, crashRun{s, r, k, c.rng.IntN(2) == 0})
 			}
 		}
 	}
-	if c.o.pairs > 0 && c.o.pairs < len(list) {
-		c.rng.Shuffle(len(list), func(i, j int) { list[i], list[j] = list[j], list[i] })
-		list = list[:c.o.pairs]
-	}
+	return list
+}
+
+func shuffled[T any](rng *rand.Rand, list []T) []T {
+	list = slices.Clone(list)
+	rng.Shuffle(len(list), func(i, j int) { list[i], list[j] = list[j], list[i] })
 	return list
 }
 
@@ -142,6 +202,7 @@ func await(ctx context.Context, for_ time.Duration, reached func() bool) bool {
 
 // A side is one of the two processes in a run.
 type side struct {
+	name string
 	n    *node
 	p    crashPoint
 	kill bool
@@ -150,15 +211,17 @@ type side struct {
 
 func (c *crasher) run(ctx context.Context, i int, r crashRun) error {
 	from, to := c.f.nodes[0], c.f.nodes[1]
-	text := fmt.Appendf(nil, `{"carrierCode":"TRTR","isToOrder":true,"transportDocumentReference":"crash-%d"}`, i)
+	text := fmt.Appendf(nil, `{"carrierCode":"TRTR","isToOrder":true,"transportDocumentReference":"crash-%d-%d"}`, i, time.Now().UnixNano())
 	document := envelope.HashOf(text).String()
 	var out operation
 	if err := from.as(ctx, "issuer", http.MethodPost, "/api/v1/ebls", map[string]any{"document": rawDocument(text), "to": "u0@" + from.domain}, &out); err != nil {
 		return err
 	}
-	c.seen = append(c.seen, event{Kind: "issued", Document: document})
-	sender := &side{n: from, p: r.sender, kill: r.kill != killReceiver}
-	receiver := &side{n: to, p: r.receiver, kill: r.kill != killSender}
+	if err := c.h.add(event{Kind: "issued", Document: document}); err != nil {
+		return err
+	}
+	sender := &side{name: "sender", n: from, p: r.sender, kill: r.kill != killReceiver}
+	receiver := &side{name: "receiver", n: to, p: r.receiver, kill: r.kill != killSender}
 	for _, s := range []*side{sender, receiver} {
 		if err := c.arm(s.n, s.p); err != nil {
 			return err
@@ -181,10 +244,9 @@ func (c *crasher) run(ctx context.Context, i int, r crashRun) error {
 	}
 	if x := <-answer; x != nil && x.State == "accepted" {
 		c.counts.add("callers told at once")
-		c.seen = append(c.seen, event{Kind: "accepted", Document: document, From: from.domain, To: to.domain, Transfer: x.ID, Envelope: x.Envelope, Verdict: x.Verdict})
-	} else {
-		c.counts.add("callers left in doubt")
+		return c.h.add(event{Kind: "accepted", Document: document, From: from.domain, To: to.domain, Transfer: x.ID, Envelope: x.Envelope, Verdict: x.Verdict})
 	}
+	c.counts.add("callers left in doubt")
 	return nil
 }
 
@@ -213,6 +275,7 @@ func (c *crasher) crash(ctx context.Context, document string, r crashRun, sender
 			if !s.done && c.hit(s.n, s.p) {
 				at = append(at, s)
 				s.done = true
+				c.counts.add("reached by the " + s.name + ": " + s.p.name + ", " + s.p.what)
 			}
 		}
 		if err := c.strike(ctx, at, r.receiverFirst); err != nil {
@@ -314,7 +377,7 @@ func (c *crasher) finish(ctx context.Context, runs int) error {
 	if err := c.f.stop(); err != nil {
 		return err
 	}
-	report, err := c.f.audit(ctx, c.seen)
+	report, err := c.f.audit(ctx, c.h.all())
 	if err != nil {
 		return err
 	}
@@ -323,12 +386,21 @@ func (c *crasher) finish(ctx context.Context, runs int) error {
 	c.counts.into(counts)
 	c.s.Figures["runs"], c.s.Figures["crashes"] = runs, counts
 	c.s.Figures["millisToConvergeP50"], c.s.Figures["millisToConvergeP99"] = quantile(c.times, 0.5), quantile(c.times, 0.99)
-	if c.o.pairs == 0 {
-		for _, p := range append(append([]crashPoint{}, senderPoints...), receiverPoints...) {
-			if counts["killed at "+p.name+": "+p.what] == 0 {
-				c.s.wrong("nobody was killed at %s (%s): the point is not reached", p.name, p.what)
+	c.unreached(counts)
+	return nil
+}
+
+// unreached makes a finding of each point that the sources name and no run came to: what is
+// said of it would not have been tried.
+func (c *crasher) unreached(counts map[string]int) {
+	for _, side := range []struct {
+		name   string
+		points []crashPoint
+	}{{"sender", c.named.senders}, {"receiver", c.named.receivers}} {
+		for _, p := range side.points {
+			if counts["reached by the "+side.name+": "+p.name+", "+p.what] == 0 {
+				c.s.wrong("no run came to the %s's crash point %s (%s)", side.name, p.name, p.what)
 			}
 		}
 	}
-	return nil
 }

@@ -2,54 +2,13 @@ package main
 
 import (
 	"context"
-	"encoding/json"
 	"errors"
 	"fmt"
-	"os"
-	"path/filepath"
 	"strings"
 	"time"
 
 	"eblnode/internal/torture/audit"
 )
-
-// A stateFile is what a later run must know to go on with a folder.
-type stateFile struct {
-	Seed  uint64 `json:"seed"`
-	Nodes int    `json:"nodes"`
-	Runs  int    `json:"runs"`
-}
-
-// openState makes the folder of a run, or takes that of an earlier one.
-func openState(o *options) (dir string, s stateFile, cleanup func(), err error) {
-	cleanup = func() {}
-	if dir = o.state; dir == "" {
-		// Short: it holds Unix sockets.
-		if dir, err = os.MkdirTemp("", "torture"); err != nil {
-			return
-		}
-		cleanup = func() { _ = os.RemoveAll(dir) }
-	} else if err = os.MkdirAll(dir, 0o700); err != nil {
-		return
-	}
-	path := filepath.Join(dir, "state.json")
-	s = stateFile{Seed: o.seed, Nodes: o.nodes}
-	if text, rerr := os.ReadFile(path); rerr == nil {
-		if err = json.Unmarshal(text, &s); err != nil {
-			return
-		}
-		if s.Nodes != o.nodes {
-			err = fmt.Errorf("%s has %d nodes, not %d", dir, s.Nodes, o.nodes)
-			return
-		}
-	}
-	s.Runs++
-	text, err := json.Marshal(s)
-	if err == nil {
-		err = os.WriteFile(path, text, 0o600)
-	}
-	return
-}
 
 // runFaults is the main mode: real processes, users who move bills between them, and a
 // nemesis. At the end everything heals, what is in doubt must resolve, and the auditor
@@ -58,50 +17,46 @@ func runFaults(ctx context.Context, o *options) (*summary, error) {
 	if o.nodes < 2 {
 		return nil, errors.New("at least two nodes are needed")
 	}
-	dir, state, cleanup, err := openState(o)
+	w, err := openWorkspace(o, "faults")
 	if err != nil {
 		return nil, err
 	}
 	s := &summary{Figures: map[string]any{}}
-	defer func() {
-		if err == nil && len(s.Findings) == 0 {
-			cleanup()
-		} else {
-			o.say("the folder %s is kept", dir)
-		}
-	}()
+	if err := w.close(s, faultsIn(ctx, o, w, s)); err != nil {
+		return nil, err
+	}
+	return s, nil
+}
+
+func faultsIn(ctx context.Context, o *options, w *workspace, s *summary) error {
 	var edits []edit
 	if o.skew > 0 {
 		edits = clockEdits
 	}
-	o.say("building; folder %s", dir)
-	program, err := o.build(ctx, dir, "eblnode", "./cmd/eblnode", edits...)
+	o.say("building; folder %s", w.dir)
+	program, err := o.build(ctx, w.dir, "eblnode", "./cmd/eblnode", edits...)
 	if err != nil {
-		return nil, err
+		return err
 	}
-	resuming := state.Runs > 1
-	f, err := newFleet(ctx, o, fleetSpec{nodes: o.nodes, users: workers, proxies: true, program: program, dir: dir, resuming: resuming})
+	f, err := newFleet(ctx, o, fleetSpec{nodes: o.nodes, users: workers, proxies: true, program: program, dir: w.dir, resuming: w.resuming})
 	if err != nil {
-		return nil, err
+		return err
 	}
 	defer f.close()
+	if err := w.made(); err != nil {
+		return err
+	}
 	if o.skew > 0 {
 		f.ahead = o.far
 	}
-	h, err := openHistory(filepath.Join(dir, "history.jsonl"))
-	if err != nil {
-		return nil, err
+	r := &faultRun{o: o, f: f, h: w.h, s: s, counts: newCounter()}
+	if err := r.torture(ctx); err != nil {
+		return err
 	}
-	defer h.close()
-	r := &faultRun{o: o, f: f, h: h, s: s, counts: newCounter()}
-	if err = r.torture(ctx); err != nil {
-		return nil, err
+	if err := r.heal(ctx); err != nil {
+		return err
 	}
-	if err = r.heal(ctx); err != nil {
-		return nil, err
-	}
-	err = r.audit(ctx)
-	return s, err
+	return r.audit(ctx)
 }
 
 // A faultRun is one run of the main mode.
@@ -158,6 +113,7 @@ func (r *faultRun) torture(ctx context.Context) error {
 	r.s.Figures["transfersAccepted"] = r.l.done.Load()
 	r.s.Figures["transfersPerSecondUnderFaults"] = float64(int(float64(r.l.done.Load()-before)/took.Seconds()*10)) / 10
 	r.s.Figures["kills"], r.s.Figures["stops"], r.s.Figures["fewestInFlightAtKillOrStop"] = m.kills, m.stops, m.fewest
+	r.s.Figures["secondsUnderFaults"], r.s.Figures["secondsOfTheNemesis"] = since(start), m.spent.seconds()
 	r.counts.addN("dns: queries that failed", int(m.dnsFails.Load()))
 	return err
 }
@@ -286,6 +242,9 @@ func (r *faultRun) audit(ctx context.Context) error {
 	r.s.Figures["doubtMillisP50"], r.s.Figures["doubtMillisP99"] = quantile(r.l.doubt, 0.5), quantile(r.l.doubt, 0.99)
 	if report.Forks > 0 {
 		r.s.wrong("%d branches of forks were kept, and nobody signed twice", report.Forks)
+	}
+	if r.o.kills > 0 {
+		unduplicated(r.s, counts, r.o.kills >= 60 && r.o.skew > 0 && r.o.far > 0)
 	}
 	if r.o.kills >= 60 {
 		r.missed(counts)

@@ -12,6 +12,7 @@ import (
 	"os"
 	"os/exec"
 	"path/filepath"
+	"slices"
 	"strings"
 	"sync"
 	"sync/atomic"
@@ -51,6 +52,7 @@ type node struct {
 	export func(dir string) error
 
 	program string
+	under   []string     // a command that runs the program, with the same process id
 	local   atomic.Value // string, host:port of the local listener
 	starts  int
 
@@ -274,7 +276,8 @@ func (n *node) start(ctx context.Context) (string, error) {
 		return "", err
 	}
 	defer log.Close()
-	cmd := exec.Command(n.program, "serve", "--data", n.dir)
+	args := append(slices.Clone(n.under), n.program, "serve", "--data", n.dir)
+	cmd := exec.Command(args[0], args[1:]...)
 	cmd.Env = append(cleanEnv(), "EBLNODE_RETRYMAX="+n.retryMax, "EBLNODE_LIMITS_VERDICTSPERHOUR=100000000", "EBLNODE_LOG_LEVEL=warn")
 	cmd.Env = append(cmd.Env, n.env...)
 	cmd.Stdout, cmd.Stderr = log, log
@@ -364,6 +367,9 @@ func (n *node) addUsers(ctx context.Context) error {
 // addHolders makes all of n.users and keeps the tokens of everybody.
 func (n *node) addHolders(ctx context.Context) error {
 	for _, u := range n.users {
+		if n.tokens[u] != "" {
+			continue
+		}
 		if err := n.add(ctx, u, "holder"); err != nil {
 			return err
 		}
@@ -384,7 +390,12 @@ func (n *node) add(ctx context.Context, name, role string) error {
 	var out struct {
 		Token string `json:"token"`
 	}
-	if err := call(ctx, client, http.MethodPost, "http://admin/admin/v1/users", "", map[string]string{"local": name, "name": name, "role": role}, &out); err != nil {
+	err := call(ctx, client, http.MethodPost, "http://admin/admin/v1/users", "", map[string]string{"local": name, "name": name, "role": role}, &out)
+	if r, ok := errors.AsType[*refusal](err); ok && r.status == http.StatusConflict {
+		// Made by a run that was stopped before it kept the token.
+		err = call(ctx, client, http.MethodPost, "http://admin/admin/v1/users/"+name+"/token", "", nil, &out)
+	}
+	if err != nil {
 		return fmt.Errorf("adding user %s@%s: %w", name, n.domain, err)
 	}
 	n.tokens[name] = out.Token

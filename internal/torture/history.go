@@ -13,7 +13,7 @@ import (
 // before the caller goes on, so that a run that is cut off can be audited too.
 type event struct {
 	At       int64  `json:"at"`
-	Kind     string `json:"kind"` // issued, accepted, rejected, receipt, void
+	Kind     string `json:"kind"` // issued, accepted, rejected, receipt, void, kill; done: a part of the run
 	Document string `json:"document,omitempty"`
 	From     string `json:"from,omitempty"` // domain of the sender
 	To       string `json:"to,omitempty"`   // domain of the receiver
@@ -21,6 +21,9 @@ type event struct {
 	Envelope string `json:"envelope,omitempty"`
 	Verdict  string `json:"verdict,omitempty"`
 	How      string `json:"how,omitempty"` // answer, doubt, replay
+
+	Part string   `json:"part,omitempty"`
+	What []string `json:"what,omitempty"`
 }
 
 // A history is the file of events.
@@ -75,6 +78,22 @@ func (h *history) all() []event {
 	h.mu.Lock()
 	defer h.mu.Unlock()
 	return append([]event(nil), h.events...)
+}
+
+// done notes that a part of the run is done, and what is to be remembered of it.
+func (h *history) done(part string, what ...string) error {
+	return h.add(event{Kind: "done", Part: part, What: what})
+}
+
+// parts are those that are done, by name.
+func (h *history) parts() map[string][]string {
+	list := map[string][]string{}
+	for _, e := range h.all() {
+		if e.Kind == "done" {
+			list[e.Part] = e.What
+		}
+	}
+	return list
 }
 
 func (h *history) count(kind string) int {

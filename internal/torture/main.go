@@ -3,6 +3,7 @@
 //
 //	go run ./internal/torture -nodes 3 -transfers 2000 -kills 60 -seed 1
 //	go run ./internal/torture -mode race
+//	go run ./internal/torture -mode all
 //	go run ./internal/torture -ci
 //
 // It exits with 0 when everything held, 1 when something did not, 2 for a wrong call and
@@ -11,7 +12,6 @@ package main
 
 import (
 	"context"
-	"encoding/json"
 	"errors"
 	"flag"
 	"fmt"
@@ -45,11 +45,12 @@ var modes = []mode{
 	{"race", "64 callers for each bill, 64 different targets: one winner", runRace,
 		func(o *options) { o.bills = 60 }, func(o *options) { o.bills = 30 }},
 	{"powercut", "power cuts that take what no fsync covered", runPowercut, func(o *options) { o.cuts = 5 }, nil},
-	{"syscalls", "EIO, ENOSPC and SIGKILL at the n-th write or fsync", runSyscalls,
+	{"syscalls", "EIO, ENOSPC and SIGKILL at the n-th of each call that writes", runSyscalls,
 		func(o *options) { o.every, o.only = 25, quickFaults }, func(o *options) { o.every, o.only = 25, "^disk: .* of accept" }},
 	{"mutants", "nodes broken on purpose, which the tests or the other modes must notice", runMutants,
 		func(o *options) { o.only = quickMutants }, nil},
-	{"restore", "a backup restored, and every way to spend a bill twice with it", runRestore, func(*options) {}, func(*options) {}},
+	{"restore", "a backup restored, and every way to spend a bill twice with it", runRestore,
+		func(o *options) { o.each = 1 }, func(o *options) { o.each = 1 }},
 	{"crashpoints", "every pair of crash points of sender and receiver, one killed, the other, both", runCrashpoints,
 		func(o *options) { o.pairs = 27 }, func(o *options) { o.pairs = 60 }},
 }
@@ -65,11 +66,14 @@ type options struct {
 	callers   int
 	cuts      int
 	every     int
+	each      int
 	only      string
 	pairs     int
 	skew      time.Duration
 	far       time.Duration
+	budget    time.Duration
 	state     string
+	seeded    bool   // the seed was given
 	root      string // the module's folder, from which programs are built
 	ci        bool
 	json      bool
@@ -78,21 +82,6 @@ type options struct {
 
 	mu  *sync.Mutex
 	out io.Writer
-}
-
-// A summary is what a mode found. Findings are what is wrong, one sentence each.
-type summary struct {
-	Mode     string         `json:"mode"`
-	Seed     uint64         `json:"seed"`
-	Seconds  float64        `json:"seconds"`
-	Skipped  string         `json:"skipped,omitempty"` // why it could not run here
-	Figures  map[string]any `json:"figures"`
-	Findings []string       `json:"findings"`
-}
-
-// wrong notes something that must not be.
-func (s *summary) wrong(format string, args ...any) {
-	s.Findings = append(s.Findings, fmt.Sprintf(format, args...))
 }
 
 // enough reports that a mutant was caught: what else there is would only take time.
@@ -125,70 +114,14 @@ func main() {
 	os.Exit(code)
 }
 
-func run(ctx context.Context, args []string, out, progress io.Writer) int {
-	o, err := parse(args, progress)
-	if err != nil {
-		return 2
-	}
-	chosen, err := choose(o)
-	if err != nil {
-		fmt.Fprintln(progress, "torture:", err)
-		return 2
-	}
-	code := 0
-	for _, m := range chosen {
-		one := *o
-		if o.ci {
-			m.ci(&one)
-		}
-		one.say("== %s, seed %d", m.name, one.seed)
-		start := time.Now()
-		s, err := m.run(ctx, &one)
-		if err != nil {
-			fmt.Fprintf(progress, "torture: %s, seed %d: %s\n", m.name, one.seed, err)
-			code = max(code, 3)
-			continue
-		}
-		s.Mode, s.Seed, s.Seconds = m.name, one.seed, time.Since(start).Round(10*time.Millisecond).Seconds()
-		if len(s.Findings) > 0 {
-			code = 1
-		}
-		if err := s.print(out, o.json); err != nil {
-			return 3
-		}
-	}
-	return code
-}
-
-// print writes the summary: one JSON object a line, or text for people.
-func (s *summary) print(out io.Writer, asJSON bool) error {
-	if s.Findings == nil {
-		s.Findings = []string{}
-	}
-	if asJSON {
-		return json.NewEncoder(out).Encode(s)
-	}
-	if s.Skipped != "" {
-		_, err := fmt.Fprintf(out, "%s: skipped: %s\n", s.Mode, s.Skipped)
-		return err
-	}
-	text, err := json.MarshalIndent(s.Figures, "  ", "  ")
-	if err != nil {
-		return err
-	}
-	verdict := "nothing lost, doubled or changed"
-	if len(s.Findings) > 0 {
-		verdict = fmt.Sprintf("WRONG, %d findings:\n  - %s", len(s.Findings), strings.Join(s.Findings, "\n  - "))
-	}
-	_, err = fmt.Fprintf(out, "%s, seed %d, %.1f s: %s\n  %s\n", s.Mode, s.Seed, s.Seconds, verdict, text)
-	return err
-}
+func newOptions() *options { return &options{mu: &sync.Mutex{}} }
 
 func parse(args []string, progress io.Writer) (*options, error) {
-	o := &options{out: progress, mu: &sync.Mutex{}}
+	o := newOptions()
+	o.out = progress
 	f := flag.NewFlagSet("torture", flag.ContinueOnError)
 	f.SetOutput(progress)
-	f.StringVar(&o.mode, "mode", "faults", "what to do: "+strings.Join(names(), ", "))
+	f.StringVar(&o.mode, "mode", "faults", "what to do: "+strings.Join(names(), ", ")+"; or all, one after the other")
 	f.Uint64Var(&o.seed, "seed", 0, "seed of everything that is drawn; 0 takes one from the clock")
 	f.IntVar(&o.nodes, "nodes", 3, "faults: number of nodes")
 	f.IntVar(&o.transfers, "transfers", 2000, "faults: transfers between nodes to get done")
@@ -197,11 +130,13 @@ func parse(args []string, progress io.Writer) (*options, error) {
 	f.IntVar(&o.callers, "callers", 64, "race: callers for each bill")
 	f.IntVar(&o.cuts, "cuts", 20, "powercut: number of power cuts")
 	f.IntVar(&o.every, "every", 1, "syscalls: of the writes only every so many")
+	f.IntVar(&o.each, "each", 2, "restore: bills of each fate")
 	f.StringVar(&o.only, "only", "", "mutants: a regular expression of their names; syscalls: of the faults")
 	f.IntVar(&o.pairs, "pairs", 0, "crashpoints: so many runs, drawn; 0 for all")
 	f.DurationVar(&o.skew, "skew", 2*time.Minute, "faults: clocks of the nodes differ from ours by up to this; 0 runs the program as it is shipped")
 	f.DurationVar(&o.far, "far", 2*time.Hour, "faults: at times the clock of one node is off by this, either way, or by 50 minutes; 0 for never")
-	f.StringVar(&o.state, "state", "", "faults: folder for the nodes and the history; the same one again goes on where the last run stopped")
+	f.StringVar(&o.state, "state", "", "folder for nodes and history; the same one again goes on where the last run stopped (powercut, restore: from their beginning, with the same seed)")
+	f.DurationVar(&o.budget, "budget", 4*time.Minute, "-ci: a finding if all modes together take longer, other programs' time not counted; 0 for no limit")
 	f.StringVar(&o.root, "root", ".", "folder of the module")
 	f.BoolVar(&o.ci, "ci", false, "a short form of every mode")
 	f.BoolVar(&o.json, "json", false, "print summaries as JSON, one a line")
@@ -213,7 +148,7 @@ func parse(args []string, progress io.Writer) (*options, error) {
 		fmt.Fprintf(progress, "torture: %q is no flag\n", f.Arg(0))
 		return nil, errUsage
 	}
-	if o.seed == 0 {
+	if o.seeded = o.seed != 0; !o.seeded {
 		o.seed = uint64(time.Now().UnixNano())
 	}
 	return o, nil
@@ -230,7 +165,7 @@ func names() []string {
 func choose(o *options) ([]mode, error) {
 	var list []mode
 	for _, m := range modes {
-		if o.ci && m.ci != nil || !o.ci && m.name == o.mode {
+		if o.ci && m.ci != nil || !o.ci && (m.name == o.mode || o.mode == "all") {
 			list = append(list, m)
 		}
 	}
@@ -241,4 +176,4 @@ func choose(o *options) ([]mode, error) {
 }
 
 // quickFaults are those of the short form of the mode syscalls.
-const quickFaults = "^strace: (EIO|SIGKILL) at the n-th fsync|^disk: (ENOSPC at the n-th write|EIO at the n-th fsync|SIGKILL)"
+const quickFaults = "^strace: (EIO|SIGKILL) at the n-th fsync|^strace: ENOSPC at the n-th write of|^strace: SIGKILL at the n-th (renameat|ftruncate)|^disk: (ENOSPC at the n-th write|EIO at the n-th fsync|SIGKILL)"

@@ -2,6 +2,8 @@ package main
 
 import (
 	"context"
+	"encoding/json"
+	"errors"
 	"fmt"
 	"io"
 	"os"
@@ -22,8 +24,31 @@ func runMutants(ctx context.Context, o *options) (*summary, error) {
 	if m.Root, err = mutants.Root(ctx, o.root); err != nil {
 		return nil, err
 	}
-	found, err := mutants.Run(ctx, m)
+	w, err := openWorkspace(o, "mutants")
 	if err != nil {
+		return nil, err
+	}
+	for _, what := range w.h.parts() {
+		var before mutants.Result
+		if len(what) == 1 && json.Unmarshal([]byte(what[0]), &before) == nil {
+			m.Before = append(m.Before, before)
+		}
+	}
+	if err := w.made(); err != nil {
+		return nil, err
+	}
+	var notKept error
+	m.After = func(r mutants.Result) {
+		text, err := json.Marshal(r)
+		if err == nil {
+			err = w.h.done(r.Name+" at "+r.Gate, string(text))
+		}
+		if err != nil {
+			notKept = err // it stands in for all: the history is one file
+		}
+	}
+	found, err := mutants.Run(ctx, m)
+	if err = errors.Join(w.close(&summary{}, err), notKept); err != nil {
 		return nil, err
 	}
 	s := &summary{Findings: found.Failures, Figures: map[string]any{

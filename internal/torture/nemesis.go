@@ -28,6 +28,12 @@ type nemesis struct {
 	dns      atomic.Int32
 	dnsFails atomic.Int64
 
+	outage atomic.Int64   // counts the failures of DNS
+	timers sync.WaitGroup // ends of faults that last
+
+	pace  pace
+	spent stopwatch
+
 	phases int   // with a clock that is hours off, begun so far
 	far    *node // has such a clock; nil while all are about right
 	until  int   // kills at which it is put right
@@ -57,7 +63,9 @@ func (m *nemesis) hook(_ *dns.Msg, _ bool, reply *dns.Msg) *dns.Msg {
 
 // run strikes until the load is done.
 func (m *nemesis) run(ctx context.Context, finished <-chan struct{}) error {
+	defer m.timers.Wait()
 	m.fewest = 1 << 30
+	m.pace = newPace(m.progress())
 	for {
 		select {
 		case <-finished:
@@ -77,24 +85,33 @@ func (m *nemesis) run(ctx context.Context, finished <-chan struct{}) error {
 	}
 }
 
+// progress is the part of the run that is done: the slower one of kills and transfers.
+func (m *nemesis) progress() float64 {
+	return min(part(m.kills, m.o.kills), part(int(m.l.done.Load()), int(m.l.target)))
+}
+
 // strike is one kill, and before it, at times, something milder.
 func (m *nemesis) strike(ctx context.Context, finished <-chan struct{}) error {
+	off := m.spent.on("letting a node stand still")
 	switch m.rng.IntN(4) {
 	case 0:
 		if err := m.stop(ctx, finished); err != nil {
 			return err
 		}
 	case 1:
-		m.partition(ctx)
+		m.partition()
 	case 2:
 		n := m.f.nodes[m.rng.IntN(len(m.f.nodes))]
 		m.counts.addN("network: connections cut at once", n.proxy.cutAll())
 	}
+	off()
 	victims := m.victims()
 	if m.far != nil && m.kills >= m.until {
 		victims = []*node{m.far}
 	}
+	off = m.spent.on("waiting for enough in flight, and looking")
 	hit, err := m.freeze(ctx, finished, victims, "killed", func(n *node) { n.kill() })
+	off()
 	if err != nil || !hit {
 		return err
 	}
@@ -103,19 +120,15 @@ func (m *nemesis) strike(ctx context.Context, finished <-chan struct{}) error {
 		return err
 	}
 	if m.o.verbose || m.kills%10 < len(victims) {
-		m.o.say("%5d transfers accepted, %d kills, %d stops, at least %d in flight at each", m.l.done.Load(), m.kills, m.stops, m.fewest)
+		m.o.say("%5d transfers accepted, %d kills, %d stops, at least %d in flight at each%s", m.l.done.Load(), m.kills, m.stops, m.fewest, m.pace.left(m.progress()))
 	}
-	failing := m.rng.IntN(3)
-	if failing > 0 {
-		m.dns.Store(int32(failing))
-		m.counts.add("dns: outages")
+	if failing := m.rng.IntN(3); failing > 0 {
+		m.fail(int32(failing), time.Duration(500+m.rng.IntN(1500))*time.Millisecond)
 	}
 	sleep(ctx, time.Duration(m.rng.IntN(400))*time.Millisecond)
+	off = m.spent.on("starting nodes again")
 	err = m.restart(ctx, victims)
-	if failing > 0 {
-		sleep(ctx, time.Duration(300+m.rng.IntN(1200))*time.Millisecond)
-		m.dns.Store(dnsWell)
-	}
+	off()
 	sleep(ctx, time.Duration(m.rng.IntN(600))*time.Millisecond)
 	return err
 }
@@ -244,14 +257,39 @@ func (m *nemesis) stop(ctx context.Context, finished <-chan struct{}) error {
 	return nil
 }
 
-// partition lets nothing through to a node for a while.
-func (m *nemesis) partition(ctx context.Context) {
+// fail makes DNS fail for a while. What follows happens meanwhile, and a later failure
+// takes the place of this one.
+func (m *nemesis) fail(how int32, d time.Duration) {
+	m.counts.add("dns: outages")
+	this := m.outage.Add(1)
+	m.dns.Store(how)
+	m.later(d, func() {
+		if m.outage.Load() == this {
+			m.dns.Store(dnsWell)
+		}
+	})
+}
+
+// partition lets nothing through to a node for a while, in which others are killed, or it
+// is itself.
+func (m *nemesis) partition() {
 	n := m.f.nodes[m.rng.IntN(len(m.f.nodes))]
-	n.proxy.dead.Store(true)
+	d := time.Duration(200+m.rng.IntN(1500)) * time.Millisecond
+	if n.proxy.dead.Swap(true) {
+		return // the one before is not over
+	}
 	m.counts.addN("network: connections cut at once", n.proxy.cutAll())
 	m.counts.add("network: partitions")
-	sleep(ctx, time.Duration(200+m.rng.IntN(1500))*time.Millisecond)
-	n.proxy.dead.Store(false)
+	m.later(d, func() { n.proxy.dead.Store(false) })
+}
+
+// later does something after a time; run waits for it.
+func (m *nemesis) later(d time.Duration, do func()) {
+	m.timers.Add(1)
+	time.AfterFunc(d, func() {
+		defer m.timers.Done()
+		do()
+	})
 }
 
 func domainsOf(ns []*node) []string {

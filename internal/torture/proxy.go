@@ -5,6 +5,7 @@ import (
 	"io"
 	"math/rand/v2"
 	"net"
+	"slices"
 	"sync"
 	"sync/atomic"
 	"time"
@@ -251,6 +252,31 @@ func (c *counter) addN(name string, n int) {
 	c.mu.Lock()
 	defer c.mu.Unlock()
 	c.m[name] += n
+}
+
+// of is how often a name was counted.
+func (c *counter) of(name string) int {
+	c.mu.Lock()
+	defer c.mu.Unlock()
+	return c.m[name]
+}
+
+func (c *counter) copy() map[string]int {
+	m := map[string]int{}
+	c.into(m)
+	return m
+}
+
+// since names what was counted since a copy, as often as it was.
+func (c *counter) since(before map[string]int) []string {
+	var list []string
+	for name, n := range c.copy() {
+		for range n - before[name] {
+			list = append(list, name)
+		}
+	}
+	slices.Sort(list)
+	return list
 }
 
 // into adds the counts to m.

@@ -6,7 +6,6 @@ import (
 	"fmt"
 	"math/rand/v2"
 	"net/http"
-	"os"
 	"sync"
 	"time"
 
@@ -31,29 +30,41 @@ func targetName(i int) string { return fmt.Sprintf("t%d", i) }
 // bills, over the local API of a real process: each bill has exactly one winner, and is
 // where the winner sent it.
 func runRace(ctx context.Context, o *options) (*summary, error) {
-	dir, err := os.MkdirTemp("", "torture")
+	one := *o
+	one.nodes = 2
+	w, err := openWorkspace(&one, "race")
 	if err != nil {
 		return nil, err
 	}
-	defer os.RemoveAll(dir)
-	o.say("building; folder %s", dir)
-	program, err := o.build(ctx, dir, "eblnode", "./cmd/eblnode")
-	if err != nil {
+	o.seed = one.seed
+	r := &race{o: &one, h: w.h, counts: newCounter(), s: &summary{Figures: map[string]any{}}}
+	if err := w.close(r.s, r.all(ctx, w)); err != nil {
 		return nil, err
 	}
-	f, err := newFleet(ctx, o, fleetSpec{nodes: 2, program: program, dir: dir})
+	return r.s, nil
+}
+
+func (r *race) all(ctx context.Context, w *workspace) error {
+	r.o.say("building; folder %s", w.dir)
+	program, err := r.o.build(ctx, w.dir, "eblnode", "./cmd/eblnode")
 	if err != nil {
-		return nil, err
+		return err
 	}
-	defer f.close()
-	r := &race{o: o, f: f, home: f.nodes[0], counts: newCounter(), s: &summary{Figures: map[string]any{}}}
+	if r.f, err = newFleet(ctx, r.o, fleetSpec{nodes: 2, program: program, dir: w.dir, resuming: w.resuming}); err != nil {
+		return err
+	}
+	defer r.f.close()
+	r.home = r.f.nodes[0]
+	if err := w.made(); err != nil {
+		return err
+	}
 	if err := r.prepare(ctx); err != nil {
-		return nil, err
+		return err
 	}
 	if err := r.run(ctx); err != nil {
-		return nil, err
+		return err
 	}
-	return r.s, r.finish(ctx)
+	return r.finish(ctx)
 }
 
 type race struct {
@@ -61,9 +72,9 @@ type race struct {
 	f      *fleet
 	home   *node
 	bills  []raced
+	h      *history
 	counts *counter
 	s      *summary
-	seen   []event
 	won    int
 }
 
@@ -85,36 +96,67 @@ func (r *race) prepare(ctx context.Context) error {
 			return err
 		}
 	}
+	issued := map[string]bool{}
+	for _, e := range r.h.all() {
+		issued[e.Document] = issued[e.Document] || e.Kind == "issued"
+	}
 	for i := range r.o.bills {
 		b := raced{user: fmt.Sprintf("holder%d", i), remote: i%remoteEvery == 0}
 		text := fmt.Appendf(nil, `{"carrierCode":"TRTR","isToOrder":true,"transportDocumentReference":"race-%d"}`, i)
 		b.document = envelope.HashOf(text).String()
+		r.bills = append(r.bills, b)
+		if issued[b.document] {
+			continue
+		}
 		for {
 			var out operation
 			err := r.home.as(ctx, "issuer", http.MethodPost, "/api/v1/ebls", map[string]any{"document": rawDocument(text), "to": b.user + "@" + r.home.domain}, &out)
 			if e, ok := errors.AsType[*refusal](err); ok && e.status == http.StatusTooManyRequests {
 				sleep(ctx, 100*time.Millisecond)
 				continue
+			} else if ok && e.text == "alreadyIssued" { // by a run that was stopped before it knew
+				err = nil
 			}
 			if err != nil {
 				return err
 			}
 			break
 		}
-		r.seen = append(r.seen, event{Kind: "issued", Document: b.document})
-		r.bills = append(r.bills, b)
+		if err := r.h.add(event{Kind: "issued", Document: b.document}); err != nil {
+			return err
+		}
 	}
 	return nil
 }
 
 func (r *race) run(ctx context.Context) error {
-	rng := r.o.random("race")
+	rng, done := r.o.random("race"), r.h.parts()
+	if len(done) > 0 {
+		r.o.say("going on after %d of %d bills", len(done), len(r.bills))
+	}
+	pace := newPace(part(len(done), len(r.bills)))
 	for i, b := range r.bills {
+		if what, found := done[b.document]; found {
+			r.won++
+			for _, name := range what {
+				r.counts.add(name)
+			}
+			continue
+		}
+		before, won := r.counts.copy(), r.won
 		if err := r.one(ctx, rng, b); err != nil {
 			return err
 		}
+		if r.won == won+1 && len(r.s.Findings) == 0 {
+			if err := r.h.done(b.document, r.counts.since(before)...); err != nil {
+				return err
+			}
+		}
+		if r.o.verbose {
+			r.o.say("bill %d is done", i)
+		}
 		if (i+1)%100 == 0 {
-			r.o.say("%5d bills, %d winners", i+1, r.won)
+			r.o.say("%5d bills, %d winners%s", i+1, r.won, pace.left(part(i+1, len(r.bills))))
 		}
 	}
 	return nil
@@ -156,7 +198,9 @@ func (r *race) one(ctx context.Context, rng *rand.Rand, b raced) error {
 			if t := x.out.Transfer; t != nil {
 				r.counts.add("won by a transfer, " + t.State)
 				if t.State == "accepted" {
-					r.seen = append(r.seen, event{Kind: "accepted", Document: b.document, From: r.home.domain, To: t.Peer, Transfer: t.ID, Envelope: t.Envelope, Verdict: t.Verdict})
+					if err := r.h.add(event{Kind: "accepted", Document: b.document, From: r.home.domain, To: t.Peer, Transfer: t.ID, Envelope: t.Envelope, Verdict: t.Verdict}); err != nil {
+						return err
+					}
 				}
 			} else {
 				r.counts.add("won by a local step")
@@ -168,6 +212,12 @@ func (r *race) one(ctx context.Context, rng *rand.Rand, b raced) error {
 		}
 	}
 	if winner == "" {
+		// Stopped between the race and its note, an earlier run has had its winner.
+		if before, err := r.home.bill(ctx, b.document); err == nil && before != nil && before.Possessor != b.user+"@"+r.home.domain {
+			r.counts.add("won in an earlier run")
+			r.won++
+			return r.check(ctx, b, before.Possessor)
+		}
 		r.s.wrong("bill %s has no winner", b.document)
 		return nil
 	}
@@ -205,7 +255,7 @@ func (r *race) finish(ctx context.Context) error {
 	if err := r.f.stop(); err != nil {
 		return err
 	}
-	report, err := r.f.audit(ctx, r.seen)
+	report, err := r.f.audit(ctx, r.h.all())
 	if err != nil {
 		return err
 	}

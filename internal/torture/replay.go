@@ -1,25 +1,22 @@
 package main
 
 import (
-	"bytes"
 	"context"
-	"crypto/tls"
 	"database/sql"
+	"errors"
 	"fmt"
-	"io"
 	"math/rand/v2"
 	"net/http"
-	"path/filepath"
 	"strings"
 	"sync"
 	"time"
-
-	"eblnode/envelope"
-	"eblnode/identity"
 )
 
-// A replayer sends what nodes have sent once more, with their own certificates, several
-// times at once and while the first is still under way, and keeps every receipt it gets.
+// A replayer is the fault "duplicate". The proxies see ciphertext and cannot send anything
+// twice; so it sends what nodes have sent once more, over connections of its own with
+// their certificates, several times at once: beside the original while that is under way,
+// and after it. Each receipt that it gets is kept, and each rejection must be the one that
+// the sender has.
 type replayer struct {
 	f      *fleet
 	l      *load
@@ -28,13 +25,9 @@ type replayer struct {
 	counts *counter
 }
 
-// A letter is a request that a node has sent, or is about to.
-type letter struct {
-	from, to *node
-	envelope envelope.Hash
-	state    string
-	body     []byte
-}
+// duplicated are the states at its sender in which a transfer is sent again, and how many
+// times in ten.
+var duplicated = map[string]int{"sending": 5, "accepted": 3, "rejected": 2}
 
 func (r *replayer) run(ctx context.Context, finished <-chan struct{}) error {
 	for {
@@ -47,7 +40,11 @@ func (r *replayer) run(ctx context.Context, finished <-chan struct{}) error {
 		}
 		from := r.f.nodes[r.rng.IntN(len(r.f.nodes))]
 		x, err := r.pick(ctx, from)
-		if err != nil || x == nil {
+		if errors.Is(err, sql.ErrNoRows) {
+			continue
+		}
+		if err != nil {
+			r.counts.add("duplicates not sent: the database could not be read")
 			continue // such as a node that is starting
 		}
 		if err := r.send(ctx, x, 1+r.rng.IntN(3)); err != nil {
@@ -56,41 +53,16 @@ func (r *replayer) run(ctx context.Context, finished <-chan struct{}) error {
 	}
 }
 
-// pick reads a transfer from the database of its sender.
-func (r *replayer) pick(ctx context.Context, from *node) (x *letter, err error) {
-	err = from.read(func(db *sql.DB) error {
-		var bill, idx int64
-		var peer, state, jws string
-		var document []byte
-		err := db.QueryRowContext(ctx, `SELECT t.bill, t.idx, t.peer, t.state, t.jws, b.document FROM transfers t JOIN bills b ON b.id = t.bill
-		  WHERE t.state IN ('sending', 'accepted') AND t.seq > (SELECT max(seq) FROM transfers) - 300 ORDER BY t.state = 'accepted', random() LIMIT 1`).Scan(&bill, &idx, &peer, &state, &jws, &document)
-		if err != nil {
-			return err
+// pick draws a transfer from the database of its sender: under way, or of late.
+func (r *replayer) pick(ctx context.Context, from *node) (*letter, error) {
+	draw, state := r.rng.IntN(10), ""
+	for _, s := range []string{"sending", "accepted", "rejected"} {
+		if state = s; draw < duplicated[s] {
+			break
 		}
-		block := &envelope.Transferblock{Document: document}
-		rows, err := db.QueryContext(ctx, "SELECT claimed, jws FROM entries WHERE bill = ? AND idx < ? ORDER BY idx", bill, idx)
-		if err != nil {
-			return err
-		}
-		defer rows.Close()
-		for rows.Next() {
-			var claimed []byte
-			var e envelope.Entry
-			if err := rows.Scan(&claimed, &e.JWS.Raw); err != nil {
-				return err
-			}
-			copy(e.Claimed[:], claimed)
-			block.Entries = append(block.Entries, e)
-		}
-		last, err := envelope.ParseEntry(jws, envelope.Limits{})
-		if err != nil {
-			return err
-		}
-		block.Entries = append(block.Entries, last)
-		x = &letter{from: from, to: r.f.find(peer), envelope: last.Hash(), state: state, body: block.Marshal(false)}
-		return rows.Err()
-	})
-	return x, err
+		draw -= duplicated[s]
+	}
+	return r.f.readLetter(ctx, from, "t.state = ? AND t.seq > (SELECT max(seq) FROM transfers) - 1000 ORDER BY random() LIMIT 1", state)
 }
 
 // send puts copies of a letter at once.
@@ -110,63 +82,46 @@ func (r *replayer) send(ctx context.Context, x *letter, copies int) error {
 		wg.Go(func() { errs[i] = r.put(ctx, client, x, address) })
 	}
 	wg.Wait()
-	for _, err := range errs {
-		if err != nil {
-			return err
-		}
-	}
-	return nil
+	return errors.Join(errs...)
 }
 
 func (r *replayer) put(ctx context.Context, client *http.Client, x *letter, address string) error {
 	status, text, err := putBlock(ctx, client, address, x.body)
+	what := "duplicates of a transfer " + x.state + ": "
 	if err != nil {
-		r.counts.add("replays without an answer")
+		r.counts.add(what + "no answer")
 		return nil
 	}
+	rejection := rejectionIn(text)
 	switch {
+	case status == http.StatusOK && x.state == "rejected":
+		r.l.problem("envelope %s was rejected by %s, and put again it is accepted: DOUBLED", x.envelope, x.to.domain)
 	case status == http.StatusOK:
-		r.counts.add("replays of a transfer " + x.state + ": the receipt")
+		r.counts.add(what + "the receipt")
 		return r.h.add(event{Kind: "receipt", From: x.from.domain, To: x.to.domain, Envelope: x.envelope.String(), Verdict: strings.TrimSpace(string(text)), How: "replay"})
-	case x.state == "accepted" && bytes.Contains(text, []byte("rejectionSignedContent")):
+	case x.state == "accepted" && rejection != "":
 		r.l.problem("envelope %s was accepted by %s, and put again it is rejected: %d %.300s", x.envelope, x.to.domain, status, text)
+	case x.state == "rejected" && rejection != "" && rejection != x.verdict:
+		r.l.problem("envelope %s was rejected by %s, and put again it is with other words: CHANGED", x.envelope, x.to.domain)
+	case rejection != "":
+		r.counts.add(what + "the rejection")
 	default:
-		r.counts.add(fmt.Sprintf("replays refused: %d", status))
+		r.counts.add(fmt.Sprintf("%srefused with %d", what, status))
 	}
 	return nil
 }
 
-// peerClient is a client with the TLS certificate of one node that believes only another.
-func peerClient(from, to *node) (*http.Client, error) {
-	names, err := filepath.Glob(filepath.Join(from.dir, "keys", "tls-*.crt"))
-	if err != nil || len(names) == 0 {
-		return nil, fmt.Errorf("no TLS key in %s: %w", from.dir, err)
+// unduplicated makes a finding of each state in which nothing was answered twice. A short
+// run may lack rejections, since only a clock that is far off makes them.
+func unduplicated(s *summary, counts map[string]int, long bool) {
+	states := []string{"sending", "accepted"}
+	if long {
+		states = append(states, "rejected")
 	}
-	cert, err := tls.LoadX509KeyPair(names[0], strings.TrimSuffix(names[0], ".crt")+".key")
-	if err != nil {
-		return nil, err
+	for _, state := range states {
+		what := "duplicates of a transfer " + state + ": "
+		if counts[what+"the receipt"]+counts[what+"the rejection"] == 0 {
+			s.wrong("no duplicate of a transfer %s was answered with what its sender got: the fault \"duplicate\" was not tried", state)
+		}
 	}
-	return &http.Client{Timeout: 10 * time.Second, Transport: &http.Transport{TLSClientConfig: &tls.Config{
-		Certificates: []tls.Certificate{cert}, MinVersion: tls.VersionTLS12,
-		InsecureSkipVerify: true, // the check below is in its place
-		VerifyConnection: func(s tls.ConnectionState) error {
-			return to.entry.CheckTLS(s.PeerCertificates, identity.ServerAuth, time.Now())
-		},
-	}}}, nil
-}
-
-// putBlock puts a body to a peer listener.
-func putBlock(ctx context.Context, client *http.Client, address string, body []byte) (int, []byte, error) {
-	req, err := http.NewRequestWithContext(ctx, http.MethodPut, "https://"+address+"/v1/transferblocks", bytes.NewReader(body))
-	if err != nil {
-		return 0, nil, err
-	}
-	req.Header.Set("Content-Type", "application/json")
-	resp, err := client.Do(req)
-	if err != nil {
-		return 0, nil, err
-	}
-	defer resp.Body.Close()
-	text, err := io.ReadAll(io.LimitReader(resp.Body, 1<<20))
-	return resp.StatusCode, text, err
 }

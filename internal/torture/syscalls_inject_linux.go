@@ -9,6 +9,7 @@ import (
 	"os"
 	"os/exec"
 	"path/filepath"
+	"regexp"
 	"strconv"
 	"strings"
 	"sync"
@@ -40,21 +41,95 @@ type stracer struct {
 	said chan struct{} // closed when strace says nothing more
 }
 
-// calls are the system calls by which the database writes. Sockets and the log use others.
-var calls = map[powercut.Op]string{powercut.Write: "pwrite64", powercut.Sync: "fsync,fdatasync"}
+// writing are the system calls that change files or make changes durable.
+const writing = "write,writev,pwrite64,pwritev,pwritev2,fsync,fdatasync,sync_file_range,msync,truncate,ftruncate,fallocate," +
+	"rename,renameat,renameat2,unlink,unlinkat,link,linkat"
+
+// calls looks which of them the process makes. Which of those are about its files: a fault
+// of a socket is the proxy's to make.
+func (s *stracer) calls(ctx context.Context, do func() error) ([]powercut.Op, error) {
+	if err := s.attach(ctx, "trace="+writing); err != nil {
+		return nil, err
+	}
+	err := do()
+	if _, derr := s.disarm(); err != nil || derr != nil {
+		return nil, errors.Join(err, derr)
+	}
+	return s.made()
+}
+
+// made are the calls in the log.
+func (s *stracer) made() ([]powercut.Op, error) {
+	text, err := os.ReadFile(s.log)
+	if err != nil {
+		return nil, err
+	}
+	var made []powercut.Op
+	for _, name := range strings.Split(writing, ",") {
+		if regexp.MustCompile(`(?m)^\d+ +` + name + `\(`).Match(text) {
+			made = append(made, powercut.Op(name))
+		}
+	}
+	return made, nil
+}
 
 func (s *stracer) arm(ctx context.Context, f callFault, n int) error {
+	return s.attach(ctx, s.inject(f, n)...)
+}
+
+// inject is a fault in the words of strace.
+func (s *stracer) inject(f callFault, n int) []string {
 	how := "error=" + f.how
 	if f.how == "SIGKILL" {
 		how = "signal=SIGKILL"
 	}
-	set := calls[f.call]
+	return []string{"trace=" + string(f.call), fmt.Sprintf("inject=%s:%s:when=%d", f.call, how, n)}
+}
+
+// options are those that keep to the folder of the node and the files in it.
+func (s *stracer) options(exprs []string) []string {
 	s.log = filepath.Join(s.dir, "strace.log")
+	args := []string{"-f", "-o", s.log, "-P", s.node.dir}
+	for _, name := range []string{"node.db", "node.db-wal", "node.db-shm", "node.db-journal", "witness.log", "run.json", "run.json.new", "admin.sock", "lock"} {
+		args = append(args, "-P", filepath.Join(s.node.dir, name))
+	}
+	for _, e := range exprs {
+		args = append(args, "-e", e)
+	}
+	return args
+}
+
+// launch is the command under which a node is started. It looks on from beside, so that
+// the process is the node's.
+func (s *stracer) launch(exprs ...string) []string {
+	return append([]string{"strace", "-D"}, s.options(exprs)...)
+}
+
+// injected reports whether an error was put into a process that has ended.
+func (s *stracer) injected(ctx context.Context) (bool, error) {
+	for until := time.Now().Add(5 * time.Second); ; {
+		text, err := os.ReadFile(s.log)
+		if err != nil {
+			return false, err
+		}
+		if found := bytes.Contains(text, []byte("(INJECTED)")); found || endOfProcess.Match(text) {
+			return found, nil
+		}
+		if time.Now().After(until) || !sleep(ctx, 5*time.Millisecond) {
+			return false, errors.New("strace does not end with its process")
+		}
+	}
+}
+
+var endOfProcess = regexp.MustCompile(`\+\+\+ (exited|killed)`)
+
+// attach begins to look at the process, and at nothing but what it does to its folder and
+// the files in it.
+func (s *stracer) attach(ctx context.Context, exprs ...string) error {
 	s.node.mu.Lock()
 	pid := s.node.cmd.Process.Pid
 	s.node.mu.Unlock()
-	s.cmd = exec.Command("strace", "-f", "-p", strconv.Itoa(pid), "-o", s.log, "-e", "trace="+set,
-		"-e", "inject="+set+":"+how+":when="+strconv.Itoa(n))
+	s.cmd = exec.Command("strace", append([]string{"-p", strconv.Itoa(pid)}, s.options(exprs)...)...)
 	text, err := s.cmd.StderrPipe()
 	if err != nil {
 		return err
@@ -133,6 +208,11 @@ func newFaultyDisk(at string) (*faultyDisk, error) {
 		return nil, err
 	}
 	return d, d.Mount(at)
+}
+
+// calls are all that the disk knows; see powercut.Disk.Before.
+func (d *faultyDisk) calls(context.Context, func() error) ([]powercut.Op, error) {
+	return []powercut.Op{powercut.Write, powercut.Sync}, nil
 }
 
 func (d *faultyDisk) arm(_ context.Context, f callFault, n int) error {

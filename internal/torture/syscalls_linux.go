@@ -5,16 +5,17 @@ import (
 	"errors"
 	"fmt"
 	"net/http"
-	"os"
 	"path/filepath"
 	"regexp"
+	"strconv"
+	"strings"
 	"time"
 
 	"eblnode/internal/torture/powercut"
 )
 
-// runSyscalls lets the n-th write or fsync fail, or be the last thing a node does, while
-// it accepts a bill and while it sends one; for n = 1, 2, … until a run ends without the
+// runSyscalls lets the n-th of each call by which a node writes to its files fail, or be the
+// last thing that it does, while it accepts a bill and while it sends one; for n = 1, 2, … until a run ends without the
 // fault. After each the bill must be in one place, the one that its users were told of.
 //
 // Where there is strace, the faults are put into the calls of the running process. They
@@ -39,11 +40,11 @@ func runSyscalls(ctx context.Context, o *options) (*summary, error) {
 			missing = append(missing, by.name+": "+err.Error())
 			continue
 		}
-		r := &syscallRun{o: o, s: s, name: by.name, only: only, figures: map[string]int{}}
+		r := &syscallRun{o: o, s: s, name: by.name, only: only, figures: map[string]int{}, made: map[string][]powercut.Op{}}
 		if err := r.run(ctx, by.inject); err != nil {
 			return nil, fmt.Errorf("faults by %s: %w", by.name, err)
 		}
-		s.Figures[by.name] = r.figures
+		s.Figures[by.name], s.Figures[by.name+"Calls"] = r.figures, r.made
 	}
 	if len(missing) == 2 {
 		return &summary{Skipped: fmt.Sprint(missing)}, nil
@@ -54,12 +55,19 @@ func runSyscalls(ctx context.Context, o *options) (*summary, error) {
 
 // A callFault is what happens to one call.
 type callFault struct {
-	call powercut.Op // write or fsync
-	how  string      // EIO, ENOSPC or SIGKILL
+	call powercut.Op // write or fsync of the disk, or the name of a system call
+	how  string
 }
+
+func (f callFault) at(n int) string { return fmt.Sprintf("%s at %s %d", f.how, f.call, n) }
+
+// hows are the faults of each call.
+var hows = []string{"EIO", "ENOSPC", "SIGKILL"}
 
 // An injector makes one call of a node fail.
 type injector interface {
+	// calls are those by which the node writes to what it keeps while do runs.
+	calls(ctx context.Context, do func() error) ([]powercut.Op, error)
 	// arm lets the n-th call from now on fail.
 	arm(ctx context.Context, f callFault, n int) error
 	// disarm ends that and says whether it has happened.
@@ -78,51 +86,64 @@ type syscallRun struct {
 	l       *load
 	disk    *faultyDisk // nil with strace
 	figures map[string]int
+	made    map[string][]powercut.Op // calls, by what is done
+	done    map[string][]string      // what an earlier run has done in this folder
 }
 
-func (r *syscallRun) run(ctx context.Context, newInjector func(*syscallRun) injector) (err error) {
-	if r.dir, err = os.MkdirTemp("", "syscalls"); err != nil {
+// run makes the part of one injector. With -state, what strace does goes on where an earlier
+// run stopped, kind of fault by kind; the disk, which is in memory, begins anew.
+func (r *syscallRun) run(ctx context.Context, newInjector func(*syscallRun) injector) error {
+	one := *r.o
+	one.nodes, one.kills, one.skew = 2, 0, 0
+	if r.o.state != "" {
+		one.state = filepath.Join(r.o.state, r.name)
+	}
+	w, err := openWorkspace(&one, "syscalls by "+r.name)
+	if err != nil {
 		return err
 	}
-	defer func() {
-		if err == nil && len(r.s.Findings) == 0 {
-			err = os.RemoveAll(r.dir)
-		} else {
-			r.o.say("the folder %s is kept", r.dir)
+	r.o, r.dir, r.h, r.done = &one, w.dir, w.h, w.h.parts()
+	for part, what := range r.done {
+		if n, err := strconv.Atoi(strings.Join(what, "")); err == nil {
+			r.figures[part] = n
 		}
-	}()
+	}
+	if _, all := r.done["all"]; all {
+		r.o.say("%s: done in an earlier run", r.name)
+		return w.close(r.s, nil)
+	}
+	return w.close(r.s, r.inFolder(ctx, w, newInjector))
+}
+
+func (r *syscallRun) inFolder(ctx context.Context, w *workspace, newInjector func(*syscallRun) injector) (err error) {
 	if r.name == "disk" {
 		if r.disk, err = newFaultyDisk(filepath.Join(r.dir, "p0")); err != nil {
 			return err
 		}
 		defer func() { err = errors.Join(err, r.disk.Unmount()) }()
 	}
-	one := *r.o
-	one.nodes, one.kills, one.skew, one.state = 2, 0, 0, ""
-	program, err := one.build(ctx, r.dir, "eblnode", "./cmd/eblnode")
+	program, err := r.o.build(ctx, r.dir, "eblnode", "./cmd/eblnode")
 	if err != nil {
 		return err
 	}
-	spec := fleetSpec{nodes: 2, users: 1, proxies: true, program: program, dir: r.dir, retryMax: "200ms"}
+	spec := fleetSpec{nodes: 2, users: 1, proxies: true, program: program, dir: r.dir, retryMax: "200ms", resuming: w.resuming}
 	if r.disk != nil {
 		spec.disk = r.disk.Export
 	}
-	if r.f, err = newFleet(ctx, &one, spec); err != nil {
+	if r.f, err = newFleet(ctx, r.o, spec); err != nil {
 		return err
 	}
 	defer func() { err = errors.Join(err, r.f.close()) }()
-	if r.h, err = openHistory(filepath.Join(r.dir, "history.jsonl")); err != nil {
-		return err
-	}
-	defer func() { err = errors.Join(err, r.h.close()) }()
-	fr := &faultRun{o: &one, f: r.f, h: r.h, s: &summary{Figures: map[string]any{}}, counts: newCounter()}
-	fr.l = &load{o: &one, f: r.f, h: r.h, counts: fr.counts}
+	fr := &faultRun{o: r.o, f: r.f, h: r.h, s: &summary{Figures: map[string]any{}}, counts: newCounter()}
+	fr.l = &load{o: r.o, f: r.f, h: r.h, counts: fr.counts}
 	r.l = fr.l
 	if r.disk != nil {
 		r.disk.node = r.f.nodes[0]
 		r.disk.Settle()
+	} else if err := w.made(); err != nil {
+		return err
 	}
-	if err := r.all(ctx, newInjector(r)); err != nil || r.o.enough(r.s) {
+	if err := r.faults(ctx, newInjector(r)); err != nil || r.o.enough(r.s) {
 		return err
 	}
 	if err := fr.heal(ctx); err != nil {
@@ -133,6 +154,20 @@ func (r *syscallRun) run(ctx context.Context, newInjector func(*syscallRun) inje
 	}
 	for _, w := range fr.s.Findings {
 		r.s.wrong("%s: %s", r.name, w)
+	}
+	if len(r.s.Findings) > 0 {
+		return nil
+	}
+	return errors.Join(r.h.done("all"), w.made())
+}
+
+// faults runs all of them.
+func (r *syscallRun) faults(ctx context.Context, in injector) error {
+	if err := r.all(ctx, in); err != nil || r.o.enough(r.s) {
+		return err
+	}
+	if s, ok := in.(*stracer); ok {
+		return r.starts(ctx, s)
 	}
 	return nil
 }
@@ -148,67 +183,158 @@ func (r *syscallRun) all(ctx context.Context, in injector) error {
 		name     string
 		from, to *node
 	}{{"accept", from, to}, {"send", to, from}} {
-		for _, f := range []callFault{{powercut.Write, "EIO"}, {powercut.Write, "ENOSPC"}, {powercut.Write, "SIGKILL"},
-			{powercut.Sync, "EIO"}, {powercut.Sync, "ENOSPC"}, {powercut.Sync, "SIGKILL"}} {
-			what := fmt.Sprintf("%s at the n-th %s of %s", f.how, f.call, op.name)
-			if !r.only.MatchString(r.name + ": " + what) {
-				continue
+		made, err := in.calls(ctx, func() error {
+			for range 3 { // threads take turns, and the first has connections to make
+				if _, err := r.move(ctx, "no fault", op.from, op.to, func() (bool, error) { return false, nil }); err != nil {
+					return err
+				}
 			}
-			n, step := 1, max(1, r.o.every)
-			if f.call == powercut.Sync {
-				step = 1 // there are few
-			}
-			for ; ; n += step {
-				fired, err := r.one(ctx, in, f, n, op.from, op.to)
-				if err != nil {
-					return fmt.Errorf("%s, n = %d: %w", what, n, err)
+			return nil
+		})
+		if err != nil {
+			return fmt.Errorf("looking which calls %s makes: %w", op.name, err)
+		}
+		if len(made) < 2 {
+			r.s.wrong("%s: to %s a bill the node makes no calls but %v: it neither writes nor syncs", r.name, op.name, made)
+		}
+		r.made[op.name] = made
+		for _, call := range made {
+			for _, how := range hows {
+				f := callFault{call, how}
+				err := r.each(ctx, f, op.name, func(n int) (bool, error) {
+					if err := in.arm(ctx, f, n); err != nil {
+						return false, err
+					}
+					return r.move(ctx, f.at(n), op.from, op.to, in.disarm)
+				})
+				if err != nil || r.o.enough(r.s) {
+					return err
 				}
-				if r.o.enough(r.s) {
-					return nil
-				}
-				if !fired {
-					break
-				}
-				if n > mostCalls {
-					r.s.wrong("%s: %s still fires at n = %d", r.name, what, n)
-					break
-				}
-				r.figures[what]++
-			}
-			r.o.say("%s: %s: fired %d times", r.name, what, r.figures[what])
-			if r.figures[what] == 0 {
-				r.s.wrong("%s: %s never fired, so it was not tried", r.name, what)
 			}
 		}
 	}
 	return nil
 }
 
-// one is one transfer of a new bill under one fault.
-func (r *syscallRun) one(ctx context.Context, in injector, f callFault, n int, from, to *node) (fired bool, err error) {
-	if err := in.arm(ctx, f, n); err != nil {
-		return false, err
+// each lets one fault happen at the n-th call of an operation, for n = 1, 2, … until it
+// does not.
+func (r *syscallRun) each(ctx context.Context, f callFault, op string, try func(n int) (fired bool, err error)) error {
+	what := fmt.Sprintf("%s at the n-th %s of %s", f.how, f.call, op)
+	if _, is := r.done[what]; is || !r.only.MatchString(r.name+": "+what) {
+		return nil
 	}
+	found := len(r.s.Findings)
+	step := 1
+	if strings.Contains(string(f.call), "write") {
+		step = max(1, r.o.every) // of the others there are few
+	}
+	for n := 1; ; n += step {
+		fired, err := try(n)
+		if err != nil {
+			return fmt.Errorf("%s, n = %d: %w", what, n, err)
+		}
+		if r.o.enough(r.s) {
+			return nil
+		}
+		if !fired {
+			break
+		}
+		if n > mostCalls {
+			r.s.wrong("%s: %s still fires at n = %d", r.name, what, n)
+			break
+		}
+		r.figures[what]++
+	}
+	r.o.say("%s: %s: fired %d times", r.name, what, r.figures[what])
+	if r.figures[what] == 0 {
+		r.s.wrong("%s: %s never fired, so it was not tried", r.name, what)
+	}
+	if len(r.s.Findings) > found {
+		return nil // who goes on with this folder is to see it too
+	}
+	return r.h.done(what, strconv.Itoa(r.figures[what]))
+}
+
+// move is one transfer of a new bill, under the fault that is armed. disarm ends that.
+func (r *syscallRun) move(ctx context.Context, fault string, from, to *node, disarm func() (bool, error)) (fired bool, err error) {
 	text, hash := r.l.document(from)
 	receiver := to.users[0]
 	body := map[string]any{"document": rawDocument(text), "to": receiver + "@" + to.domain}
 	var out operation
 	// A fault keeps the order waiting at most as long as a peer's next attempt takes.
 	answer := from.as(ctx, "issuer", http.MethodPost, "/api/v1/ebls?wait=1", body, &out)
-	fired, err = in.disarm()
+	fired, err = disarm()
 	if err != nil {
 		return fired, err
 	}
 	if err := r.revive(ctx); err != nil {
 		return fired, err
 	}
-	where := fmt.Sprintf("%s: %s at %s %d, bill %s", r.name, f.how, f.call, n, hash)
+	where := fmt.Sprintf("%s: %s, bill %s", r.name, fault, hash)
 	if answer == nil {
 		if err := r.told(from, hash, out.Transfer); err != nil {
 			return fired, err
 		}
 	}
 	return fired, r.settles(ctx, where, hash, answer, from, to)
+}
+
+// starts does the same to the start of a node that was killed with an order under way: what
+// it renames and removes, and what it recovers.
+func (r *syscallRun) starts(ctx context.Context, in *stracer) error {
+	if _, err := r.start(ctx, in, "no fault", "trace="+writing); err != nil {
+		return err
+	}
+	made, err := in.made()
+	if err != nil {
+		return err
+	}
+	r.made["start"] = made
+	for _, call := range made {
+		for _, how := range hows {
+			f := callFault{call, how}
+			err := r.each(ctx, f, "start", func(n int) (bool, error) { return r.start(ctx, in, f.at(n), in.inject(f, n)...) })
+			if err != nil || r.o.enough(r.s) {
+				return err
+			}
+		}
+	}
+	return nil
+}
+
+// start is one of them. The node may not come up under a fault, and must without one.
+func (r *syscallRun) start(ctx context.Context, in *stracer, fault string, exprs ...string) (fired bool, err error) {
+	hurt, other := r.f.nodes[0], r.f.nodes[1]
+	text, hash := r.l.document(hurt)
+	var out operation
+	answer := hurt.as(ctx, "issuer", http.MethodPost, "/api/v1/ebls?wait=0", map[string]any{"document": rawDocument(text), "to": other.users[0] + "@" + other.domain}, &out)
+	if answer == nil {
+		if err := r.told(hurt, hash, out.Transfer); err != nil {
+			return false, err
+		}
+	}
+	hurt.kill()
+	hurt.under = in.launch(exprs...)
+	err = r.f.serve(ctx, hurt)
+	hurt.under = nil
+	if err != nil && !errors.Is(err, errStopped) {
+		return false, err
+	}
+	if err != nil {
+		r.figures["starts that ended"]++
+	}
+	starts := hurt.starts
+	where := fmt.Sprintf("%s: %s of a start, bill %s", r.name, fault, hash)
+	if err := r.settles(ctx, where, hash, answer, hurt, other); err != nil {
+		return false, err
+	}
+	ended := err != nil || hurt.starts != starts // by itself, and was started again
+	// With the process its strace ends, and has written all that it saw.
+	hurt.kill()
+	if fired, err = in.injected(ctx); err != nil {
+		return false, err
+	}
+	return fired || ended, r.f.serve(ctx, hurt)
 }
 
 // revive starts the node again if its process has ended: by the fault, or by itself, as

@@ -58,7 +58,7 @@ func Judge(t testing.TB, b *testvectors.Bundle) (*judge.Report, judge.Options) {
 	if err != nil {
 		t.Fatal(err)
 	}
-	o := judge.Options{Trust: Trust(t, b.Trust), Now: at(t, b.At), Journey: true}
+	o := judge.Options{Trust: Trust(t, b.Trust), Now: at(t, b.At), Journey: true, Stop: func() bool { return b.Seconds != nil && *b.Seconds == 0 }}
 	r := judge.File(body, o)
 	r.File = b.Name
 	return r, o

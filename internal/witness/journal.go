@@ -19,6 +19,9 @@ package witness
 
 import (
 	"bufio"
+	"crypto/hmac"
+	"crypto/rand"
+	"crypto/sha256"
 	"errors"
 	"fmt"
 	"io"
@@ -35,8 +38,18 @@ var ErrFailed = errors.New("the witness could not be written; the node must be o
 // MaxLine is the longest line that is read, in bytes: a record holds a document and its chain.
 const MaxLine = 64 << 20
 
-// largeLine is from which size on a line is not copied to be written.
-const largeLine = 1 << 20
+// largeLine is from which size on a line is not copied to be written: it is a write of its own.
+const largeLine = 64 << 10
+
+// keptBuffer is the largest buffer that is used again.
+const keptBuffer = 1 << 20
+
+// A chunk is what one write writes: one large line, as it was given, or several together
+// in a buffer of ours.
+type chunk struct {
+	text []byte
+	ours bool
+}
 
 // A Damage is what does not belong in a journal, and all that follows it.
 type Damage struct {
@@ -56,6 +69,9 @@ func (d *Damage) Error() string {
 type Journal struct {
 	path     string
 	identity Identity
+	after    int64
+	logged   int64
+	secret   Hash
 	file     *os.File
 	damage   *Damage
 
@@ -68,7 +84,8 @@ type Journal struct {
 	size     int64      // of the good part
 	last     int64      // newest generation appended
 	hash     Hash       // its hash
-	buffer   []byte     // appended and not written yet
+	pending  []chunk    // appended and not written yet
+	spare    []byte     // a buffer to be used again
 	durable  int64      // newest generation on the disk
 	failed   error
 	isClosed bool
@@ -83,7 +100,9 @@ func Create(path string, id Identity, after int64, previous Hash) (*Journal, err
 	if err != nil {
 		return nil, fmt.Errorf("making the witness: %w", err)
 	}
-	text, _, err := encode(header{1, id, after, previous, time.Now().UnixMilli()})
+	var secret Hash
+	_, _ = rand.Read(secret[:]) // never fails
+	text, _, err := encode(header{1, id, after, previous, time.Now().UnixMilli(), secret})
 	if err == nil {
 		_, err = f.Write(text)
 	}
@@ -97,7 +116,7 @@ func Create(path string, id Identity, after int64, previous Hash) (*Journal, err
 		// A header that may be half on the disk would be foreign at the next start.
 		return nil, fmt.Errorf("making the witness: %w", errors.Join(err, f.Close(), os.Remove(path)))
 	}
-	return &Journal{path: path, identity: id, file: f, size: int64(len(text)), last: after, hash: previous, durable: after, broken: make(chan struct{})}, nil
+	return &Journal{path: path, identity: id, after: after, secret: secret, file: f, size: int64(len(text)), last: after, hash: previous, durable: after, broken: make(chan struct{})}, nil
 }
 
 // syncDir makes a new name in dir last.
@@ -156,6 +175,9 @@ func (j *Journal) read(visit func(Record, Line) error) error {
 			}
 			if detail == "" {
 				j.last, j.hash = r.Generation, l.Hash
+				if r.Log != nil {
+					j.logged = r.Log.Last
+				}
 			}
 		}
 		if detail != "" {
@@ -192,15 +214,29 @@ func (j *Journal) readHeader(text []byte) (detail string) {
 	if _, err := decode(text, &h); err != nil {
 		return err.Error()
 	}
-	if h.Witness != 1 || h.Identity.Domain == "" || h.Identity.ID == "" || h.After < 0 {
+	if h.Witness != 1 || h.Identity.Domain == "" || h.Identity.ID == "" || h.After < 0 || h.Secret == (Hash{}) {
 		return "not the first line of a journal of this version"
 	}
-	j.identity, j.last, j.hash = h.Identity, h.After, h.Previous
+	j.identity, j.after, j.secret, j.last, j.hash = h.Identity, h.After, h.Secret, h.After, h.Previous
 	return ""
 }
 
 // Identity says whose journal it is.
 func (j *Journal) Identity() Identity { return j.identity }
+
+// After is the generation after which the journal begins: zero, unless an older one was lost.
+func (j *Journal) After() int64 { return j.after }
+
+// Logged is the newest row of the audit log in the journal as Open read it; zero if none.
+func (j *Journal) Logged() int64 { return j.logged }
+
+// Seal is what a record that waits outside the journal is marked with (HMAC-SHA256 over its
+// hash): who writes to that place alone cannot make one that the journal is completed by.
+func (j *Journal) Seal(record Hash) []byte {
+	m := hmac.New(sha256.New, j.secret[:])
+	m.Write(record[:])
+	return m.Sum(nil)
+}
 
 // Path is where it is.
 func (j *Journal) Path() string { return j.path }
@@ -265,13 +301,24 @@ func (j *Journal) Append(l Line) error {
 	case l.Generation != j.last+1 || l.Previous != j.hash:
 		return fmt.Errorf("appending to the witness: record %d does not follow record %d", l.Generation, j.last)
 	}
-	if len(j.buffer) == 0 && len(l.Text) > largeLine {
-		j.buffer = l.Text[:len(l.Text):len(l.Text)] // nobody changes it
-	} else {
-		j.buffer = append(j.buffer, l.Text...)
-	}
+	j.take(l.Text)
 	j.last, j.hash = l.Generation, l.Hash
 	return nil
+}
+
+// take puts a line behind those that wait to be written: a large one as it is, which nobody
+// changes, small ones together.
+func (j *Journal) take(text []byte) {
+	n := len(j.pending)
+	switch {
+	case len(text) > largeLine:
+		j.pending = append(j.pending, chunk{text, false})
+	case n > 0 && j.pending[n-1].ours:
+		j.pending[n-1].text = append(j.pending[n-1].text, text...)
+	default:
+		j.pending = append(j.pending, chunk{append(j.spare, text...), true})
+		j.spare = nil
+	}
 }
 
 // Sync returns once every record appended before the call is on the disk. Those who wait
@@ -291,10 +338,10 @@ func (j *Journal) Sync() error {
 		defer j.mu.Unlock()
 		return j.failed
 	}
-	text, upTo := j.buffer, j.last
-	j.buffer = nil
+	chunks, upTo := j.pending, j.last
+	j.pending = nil
 	j.mu.Unlock()
-	err := j.flush(text)
+	size, err := j.flush(chunks)
 	j.mu.Lock()
 	defer j.mu.Unlock()
 	if err != nil {
@@ -303,20 +350,29 @@ func (j *Journal) Sync() error {
 		return j.failed
 	}
 	j.durable = upTo
-	j.size += int64(len(text))
+	j.size += size
+	for _, c := range chunks {
+		if c.ours && cap(c.text) <= keptBuffer && cap(c.text) > cap(j.spare) {
+			j.spare = c.text[:0]
+		}
+	}
 	return nil
 }
 
-func (j *Journal) flush(text []byte) error {
-	if _, err := j.file.Write(text); err != nil {
-		return err
+// flush writes the chunks and has them on the disk.
+func (j *Journal) flush(chunks []chunk) (size int64, err error) {
+	for _, c := range chunks {
+		if _, err := j.file.Write(c.text); err != nil {
+			return 0, err
+		}
+		size += int64(len(c.text))
 	}
 	if j.BeforeSync != nil {
 		if err := j.BeforeSync(); err != nil {
-			return err
+			return 0, err
 		}
 	}
-	return j.file.Sync()
+	return size, j.file.Sync()
 }
 
 // Close writes what is appended and closes the file.

@@ -354,3 +354,41 @@ func FuzzOpen(f *testing.F) {
 		_ = again.Close()
 	})
 }
+
+// Lines of all sizes that wait together are in the file whole, in their order, and what was
+// written before is not written over by what comes into the same buffer.
+func TestLinesOfAllSizesTogether(t *testing.T) {
+	path := filepath.Join(t.TempDir(), "witness.log")
+	j, err := witness.Create(path, self, 0, witness.Hash{})
+	if err != nil {
+		t.Fatal(err)
+	}
+	sizes := []int{10, 200 << 10, 20, 30, 100 << 10, 65 << 10, 40, 60 << 10, 60 << 10, 5}
+	for range 4 {
+		for _, size := range sizes {
+			last, hash := j.Last()
+			l, err := witness.Encode(witness.Record{Generation: last + 1, Previous: hash, Kind: "step", JWS: strings.Repeat(fmt.Sprint(last%10), size)})
+			if err == nil {
+				err = j.Append(l)
+			}
+			if err != nil {
+				t.Fatal(err)
+			}
+		}
+		if err := j.Sync(); err != nil {
+			t.Fatal(err)
+		}
+	}
+	if err := j.Close(); err != nil {
+		t.Fatal(err)
+	}
+	_, got := open(t, path)
+	if len(got) != 4*len(sizes) {
+		t.Fatalf("got %d records, want %d", len(got), 4*len(sizes))
+	}
+	for i, r := range got {
+		if want := strings.Repeat(fmt.Sprint(i%10), sizes[i%len(sizes)]); r.JWS != want {
+			t.Fatalf("record %d: got %d bytes, want %d, or others", i, len(r.JWS), len(want))
+		}
+	}
+}

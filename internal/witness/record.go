@@ -55,8 +55,18 @@ type Record struct {
 	Peer string `json:"peer,omitempty"`
 	// JWS is the signed text that the change rests on.
 	JWS string `json:"jws,omitempty"`
+	// Log are the rows of the audit log that were written with the change; nil for none.
+	Log *LogRows `json:"log,omitempty"`
 	// Data is what else is needed to make the change again, by Kind.
 	Data json.RawMessage `json:"data,omitempty"`
+}
+
+// LogRows are rows of the audit log, which is numbered without holes and whose rows are each
+// hashed with the one before: whoever knows the hash of the last one knows all of it.
+type LogRows struct {
+	First int64 `json:"first"`
+	Last  int64 `json:"last"`
+	Hash  Hash  `json:"hash"` // of the last one
 }
 
 // Bare is r without its Data.
@@ -82,6 +92,8 @@ type header struct {
 	After    int64 `json:"after"`
 	Previous Hash  `json:"previous"`
 	At       int64 `json:"at"`
+	// Secret is random, and in no other file: see [Journal.Seal].
+	Secret Hash `json:"secret"`
 }
 
 // Encode gives the line of r.
@@ -108,6 +120,11 @@ func EncodeWith(r Record, size int, data func([]byte) ([]byte, error)) (Line, er
 	if r.JWS != "" {
 		b = AppendQuoted(append(b, `,"jws":`...), r.JWS)
 	}
+	if r.Log != nil {
+		b = strconv.AppendInt(append(b, `,"log":{"first":`...), r.Log.First, 10)
+		b = strconv.AppendInt(append(b, `,"last":`...), r.Log.Last, 10)
+		b = append(hex.AppendEncode(append(b, `,"hash":"`...), r.Log.Hash[:]), `"}`...)
+	}
 	if size > 0 {
 		at := len(b)
 		var err error
@@ -127,10 +144,10 @@ func AppendQuoted[T string | []byte](b []byte, s T) []byte {
 	b = append(b, '"')
 	from := 0
 	for i := 0; i < len(s); i++ {
-		c := s[i]
-		if c >= ' ' && c != '"' && c != '\\' && c < utf8.RuneSelf {
-			continue
+		if i = plain(s, i); i == len(s) {
+			break
 		}
+		c := s[i]
 		if c >= utf8.RuneSelf {
 			if r, size := utf8.DecodeRuneInString(string(s[i:min(i+utf8.UTFMax, len(s))])); r != utf8.RuneError || size > 1 {
 				i += size - 1
@@ -149,6 +166,38 @@ func AppendQuoted[T string | []byte](b []byte, s T) []byte {
 		}
 	}
 	return append(append(b, s[from:]...), '"')
+}
+
+// QuotedSize is about how many bytes AppendQuoted appends of s: never less, if s is JSON.
+func QuotedSize(s []byte) int {
+	n := len(s) + 2
+	for _, c := range []byte(`"\`) {
+		n += bytes.Count(s, []byte{c})
+	}
+	for _, c := range []byte("\n\r\t") {
+		n += 5 * bytes.Count(s, []byte{c})
+	}
+	return n
+}
+
+// plain is where the ASCII ends that a JSON string holds as it is, from i on. Most of a
+// record is signatures, of which each byte is such: it looks at eight at a time.
+func plain[T string | []byte](s T, i int) int {
+	const ones, high = 0x0101010101010101, 0x8080808080808080
+	for ; i+8 <= len(s); i += 8 {
+		t := s[i : i+8]
+		v := uint64(t[0]) | uint64(t[1])<<8 | uint64(t[2])<<16 | uint64(t[3])<<24 | uint64(t[4])<<32 | uint64(t[5])<<40 | uint64(t[6])<<48 | uint64(t[7])<<56
+		// A byte below 0x20 borrows from its high bit, and so does one that is 0 after the
+		// exclusive or. A borrow may mark the byte after it too, which only costs a second look.
+		quote, slash := v^(ones*'"'), v^(ones*'\\')
+		if (v|(v-ones*' ')|(quote-ones)|(slash-ones))&high != 0 {
+			break
+		}
+	}
+	for i < len(s) && s[i] >= ' ' && s[i] < utf8.RuneSelf && s[i] != '"' && s[i] != '\\' {
+		i++
+	}
+	return i
 }
 
 // Decode reads a line that Encode made; anything else is an error.

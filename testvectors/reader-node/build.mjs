@@ -20,6 +20,12 @@ export function x5c(name) {
   return JSON.parse(Buffer.from(v.input.endorsementChain[0].signature.split('.')[0], 'base64url')).x5c;
 }
 
+/** answered is a vector of the family ocsp: the answer, and the certificate that it is about; base64. */
+export function answered(name) {
+  const v = JSON.parse(readFileSync(`${data}ocsp/${name}.json`, 'utf8'));
+  return { answer: v.inputBase64, leaf: v.certificate };
+}
+
 const b64 = (text) => Buffer.from(text).toString('base64url');
 
 /** jws signs payload (a string) with that test key; edit changes the header. */

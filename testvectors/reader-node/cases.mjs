@@ -1,5 +1,5 @@
 // The bundles of this tool: cases of docs/BUNDLE.md, rule by rule, with the verdict that they must get.
-import { atHome, Evidence, iso, long, returned, tx, wrong, x5c } from './build.mjs';
+import { answered, atHome, Evidence, iso, long, returned, tx, wrong, x5c } from './build.mjs';
 import { sha256 } from './jws.mjs';
 
 /** Case: code is the first broken rule, or one of the two good verdicts; make gives the bundle. */
@@ -106,6 +106,7 @@ function signatures() {
   c('badChainSignature/value', 'in the middle', () => long({ steps: false }).set((f) => { f.chain[1].signature = wrong(f.chain[1].signature, 'bank-1'); }), { place: { entry: 1 } });
   c('badChainSignature/window', 'the issuance, an hour late', () => new Evidence().seal('carrier', [issue(), tx('TRNS', 'carrier', 'ben', 61)]).seal('bank', [tx('TRNS', 'bank', 'shipper', 70)]), { trust: 'window', place: { entry: 0 } });
   c('badChainSignature/revoked', 'the issuance, after the key was replaced', () => new Evidence().seal('carrier', [issue(), tx('TRNS', 'carrier', 'ben', 61)]).seal('bank', [tx('TRNS', 'bank', 'shipper', 70)]), { trust: 'revoked', place: { entry: 0 } });
+  c('timeLimit', 'a reader that has no time at all', () => toBen(), { seconds: 0, place: { entry: 0 } });
   c('keyCompromised', 'stolen, and nothing shows that the entry is older', () => toBen(), { trust: 'compromised', place: { entry: 0 } });
   c('keyCompromised', 'the receipt is younger than the theft', () => toBen().receipt(0, 'bank', 61), { trust: 'compromised', place: { entry: 0 } });
   c('keyCompromised', 'the thief gives himself a receipt', () => new Evidence().seal('carrier', [issue(), tx('TRNS', 'carrier', 'agent', 1)]).receipt(0, 'carrier', 2), { trust: 'compromised', place: { entry: 0 } });
@@ -246,4 +247,43 @@ function authorities() {
   c('badReceipt/certificate', 'of a receipt', () => issued([leaf, between]).seal('bank', [tx('TRNS', 'bank', 'shipper', 10)]).receipt(1, 'carrier', 11, by(x5c('refuse-critical'))), { trust: 'ca', place: { receipt: 0 } });
 }
 
-for (const family of [good, authorities, shape, signatures, links, law, steps, answers, verdicts, branches]) family();
+// answersOfResponders: what the maker was told of the certificate, and kept.
+function answersOfResponders() {
+  const { leaf } = answered('issuer');
+  const by = { by: 'ocsp-leaf', header: { kid: 'ocsp-leaf', x5c: [leaf] } };
+  // asked adds that the maker looked, so many minutes after the start, at these answers, when it believed that JWS.
+  const asked = (e, text, m, ...names) => e.set((f) => {
+    const list = names.map((name) => answered(name).answer);
+    f.ocsp.push(...list.filter((a) => !f.ocsp.includes(a)));
+    f.checks.push({ jws: sha256(text), at: iso(m), platform: 'carrier.example', key: h('0'), certificates: [], ocsp: list.map((a) => sha256(Buffer.from(a, 'base64'))) });
+  });
+  const issued = (m = 1) => new Evidence().seal('carrier', [issue(), tx('TRNS', 'carrier', 'ben', m)], by);
+  const looked = (e, m, ...names) => asked(e, e.file.chain[0].signature, m, ...names);
+  const ocsp = (place) => ({ trust: 'ocsp', place });
+  c('VALID', 'the responder said good', () => looked(issued(), 31, 'issuer'), { trust: 'ocsp' });
+  c('VALID', 'a pinned key whose certificate names a responder: it said good', () => looked(new Evidence().seal('carrier', [issue(), tx('TRNS', 'carrier', 'ben', 1)], { by: 'ocsp-leaf' }), 31, 'delegate'), { trust: 'ocsp-pinned' });
+  c('VALID', 'two answers, one of which does not count', () => looked(issued(), 31, 'refuse-stranger', 'issuer'), { trust: 'ocsp' });
+  c('VALID AT SIGNING TIME', 'the certificate was replaced later', () => looked(issued(), 31, 'revoked-superseded'), { trust: 'ocsp' });
+  c('VALID AT SIGNING TIME', 'the key was stolen later; the bank’s receipt shows that the entry is older', () => looked(issued().receipt(0, 'bank', 3), 31, 'revoked-stolen'), { trust: 'ocsp' });
+  c('revocationUnknown', 'nobody was asked', () => issued(), ocsp({ entry: 0 }));
+  c('revocationUnknown', 'the answer is there, and no check says that it belongs to this signature', () => asked(issued(), 'a.b.c', 31, 'issuer'), ocsp({ entry: 0 }));
+  c('revocationUnknown', 'somebody else’s answer', () => looked(issued(), 31, 'refuse-stranger'), ocsp({ entry: 0 }));
+  c('revocationUnknown', 'asked before it was signed', () => looked(issued(60), 31, 'issuer'), ocsp({ entry: 0 }));
+  c('revocationUnknown', 'a pinned key, and nobody was asked', () => new Evidence().step('carrier', issue(), { by: 'ocsp-leaf' }), { trust: 'ocsp-pinned', place: { step: 0 } });
+  c('badSignature/revoked', 'the responder said that it was revoked before', () => looked(issued(20), 31, 'revoked-superseded'), ocsp({ entry: 0 }));
+  c('badSignature/revoked', 'an older answer that said good beside it changes nothing', () => looked(issued(20), 31, 'issuer', 'revoked-superseded'), ocsp({ entry: 0 }));
+  c('badChainSignature/revoked', 'the responder said that it was revoked before', () => looked(issued().seal('bank', [tx('TRNS', 'bank', 'agent', 5)]), 31, 'revoked-at-the-beginning'), ocsp({ entry: 0 }));
+  c('keyCompromised', 'the responder said that the key was stolen, later, and nothing shows that the entry is older', () => looked(issued(), 31, 'revoked-stolen'), ocsp({ entry: 0 }));
+  const second = (m) => looked(issued(), 31, 'issuer').seal('bank', [tx('SURR', 'bank', 'shipper', m)]);
+  c('badReceipt/revoked', 'of a receipt, by the responder', () => {
+    const e = second(19).receipt(1, 'carrier', 21, by);
+    return asked(e, e.file.receipts[0], 31, 'revoked-superseded');
+  }, ocsp({ receipt: 0 }));
+  c('badVerdict/revoked', 'of a verdict, by the responder', () => {
+    const e = second(19).verdict('surrendered', 21, by);
+    return asked(e, e.file.verdict, 31, 'revoked-superseded');
+  }, ocsp({}));
+  c('VALID', 'a receipt about whose certificate nobody was asked is not judged', () => second(19).receipt(1, 'carrier', 21, by), { trust: 'ocsp' });
+}
+
+for (const family of [good, authorities, shape, signatures, links, law, steps, answers, verdicts, branches, answersOfResponders]) family();

@@ -3,8 +3,8 @@
 // (extensions, the algorithm of the signature) is read here.
 import { X509Certificate } from 'node:crypto';
 
-// der reads one element: its tag, its content, and where it ends.
-function der(bytes, at = 0) {
+/** der reads one element: its tag, its content, and where it ends. */
+export function der(bytes, at = 0) {
   let length = bytes[at + 1];
   let start = at + 2;
   if (length & 0x80) {
@@ -16,13 +16,15 @@ function der(bytes, at = 0) {
   return { tag: bytes[at], content: bytes.subarray(start, start + length), end: start + length, whole: bytes.subarray(at, start + length) };
 }
 
-function children(bytes) {
+/** children are the elements in a row. */
+export function children(bytes) {
   const out = [];
   for (let at = 0; at < bytes.length; at = out.at(-1).end) out.push(der(bytes, at));
   return out;
 }
 
-function oid(bytes) {
+/** oid writes an object identifier with dots. */
+export function oid(bytes) {
   const out = [Math.min(2, Math.floor(bytes[0] / 40)), bytes[0] - 40 * Math.min(2, Math.floor(bytes[0] / 40))];
   let n = 0;
   for (const b of bytes.subarray(1)) {
@@ -81,6 +83,23 @@ export class Certificate {
     return bits !== undefined && ((bits[1 + (bit >> 3)] ?? 0) & (0x80 >> (bit & 7))) !== 0;
   }
 
+  get hasKeyUsage() {
+    return this.extensions.has(names.keyUsage);
+  }
+
+  /** extKeyUsages are all that it names. */
+  get extKeyUsages() {
+    const e = this.value('extKeyUsage');
+    return e ? children(e.content).map((u) => oid(u.content)) : [];
+  }
+
+  /** responders are the http addresses of its OCSP responders. */
+  get responders() {
+    const e = this.extensions.get('1.3.6.1.5.5.7.1.1');
+    const list = e ? children(der(e.value).content).map((d) => children(d.content)) : [];
+    return list.filter(([type, where]) => oid(type.content) === '1.3.6.1.5.5.7.48.1' && where.tag === 0x86).map(([, where]) => where.content.toString('latin1')).filter((url) => /^https?:\/\/[^@]+$/.test(url));
+  }
+
   /** maySign: no extended key usage, or one that allows documents or mail to be signed. */
   get maySign() {
     const e = this.value('extKeyUsage');
@@ -111,13 +130,17 @@ export class Certificate {
   }
 }
 
-/** keepsPolicy is the policy of a certificate by itself: key, algorithm, serial number, lifetime, extensions. */
-export function keepsPolicy(c) {
+/**
+ * keepsPolicy is the policy of a certificate by itself: key, algorithm, serial number, lifetime, extensions. Of an anchor only
+ * its key counts, and of a responder not how long it lives.
+ */
+export function keepsPolicy(c, { keyOnly = false, lifetime = true } = {}) {
   const { asymmetricKeyType: type, asymmetricKeyDetails: d } = c.x509.publicKey;
   const key = type === 'rsa' ? d.modulusLength >= 2048 && d.modulusLength <= 8192 && d.publicExponent >= 65537n : type === 'ec' && ['prime256v1', 'secp384r1', 'secp521r1'].includes(d.namedCurve);
+  if (keyOnly) return key;
   const serial = c.serial.length <= 20 && c.serial[0] < 0x80 && c.serial.some((b) => b !== 0);
-  const known = [...c.extensions].every(([id, e]) => !e.critical || Object.values(names).includes(id));
-  return key && serial && known && algorithms.has(c.algorithm) && c.notAfter - c.notBefore <= 731 * 86400_000 + 1000;
+  const known = [...c.extensions].every(([id, e]) => !e.critical || Object.values(names).includes(id) || id === '1.3.6.1.5.5.7.48.1.5');
+  return key && serial && known && algorithms.has(c.algorithm) && (!lifetime || c.notAfter - c.notBefore <= 731 * 86400_000 + 1000);
 }
 
 const below = (name, domain) => domain === '' || name === domain.replace(/^\./, '') || name.endsWith(domain.startsWith('.') ? domain : `.${domain}`);
@@ -138,18 +161,32 @@ function paths(row, between, anchors) {
   return [...ends, ...next.flatMap((c) => paths([...row, c], between, anchors))];
 }
 
-/** judgePath: undefined where the leaf is good for that platform at that time (ms), else 'anchor' or 'certificate'. */
-export function judgePath([leaf, ...between], { anchors, shortLived }, domain, ms) {
+/**
+ * judgePath: {path} where the leaf is good for that platform at that time (ms), with what must be asked about its
+ * certificates ({certificate, issuer}); else {part}: 'anchor' or 'certificate'.
+ */
+export function judgePath([leaf, ...between], { anchors, shortLived, responder }, domain, ms) {
   const own = keepsPolicy(leaf) && !leaf.basic.ca && (leaf.uses(0) || leaf.uses(1)) && leaf.maySign && leaf.dnsNames.includes(domain);
-  if (!own) return 'certificate';
+  if (!own) return { part: 'certificate' };
   const found = paths([leaf], between, anchors);
-  if (found.length === 0) return 'anchor';
+  if (found.length === 0) return { part: 'anchor' };
   // authorities below each: the leaf is not one
   const good = (path) => path.every((c, i) => c.validAt(ms) && c.maySign && (i === 0 || i - 1 <= c.basic.most)) && namesAllowed(leaf, path);
-  if (!found.some(good)) return 'certificate';
-  // Somebody must be able to say whether it was revoked, unless it lives a week at most and the
-  // trust file passes over those. OCSP answers are not read here.
-  if (shortLived && leaf.notAfter - leaf.notBefore <= 7 * 86400_000) return undefined;
-  if (leaf.extensions.has('1.3.6.1.5.5.7.1.1')) throw new Error('a certificate that names a responder: this reader reads no OCSP answers');
-  return 'certificate';
+  const path = found.find(good);
+  if (!path) return { part: 'certificate' };
+  if (passedOver(leaf, shortLived)) return { path, questions: [] };
+  // Somebody must be able to say whether it was revoked.
+  if (!responder && leaf.responders.length === 0) return { part: 'certificate' };
+  const questions = path.slice(0, -1).flatMap((c, i) => (i === 0 || c.responders.length ? [{ certificate: c, issuer: path[i + 1] }] : []));
+  return { path, questions };
+}
+
+// passedOver: it lives a week at most, and the trust file passes over those.
+const passedOver = (leaf, shortLived) => shortLived && leaf.notAfter - leaf.notBefore <= 7 * 86400_000;
+
+/** questionsOf are what must be asked about the certificate of a pinned key, which nobody leads to an anchor. */
+export function questionsOf([leaf, ...others], { anchors, shortLived, responder }) {
+  if (!leaf || leaf.issuer.equals(leaf.subject) || passedOver(leaf, shortLived) || !(responder || leaf.responders.length)) return [];
+  const issuer = [...others.slice(0, 1), ...anchors].find((c) => leaf.signedBy(c));
+  return [{ certificate: leaf, issuer }];
 }

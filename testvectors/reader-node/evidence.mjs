@@ -6,7 +6,7 @@ import { Certificate } from './certificates.mjs';
 import { canonical, equal, Malformed } from './json.mjs';
 import { parseJWS, sha256 } from './jws.mjs';
 import { hostText, sameHost } from './trust.mjs';
-import { inWindow, Life, minutes5, ns, party, Refused, signedAt, signerOf, whoSigned } from './verify.mjs';
+import { inWindow, Life, minutes5, ns, party, Refused, revocation, signedAt, signerOf, whoSigned } from './verify.mjs';
 
 /** Finding is the first rule that breaks (INVALID) or cannot be judged (INDETERMINATE). */
 class Finding extends Error {
@@ -23,11 +23,14 @@ const cannotTell = (code, place) => {
   throw new Finding('INDETERMINATE', code, place);
 };
 
-/** judgeBundle gives {verdict, code, place} or {verdict, state}; now is in ns since 1970. */
-export function judgeBundle(bytes, trust, now) {
+/**
+ * judgeBundle gives {verdict, code, place} or {verdict, state}; now is in ns since 1970. stop is asked before each signature: true
+ * ends the work.
+ */
+export function judgeBundle(bytes, trust, now, stop = () => false) {
   try {
     const b = readBundle(bytes);
-    const j = new Judge(b, trust, now);
+    const j = new Judge(b, trust, now, stop);
     for (const part of ['chain', 'steps', 'receipts', 'rejections', 'verdict', 'branches']) j[part]();
     return { verdict: j.keysAreGood() ? 'VALID' : 'VALID AT SIGNING TIME', state: j.state(), maker: j.maker() };
   } catch (e) {
@@ -48,26 +51,41 @@ function certificate(raw) {
 }
 
 class Judge {
-  constructor(b, trust, now) {
-    Object.assign(this, { b, trust, now, keys: [], rejected: [], judgedReceipts: new Set() });
-    this.blobs = new Map(b.certificates.map((raw) => [sha256(raw), raw]));
+  constructor(b, trust, now, stop) {
+    Object.assign(this, { b, trust, now, stop, keys: [], rejected: [], judgedReceipts: new Set() });
+    this.blobs = new Map([...b.certificates, ...b.ocsp].map((raw) => [sha256(raw), raw]));
     this.life = new Life(trust, now, b.document?.toOrder);
   }
 
-  /** certificatesOf are those of the file that the newest check of this very JWS names: they may stand in its path (H). */
-  certificatesOf(jws) {
+  // newestCheck is the newest check of the file about this very JWS (H).
+  newestCheck(jws) {
     const hash = sha256(jws.text);
-    const newest = this.b.checks.filter((c) => c.jws === hash).reduce((x, y) => (x && x.at >= y.at ? x : y), undefined);
-    return (newest?.certificates ?? []).flatMap((h) => (this.blobs.has(h) ? certificate(this.blobs.get(h)) : []));
+    return this.b.checks.filter((c) => c.jws === hash).reduce((x, y) => (x && x.at >= y.at ? x : y), undefined);
+  }
+
+  // blobsOf are those of the file with these hashes.
+  blobsOf(hashes) {
+    return (hashes ?? []).flatMap((h) => (this.blobs.has(h) ? [this.blobs.get(h)] : []));
+  }
+
+  /** whoSigned judges a signature with what the file holds of it: certificates for its path, and answers of responders. */
+  whoSigned(jws, platform, time, proven) {
+    const check = this.newestCheck(jws);
+    const s = whoSigned(jws, platform, time, this.blobsOf(check?.certificates).flatMap(certificate));
+    if (s.reason === 'keyCompromised' && proven?.(s.key)) s.reason = undefined;
+    if (s.reason !== undefined) return s;
+    return { ...s, ...revocation(s.questions, time, check && { at: check.at, answers: this.blobsOf(check.ocsp) }, proven) };
   }
 
   /** signature judges one that must be known: of an entry, a step or the verdict. */
   signature(jws, platform, time, bad, place, proven) {
-    const s = whoSigned(jws, platform, time, this.certificatesOf(jws));
+    if (this.stop()) cannotTell('timeLimit', place);
+    const s = this.whoSigned(jws, platform, time, proven);
     if (s.reason === 'unknownKey') cannotTell(`unknownKey/${s.part}`, place);
     if (s.reason === 'badSignature') invalid(`${bad}/${s.part}`, place);
-    if (s.reason === 'keyCompromised' && !proven?.(s.key)) cannotTell('keyCompromised', place);
+    if (s.reason !== undefined) cannotTell(s.reason, place);
     this.keys.push(s.key);
+    if (s.revoked !== undefined && ns(s.revoked) <= this.now) this.revokedSince = true;
   }
 
   chain() {
@@ -128,7 +146,7 @@ class Judge {
     const own = signerOf(b.entries[i], trust);
     const other = (jws, p, time) => {
       if (!p || p === own || time === undefined || time >= ns(key.revoked) || time > this.now) return false;
-      const s = whoSigned(jws, p, time, this.certificatesOf(jws));
+      const s = this.whoSigned(jws, p, time);
       return s.key !== undefined && s.reason === undefined;
     };
     for (let j = i; j < b.entries.length; j++) {
@@ -196,9 +214,10 @@ class Judge {
   /** answer judges the signature of an answer; false: of a platform or key that the reader does not have. */
   answer(jws, platform, earlier, bad, place) {
     if (!platform) return false;
+    if (this.stop()) cannotTell('timeLimit');
     const iat = iatOf(jws, this.now);
     const times = iat === undefined ? [this.now, earlier] : [iat];
-    const results = times.map((t) => whoSigned(jws, platform, t, this.certificatesOf(jws)));
+    const results = times.map((t) => this.whoSigned(jws, platform, t));
     if (results.some((s) => s.reason === undefined)) return true;
     const { reason, part } = results[0];
     if (reason === 'badSignature') invalid(`${bad}/${part}`, place);
@@ -275,9 +294,10 @@ class Judge {
   }
 
   branchEntry(e, place) {
+    if (this.stop()) cannotTell('timeLimit');
     const p = signerOf(e, this.trust);
     if (!p) return undefined;
-    const s = whoSigned(e.jws, p, signedAt(e), this.certificatesOf(e.jws));
+    const s = this.whoSigned(e.jws, p, signedAt(e));
     if (s.reason === 'badSignature') invalid(`badBranch/${s.part}`, place);
     return s.reason === undefined ? p : undefined;
   }
@@ -298,7 +318,7 @@ class Judge {
 
   /** keysAreGood: every key that signed is inside its window and in good standing at the time of judging. */
   keysAreGood() {
-    return this.keys.every((k) => inWindow(k, this.now) && k.reason !== 'keyCompromise' && (k.revoked === undefined || this.now < ns(k.revoked)));
+    return !this.revokedSince && this.keys.every((k) => inWindow(k, this.now) && k.reason !== 'keyCompromise' && (k.revoked === undefined || this.now < ns(k.revoked)));
   }
 
   state() {

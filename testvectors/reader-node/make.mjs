@@ -11,7 +11,7 @@ import { loadTrust } from './trust.mjs';
 const data = fileURLToPath(new URL('../testdata/', import.meta.url));
 const dir = `${data}bundle/`;
 
-const cannotTell = /^(platformNotTrusted|unknownKey|keyCompromised|documentNeeded|contradicted|disputed|forked|revocationUnknown)/;
+const cannotTell = /^(platformNotTrusted|unknownKey|keyCompromised|documentNeeded|contradicted|disputed|forked|revocationUnknown|timeLimit)/;
 const good = { VALID: 'valid', 'VALID AT SIGNING TIME': 'validAtSigningTime' };
 
 const kebab = (s) => s.replace(/[A-Z]+/g, (m) => `-${m.toLowerCase()}`).replace(/[^a-z0-9]+/g, '-').replace(/^-/, '');
@@ -35,6 +35,7 @@ for (const c of cases) {
     place: c.place && Object.keys(c.place).length ? c.place : undefined,
     at: c.at ?? '2026-06-01T12:00:00Z',
     trust: c.trust ?? 'base',
+    seconds: c.seconds,
     ...(Buffer.from(text).equals(bytes) ? { inputText: text } : { inputBase64: bytes.toString('base64') }),
   };
   const trust = loadTrust(readFileSync(`${data}trust/${v.trust}.json`, 'utf8'));

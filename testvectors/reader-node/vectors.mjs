@@ -4,9 +4,12 @@
 import { readdirSync, readFileSync } from 'node:fs';
 import { join } from 'node:path';
 import { fileURLToPath } from 'node:url';
+import { judgeArchive } from './archive.mjs';
+import { Certificate } from './certificates.mjs';
 import { judgeBundle } from './evidence.mjs';
 import { judge } from './judge.mjs';
 import { parse } from './json.mjs';
+import { inWords, readAnswer } from './ocsp.mjs';
 import { Receiver } from './receiver.mjs';
 import { loadTrust } from './trust.mjs';
 
@@ -60,7 +63,7 @@ const verdicts = { VALID: 'valid', 'VALID AT SIGNING TIME': 'validAtSigningTime'
 for (const file of readdirSync(join(data, 'bundle')).sort()) {
   const text = readFileSync(join(data, 'bundle', file), 'utf8');
   const v = JSON.parse(text);
-  const got = judgeBundle(input(v, text), trust(v.trust), BigInt(Date.parse(v.at)) * 1000000n);
+  const got = judgeBundle(input(v, text), trust(v.trust), BigInt(Date.parse(v.at)) * 1000000n, () => v.seconds === 0);
   const want = { expect: v.expect, reason: v.reason, ...v.place, ...v.state };
   const have = { expect: verdicts[got.verdict], reason: got.code, ...got.place, ...got.state };
   if (got.code?.startsWith('malformed/')) for (const m of Object.keys(v.place ?? {})) delete want[m];
@@ -72,11 +75,35 @@ for (const file of readdirSync(join(data, 'bundle')).sort()) {
   console.log(`  want ${JSON.stringify(want)}`);
   console.log(`  got  ${JSON.stringify(have)} ${got.detail ?? ''}`);
 }
+// Folders of archives: all that is found in each.
+for (const file of readdirSync(join(data, 'archive')).sort()) {
+  const v = JSON.parse(readFileSync(join(data, 'archive', file), 'utf8'));
+  const got = judgeArchive(new Map(Object.entries(v.files)), trust(v.trust), BigInt(Date.parse(v.at)) * 1000000n, v.root);
+  count++;
+  if (verdicts[got.verdict] === v.expect && JSON.stringify(got.rules) === JSON.stringify(v.rules)) continue;
+  wrong++;
+  console.log(`archive/${file} (${v.comment}): want ${v.expect} ${v.rules}, got ${got.verdict} ${got.rules}`);
+}
+// Answers of OCSP responders.
+for (const file of readdirSync(join(data, 'ocsp')).sort()) {
+  const v = JSON.parse(readFileSync(join(data, 'ocsp', file), 'utf8'));
+  const der = (text) => Buffer.from(text, 'base64');
+  const got = readAnswer(der(v.inputBase64), new Certificate(der(v.certificate)), new Certificate(der(v.issuer)), Date.parse(v.at));
+  count++;
+  if (JSON.stringify(got && inWords(got)) === JSON.stringify(v.status)) continue;
+  wrong++;
+  console.log(`ocsp/${file} (${v.comment}): want ${JSON.stringify(v.status)}, got ${JSON.stringify(got && inWords(got))}`);
+}
 // Exchanges: every answer, and what the receiver knows at the end.
 for (const file of readdirSync(join(data, 'exchange')).sort()) {
   const text = readFileSync(join(data, 'exchange', file), 'utf8');
   const v = JSON.parse(text);
-  const r = new Receiver({ domain: v.receiver, users: v.users, trust: trust(v.trust), now: BigInt(Date.parse(v.at)) * 1000000n });
+  const blocks = parse(text, 200).get('before') ?? [];
+  const before = (v.before ?? []).map((b, i) => {
+    const o = blocks[i].get('input');
+    return { ...b, bytes: Buffer.from(text.slice(o.start, o.end)) };
+  });
+  const r = new Receiver({ before, domain: v.receiver, users: v.users, settings: v.settings, trust: trust(v.trust), now: BigInt(Date.parse(v.at)) * 1000000n });
   const raw = parse(text, 200).get('requests');
   const answers = [];
   const differs = [];

@@ -1,8 +1,10 @@
 #!/usr/bin/env node
 // The verdict on evidence bundles and transferblocks:
-//   node verdict.mjs --trust platforms.json [--at 2026-06-01T12:00:00Z] FILE…
-// One JSON object a file. Exit code: 0 all hold, 1 one is invalid, 3 one cannot be told, 2 usage.
+//   node verdict.mjs --trust platforms.json [--at 2026-06-01T12:00:00Z] [--expect LIST] FILE…
+// One JSON object a file. Exit code: 0 all hold, 1 one is invalid, 3 one cannot be told, 2 usage. With --expect it prints
+// where the verdicts differ from the list (that of eblverify --expect), and the exit code is 0 if they do not, else 1.
 import { readFileSync } from 'node:fs';
+import { basename } from 'node:path';
 import { parseArgs } from 'node:util';
 import { when } from './answers.mjs';
 import { judgeBundle } from './evidence.mjs';
@@ -11,28 +13,44 @@ import { loadTrust } from './trust.mjs';
 
 function options() {
   try {
-    const { values, positionals } = parseArgs({ allowPositionals: true, options: { trust: { type: 'string' }, at: { type: 'string' } } });
+    const { values, positionals } = parseArgs({ allowPositionals: true, options: { trust: { type: 'string' }, at: { type: 'string' }, expect: { type: 'string' } } });
     if (!values.trust || positionals.length === 0) throw new Error('name a trust file and at least one file');
-    return { trust: loadTrust(readFileSync(values.trust, 'utf8')), at: values.at ?? new Date().toISOString(), now: when(values.at ?? new Date().toISOString()), files: positionals };
+    return { trust: loadTrust(readFileSync(values.trust, 'utf8')), at: values.at ?? new Date().toISOString(), now: when(values.at ?? new Date().toISOString()), files: positionals, list: values.expect && JSON.parse(readFileSync(values.expect, 'utf8')).files };
   } catch (e) {
-    console.error(`${e.message}\nusage: verdict.mjs --trust FILE [--at TIME] FILE…`);
+    console.error(`${e.message}\nusage: verdict.mjs --trust FILE [--at TIME] [--expect LIST] FILE…`);
     process.exit(2);
   }
 }
 
 // verdict judges one file, by what its first member says it is.
 function verdict(bytes, { trust, at, now }) {
-  if (/"format"\s*:/.test(bytes.toString('latin1'))) return judgeBundle(bytes, trust, now);
+  if (/"format"\s*:/.test(bytes.toString('latin1'))) {
+    const end = Date.now() + 30_000; // as docs/BUNDLE.md has it
+    return judgeBundle(bytes, trust, now, () => Date.now() > end);
+  }
   const { expect, reason, law, entry, transaction, state } = judge('block', bytes, { trust, at });
   const words = { accept: 'VALID', indeterminate: 'INDETERMINATE' };
   return { verdict: words[expect] ?? 'INVALID', code: law ? `${reason}/${law}` : reason, place: reason && { entry, transaction }, state };
 }
 
+// compare holds the verdicts against a list, both ways.
+function compare(list, verdicts) {
+  const text = (v, rule) => (v ? `${v} ${rule ?? ''}`.trim() : 'nothing');
+  const names = new Set([...Object.keys(list), ...verdicts.keys()]);
+  const differ = [...names].filter((name) => text(verdicts.get(name)?.verdict, verdicts.get(name)?.code) !== text(list[name]?.verdict, list[name]?.rule));
+  for (const name of differ) console.log(`${name}: got ${text(verdicts.get(name)?.verdict, verdicts.get(name)?.code)}, expected ${text(list[name]?.verdict, list[name]?.rule)}`);
+  const rules = new Set([...verdicts.values()].map((v) => v.code).filter(Boolean));
+  console.log(`${verdicts.size} files judged, ${rules.size} different first-broken rules: ${differ.length === 0 ? 'each as expected' : `${differ.length} NOT as expected`}`);
+  return differ.length === 0 ? 0 : 1;
+}
+
 const o = options();
-const seen = new Set();
+const verdicts = new Map();
 for (const file of o.files) {
   const v = verdict(readFileSync(file), o);
-  seen.add(v.verdict);
-  console.log(JSON.stringify({ file, ...v }));
+  verdicts.set(basename(file), v);
+  if (!o.list) console.log(JSON.stringify({ file, ...v }));
 }
+if (o.list) process.exit(compare(o.list, verdicts));
+const seen = new Set([...verdicts.values()].map((v) => v.verdict));
 process.exit(seen.has('INVALID') ? 1 : seen.has('INDETERMINATE') ? 3 : 0);

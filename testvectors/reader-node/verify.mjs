@@ -2,7 +2,8 @@
 // of the bill. The first check that fails is the answer (P6).
 import { equal } from './json.mjs';
 import { fits, sha256, signatureHolds } from './jws.mjs';
-import { judgePath } from './certificates.mjs';
+import { judgePath, questionsOf } from './certificates.mjs';
+import { newestOf, stolen } from './ocsp.mjs';
 import { candidates, hostText, keyOfX5C } from './trust.mjs';
 
 /** Refused is a block that has the right shape and is not accepted. */
@@ -52,8 +53,10 @@ function checkSender(entry, i, trust, sender) {
 function checkEntrySignature(entry, i, trust, bad) {
   const p = signerOf(entry, trust);
   if (!p) throw new Refused('platformNotTrusted', { entry: i });
-  const { key, reason } = whoSigned(entry.jws, p, signedAt(entry));
+  const { key, reason, questions } = whoSigned(entry.jws, p, signedAt(entry));
   if (reason) throw new Refused(reason === 'badSignature' ? bad : reason, { entry: i });
+  // A block brings no answers of responders.
+  if (questions.length) throw new Refused('revocationUnknown', { entry: i });
   return key;
 }
 
@@ -78,16 +81,36 @@ export function whoSigned(jws, platform, when, others = []) {
   if (named && fitting.length === 0) return { reason: 'badSignature', part: 'algorithm' };
   const key = fitting.find((k) => signatureHolds(jws, k));
   if (!key) return named ? { reason: 'badSignature', part: 'value' } : { reason: 'unknownKey', part: 'noKid' };
+  let questions = questionsOf(key.certificates, platform);
   if (platform.ca) {
     const more = jws.header.x5c ? keyOfX5C(platform, jws.header.x5c)?.certificates ?? [] : [];
-    const part = key.certificates.length ? judgePath([...key.certificates, ...more, ...others], platform, hostText(platform.domain), Number(when / 1000000n)) : 'certificate';
-    if (part === 'anchor') return { key, reason: 'unknownKey', part };
-    if (part) return { key, reason: 'badSignature', part };
+    const judged = key.certificates.length ? judgePath([...key.certificates, ...more, ...others], platform, hostText(platform.domain), Number(when / 1000000n)) : { part: 'certificate' };
+    if (judged.part === 'anchor') return { key, reason: 'unknownKey', part: 'anchor' };
+    if (judged.part) return { key, reason: 'badSignature', part: judged.part };
+    questions = judged.questions;
   }
-  if (!inWindow(key, when)) return { key, reason: 'badSignature', part: 'window' };
-  if (key.reason === 'keyCompromise') return { key, reason: 'keyCompromised' };
-  if (key.revoked !== undefined && when >= ns(key.revoked)) return { key, reason: 'badSignature', part: 'revoked' };
-  return { key };
+  if (!inWindow(key, when)) return { key, questions, reason: 'badSignature', part: 'window' };
+  if (key.reason === 'keyCompromise') return { key, questions, reason: 'keyCompromised' };
+  if (key.revoked !== undefined && when >= ns(key.revoked)) return { key, questions, reason: 'badSignature', part: 'revoked' };
+  return { key, questions };
+}
+
+/**
+ * revocation judges what was asked about the certificates of a key, for a signature of that time, by what was held when it was
+ * checked: {at (ns), answers}. Without a reason it stands; revoked (ms) is since when it does so no more. proven says
+ * whether the signature is known to be older than a theft.
+ */
+export function revocation(questions, when, evidence, proven) {
+  let revoked;
+  if (questions.length && (!evidence || evidence.at < when - minutes5)) return { reason: 'revocationUnknown' };
+  for (const { certificate, issuer } of questions) {
+    const s = issuer && newestOf(evidence.answers, certificate, issuer, Number(evidence.at / 1000000n));
+    if (!s) return { reason: 'revocationUnknown' };
+    if (s.good) continue;
+    if (stolen(s.reason) ? !proven?.(s) : when >= ns(s.revoked)) return stolen(s.reason) ? { reason: 'keyCompromised' } : { reason: 'badSignature', part: 'revoked' };
+    revoked = Math.min(revoked ?? Infinity, s.revoked);
+  }
+  return { revoked };
 }
 
 export const ns = (ms) => BigInt(ms) * 1000000n;

@@ -68,6 +68,7 @@ type Report struct {
 	Accepted  int `json:"transfersAccepted"`
 	Rejected  int `json:"transfersRejected"`
 	Open      int `json:"transfersOpen"`
+	Resolved  int `json:"settledByOperators"`
 	ByChain   int `json:"settledByChain"`
 	Receipts  int `json:"receiptsVerified"`
 	Seen      int `json:"receiptsSeenByCallers"`
@@ -151,6 +152,7 @@ type ledger struct {
 	byHash    map[envelope.Hash][]*transfer
 	received  map[envelope.Hash]receipt // by envelope
 	refused   map[envelope.Hash]int     // BENV rejections signed here, by envelope
+	decided   map[string]string         // what two operators confirmed, by transfer
 }
 
 type bill struct {
@@ -223,7 +225,7 @@ func (a *auditor) scan(db *sql.DB, take func(*sql.Rows) error, query string) err
 // finding.
 func (a *auditor) read(n Node) (*ledger, error) {
 	l := &ledger{domain: n.Domain, bills: map[envelope.Hash]*bill{}, byID: map[int64]*bill{}, transfers: map[string]*transfer{},
-		byHash: map[envelope.Hash][]*transfer{}, received: map[envelope.Hash]receipt{}, refused: map[envelope.Hash]int{}}
+		byHash: map[envelope.Hash][]*transfer{}, received: map[envelope.Hash]receipt{}, refused: map[envelope.Hash]int{}, decided: map[string]string{}}
 	var err error
 	if l.host, err = identity.ParseHost(n.Domain); err != nil {
 		return nil, err
@@ -246,7 +248,10 @@ func (a *auditor) read(n Node) (*ledger, error) {
 	if err := a.readTransfers(db, l); err != nil {
 		return nil, err
 	}
-	return l, a.readAnswers(db, l)
+	if err := a.readAnswers(db, l); err != nil {
+		return nil, err
+	}
+	return l, a.readDecisions(db, l)
 }
 
 // hashOf is a 32-byte column.

@@ -3,6 +3,8 @@ package audit
 import (
 	"database/sql"
 	"fmt"
+
+	"eblnode/envelope"
 )
 
 func (a *auditor) readBills(db *sql.DB, l *ledger) error {
@@ -119,4 +121,24 @@ func (a *auditor) readAnswers(db *sql.DB, l *ledger) error {
 	}
 	return a.scan(db, func(r *sql.Rows) error { return r.Scan(&a.report.Forks) },
 		fmt.Sprintf("SELECT %d + count(*) FROM branches", a.report.Forks))
+}
+
+// readDecisions reads what two operators decided of transfers, each by another one than
+// proposed it, on evidence that is what its sum says.
+func (a *auditor) readDecisions(db *sql.DB, l *ledger) error {
+	return a.scan(db, func(r *sql.Rows) error {
+		var transfer, outcome, proposed, confirmed string
+		var evidence, sum []byte
+		if err := r.Scan(&transfer, &outcome, &evidence, &sum, &proposed, &confirmed); err != nil {
+			return err
+		}
+		if got := envelope.HashOf(evidence); len(evidence) == 0 || got != hashOf(sum) {
+			a.report.wrong("%s: transfer %s: the evidence of the operators' decision is not the one they confirmed", l.domain, transfer)
+		}
+		if proposed == confirmed {
+			a.report.wrong("%s: transfer %s was settled by one operator alone, %s", l.domain, transfer, proposed)
+		}
+		l.decided[transfer] = outcome
+		return nil
+	}, "SELECT subject, outcome, evidence, evidence_sum, proposed_by, confirmed_by FROM proposals WHERE kind = 'resolve' AND confirmed_by IS NOT NULL")
 }

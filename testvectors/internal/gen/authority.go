@@ -41,9 +41,14 @@ func issueCertificate(k *key, by *authority, t *x509.Certificate) *x509.Certific
 	return must(x509.ParseCertificate(der))
 }
 
-func (g *generator) authority(name string, by *authority, edit func(*x509.Certificate)) *authority {
+func authorityTemplate(name string) *x509.Certificate {
 	t := template(name)
 	t.IsCA, t.KeyUsage, t.NotAfter = true, x509.KeyUsageCertSign|x509.KeyUsageCRLSign, newYear.Add(3650*day)
+	return t
+}
+
+func (g *generator) authority(name string, by *authority, edit func(*x509.Certificate)) *authority {
+	t := authorityTemplate(name)
 	if edit != nil {
 		edit(t)
 	}

@@ -15,8 +15,27 @@ type exchange struct {
 	Trust    string    `json:"trust"`
 	Receiver string    `json:"receiver"`
 	Users    []string  `json:"users"`
+	Settings *settings `json:"settings,omitempty"`
+	Before   []before  `json:"before,omitempty"`
 	Requests []request `json:"requests"`
 	Bills    []held    `json:"bills"`
+}
+
+// settings are those of the receiver that are not the usual ones.
+type settings struct {
+	Body            int     `json:"body,omitempty"` // bytes of a body at most
+	Tokens          bool    `json:"tokens,omitempty"`
+	Rate            float64 `json:"rate,omitempty"`  // requests a second of one peer,
+	Burst           int     `json:"burst,omitempty"` // and at once
+	VerdictsPerHour int     `json:"verdictsPerHour,omitempty"`
+}
+
+// before is a bill that the receiver had a part in before the requests.
+type before struct {
+	Input       json.RawMessage `json:"input"` // the block as it knows it
+	Issuer      string          `json:"issuer,omitempty"`
+	Verdict     string          `json:"verdict,omitempty"`
+	AnswersLost bool            `json:"answersLost,omitempty"`
 }
 
 type request struct {
@@ -103,11 +122,113 @@ func at(b *bill, possessor string) []held {
 }
 
 func (g *generator) exchange(name, spec, comment string, bills []held, requests ...request) {
-	if bills == nil {
-		bills = []held{}
-	}
+	g.exchangeWith(name, spec, comment, func(x *exchange) { x.Bills = append(x.Bills, bills...) }, requests...)
+}
+
+func (g *generator) exchangeWith(name, spec, comment string, edit func(*exchange), requests ...request) {
+	x := exchange{Comment: comment, Spec: spec, Kind: "exchange", At: clock, Trust: "base", Receiver: receiver, Users: []string{"rita", "ruth"}, Requests: requests, Bills: []held{}}
+	edit(&x)
 	g.index.add(spec, "exchange/"+name, "")
-	g.write("exchange/"+name+".json", exchange{comment, spec, "exchange", clock, "base", receiver, []string{"rita", "ruth"}, requests, bills})
+	g.write("exchange/"+name+".json", x)
+}
+
+// historyVectors are answers that depend on what the receiver has signed itself.
+func historyVectors(g *generator) {
+	c, b, r := g.key("carrier-1"), g.key("bank-1"), g.ec("receiver-1", "ES256")
+	ours := func(comment string, name, spec string, edit func(*exchange), requests ...request) {
+		g.exchangeWith(name, spec, comment, func(x *exchange) { x.Trust = "receiver"; edit(x) }, requests...)
+	}
+	known := func(b *bill) before { return before{Input: json.RawMessage(b.body().String())} }
+	// Issued by rita, here, to ruth, who gave it to the bank.
+	issued := func() *bill {
+		return newBill().seal(r, tx("ISSU", receiver, ruth, 0), tx("TRNS", receiver, ben, 1))
+	}
+	wrong, right := issued().seal(b, tx("SURR", bank, ruth, 10)), issued().seal(b, tx("SURR", bank, rita, 11))
+	no := of("surrendered to a user who did not issue it", bank, wrong).rejected("BENV", "notTheIssuer", wrong)
+	ours("a bill that the receiver issued comes back to the very user that issued it, and to nobody else", "not-the-issuer", "R8", func(x *exchange) {
+		first := known(issued())
+		first.Issuer = "rita"
+		x.Before = []before{first}
+		x.Bills = []held{{sum(right.canonical), rita, "surrenderPending", sum(right.last().payload), 2}}
+	}, no, of("again", bank, wrong).again(no.Answer, 0), of("to who issued it", bank, right).receipt(right))
+
+	away := func() *bill { // to rita, who gave it to the bank
+		return newBill().seal(c, issue(), tx("TRNS", carrier, rita, 1)).seal(r, tx("TRNS", receiver, ben, 5))
+	}
+	short := away().pick(0)
+	dise := of("the chain as it was, before the receiver signed on", carrier, short).rejected("DISE", "behind", short)
+	ours("a receiver that has lost its answers (a restored backup), and knows more than it is told", "behind", "R9", func(x *exchange) {
+		first := known(away())
+		first.AnswersLost = true
+		x.Before = []before{first}
+		x.Bills = []held{{sum(short.canonical), ben, "active", sum(away().last().payload), 2}}
+	}, dise, of("again", carrier, short).again(dise.Answer, 0))
+	ours("a receiver that has its answers gives the receipt of then", "old-block-after-it-moved-on", "R2", func(x *exchange) {
+		x.Before = []before{known(away())}
+		x.Bills = []held{{sum(short.canonical), ben, "active", sum(away().last().payload), 2}}
+	}, of("the chain as it was, before the receiver signed on", carrier, short).receipt(short))
+
+	surrendered := func() *bill {
+		return newBill().seal(c, issue(), tx("TRNS", carrier, rita, 1)).seal(r, tx("SURR", receiver, shipper, 5))
+	}
+	declined := surrendered().seal(c, tx("TRNS", carrier, rita, 30))
+	verdict := obj{{"at", `"2026-06-01T08:20:00.000Z"`}, {"documentHash", quote(sum(surrendered().canonical))}, {"envelopeHash", quote(sum(surrendered().last().payload))}, {"verdict", `"surrendered"`}}
+	void := of("the carrier declines after all", carrier, declined).rejected("BENV", "unlawful/billVoid", declined)
+	ours("the carrier honoured a surrender, and the receiver holds its verdict: nothing follows", "bill-void", "R12", func(x *exchange) {
+		first := known(surrendered())
+		first.Verdict = compact(c, obj{{"alg", quote(c.alg)}, {"iat", "1780302000"}, {"kid", quote(c.kid)}, {"typ", `"eblnode-verdict+jws"`}}, verdict.String())
+		x.Before = []before{first}
+		x.Bills = []held{{sum(surrendered().canonical), "", "void", sum(surrendered().last().payload), 2}}
+	}, void, of("again", carrier, declined).again(void.Answer, 0))
+	ours("without the verdict the same is lawful: the carrier declines, and gives it back", "declined", "L7", func(x *exchange) {
+		x.Before = []before{known(surrendered())}
+		x.Bills = at(declined, rita)
+	}, of("the carrier declines", carrier, declined).receipt(declined))
+
+	stranger := away().seal(b, tx("TRNS", bank, rita, 10))
+	ours("the receiver’s own signature, of which it knows nothing: it decides nothing, for somebody has its key or it has lost its records", "own-signature-unknown", "R13", func(*exchange) {},
+		of("a chain that goes over us", bank, stranger).refused(503, 7503, "quarantine"))
+}
+
+// settingVectors are answers that depend on how the receiver is set up.
+func settingVectors(g *generator) {
+	c := g.key("carrier-1")
+	one := newBill().seal(c, issue(), tx("TRNS", carrier, rita, 1))
+	first := of("a bill for a user of ours", carrier, one)
+	g.exchangeWith("too-large", "C7", "a body over the limit is not read; the same block without its ballast is", func(x *exchange) {
+		x.Settings, x.Bills = &settings{Body: 2000}, at(one, rita)
+	},
+		of("2,001 bytes and more", carrier, one).as(one.body().with("x", quote(strings.Repeat("x", 2000))).String()).refused(413, 7113, "tooLarge"), first.receipt(one),
+		of("again too large: what was accepted stays so", carrier, one).as(one.body().with("x", quote(strings.Repeat("x", 2000))).String()).refused(413, 7113, "tooLarge"))
+	g.exchangeWith("tokens", "X1", "a receiver that wants access tokens says so, and decides nothing", func(x *exchange) { x.Settings = &settings{Tokens: true} },
+		of("no token", carrier, one).refused(401, 7101, "tokenRequired"),
+		of("no bearer token", carrier, one).with("Authorization", "Basic Y2FycmllcjpzZWNyZXQ=").refused(401, 7101, "tokenRequired"),
+		of("a token that nobody made", carrier, one).with("Authorization", "Bearer e30.e30.AAAA").refused(401, 7101, "tokenInvalid"))
+	many := first.receipt(one)
+	g.exchangeWith("too-many-requests", "C4", "two at once and then one in a thousand seconds: the third waits, and another peer does not", func(x *exchange) {
+		x.Settings, x.Bills = &settings{Rate: 0.001, Burst: 2}, at(one, rita)
+	},
+		many, of("the same again", carrier, one).again(many.Answer, 0), of("a third time", carrier, one).refused(429, 7129, "tooManyRequests"),
+		of("from somebody else", bank, one).refused(403, 7103, "signerMismatch"))
+	nobody := func(name string) *bill {
+		return newBill().seal(c, issue(), tx("TRNS", carrier, name+"@receiver.example", 1))
+	}
+	no := of("for a user that nobody knows", carrier, nobody("nobody")).rejected("BENV", "transfereeNotAccepted", nobody("nobody"))
+	g.exchangeWith("verdicts-rationed", "R15", "one new signed no an hour: the next is an error that nobody signed, and what was signed is given again", func(x *exchange) {
+		x.Settings = &settings{VerdictsPerHour: 1}
+	},
+		no, of("another", carrier, nobody("none")).refused(429, 7129, "tooManyRequests"), of("the first again", carrier, nobody("nobody")).again(no.Answer, 0))
+	leaf := g.ocspLeaf()
+	k := g.key("ocsp-leaf")
+	asked := newBill()
+	payload := asked.payload(issue(), tx("TRNS", carrier, rita, 1)).String()
+	asked.add(payload, compact(k, obj{{"alg", `"ES256"`}, {"kid", `"ocsp-leaf"`}, {"x5c", x5cOf(leaf)}}, payload))
+	toBank := newBill()
+	payload = toBank.payload(issue(), tx("TRNS", carrier, ben, 1)).String()
+	toBank.add(payload, compact(k, obj{{"alg", `"ES256"`}, {"kid", `"ocsp-leaf"`}, {"x5c", x5cOf(leaf)}}, payload))
+	g.exchangeWith("revocation-unknown", "K8", "nobody answers whether the certificate was revoked: nothing is decided, the sender asks again", func(x *exchange) { x.Trust = "ocsp" },
+		of("the newest entry", carrier, asked).refused(503, 7503, "unavailable"),
+		of("an older entry", bank, toBank.seal(g.key("bank-1"), tx("TRNS", bank, rita, 10))).refused(503, 7503, "unavailable"))
 }
 
 func exchangeVectors(g *generator) {

@@ -24,7 +24,7 @@ func main() {
 		jsonVectors, bodyVectors, payloadVectors, timestampVectors, hostVectors, transfereeVectors,
 		acceptVectors, hashVectors, platformVectors, lawVectors, returnVectors, timeVectors,
 		receiptVectors, rejectionVectors, verdictVectors,
-		exchangeVectors, pairVectors, authorityVectors,
+		exchangeVectors, pairVectors, authorityVectors, ocspVectors, archiveVectors, settingVectors, historyVectors,
 	} {
 		family(g)
 		for _, put := range g.later {
@@ -71,7 +71,7 @@ func (g *generator) write(path string, value any) {
 
 // sync makes the folder hold exactly the files made.
 func (g *generator) sync() error {
-	for _, family := range append([]string{"keys", "trust", "exchange"}, families...) {
+	for _, family := range append([]string{"keys", "trust", "exchange", "ocsp", "archive"}, families...) {
 		dir := filepath.Join(root, family)
 		if err := os.MkdirAll(dir, 0o755); err != nil {
 			return err

@@ -52,6 +52,8 @@ func (g *generator) trustFiles() {
 	g.trust("quirk-chain-field", c, with(b, func(p *platform) { p.Quirks = map[string]any{"chainField": "endorcementChain"} }), t)
 	g.trust("carrier-only", c)
 	g.trust("bank-only", b)
+	// For a receiver that has signed itself: its own entry among them.
+	g.trust("receiver", c, b, t, platform{Domain: receiver, Issuer: true, Keys: keys(g.ec("receiver-1", "ES256").public()), Quirks: bare})
 	// Without certificates no window: for old and far timestamps.
 	g.trust("bare", platform{Domain: carrier, Issuer: true, Keys: keys(carrierKey.public()), Quirks: bare})
 	g.trust("hosts", platform{Domain: "xn--bcher-kva.example", Issuer: true, Keys: keys(carrierKey.public()), Quirks: bare},
