@@ -56,6 +56,7 @@ func (n *Node) bundle(ctx context.Context, b *bill, o bundleOrder) (*envelope.Bu
 	if err := n.store.settled(ctx); err != nil {
 		return nil, busy(err)
 	}
+	n.vouch(ctx, out)
 	if signer, err := n.signer(out.Made.At); err == nil {
 		if err := out.Sign(signer); err != nil {
 			return nil, err
@@ -224,7 +225,8 @@ func (f *bundleFile) receipts(ctx context.Context) error {
 			return err
 		})
 	}
-	if err := read("SELECT idx, receipt FROM receipts WHERE bill = ? ORDER BY idx"); err != nil {
+	if err := read(`SELECT e.idx, r.receipt FROM entries e CROSS JOIN receipts r ON r.envelope_hash = e.hash
+	  WHERE e.id >= ?1 * 1048576 AND e.id < (?1 + 1) * 1048576 ORDER BY e.id`); err != nil {
 		return err
 	}
 	if err := read("SELECT idx, verdict FROM transfers WHERE bill = ? AND state = 'accepted' AND settled_by = 'receipt' ORDER BY seq"); err != nil {

@@ -17,7 +17,6 @@ import (
 
 	"eblnode/envelope"
 	"eblnode/internal/rights"
-	"eblnode/internal/witness"
 
 	"github.com/pressly/goose/v3"
 	_ "modernc.org/sqlite" // the database driver
@@ -278,8 +277,8 @@ func (t *tx) audit(actor, action string, bill envelope.Hash, detail string) erro
 	}
 	t.store.lastAudit = sum[:]
 	row, err := done.LastInsertId()
-	if t.change.log == nil {
-		t.change.log = &witness.LogRows{First: row}
+	if t.change.log.Last == 0 {
+		t.change.log.First = row
 	}
 	t.change.log.Last, t.change.log.Hash = row, sum
 	return err

@@ -294,7 +294,8 @@ func (n *Node) quarantineLater(ctx context.Context, p place) (strange string, er
 			return err
 		}
 		for _, l := range held {
-			if err := t.execOne("UPDATE quarantine SET seal = ? WHERE generation = ?", j.Seal(l.Hash), l.Generation); err != nil {
+			seal := j.Seal(l.Hash)
+			if err := t.execOne("UPDATE quarantine SET seal = ? WHERE generation = ?", seal[:], l.Generation); err != nil {
 				return errors.Join(err, j.Close())
 			}
 		}

@@ -2,7 +2,7 @@ package node
 
 import (
 	"context"
-	"crypto/hmac"
+	"crypto/subtle"
 	"database/sql"
 	"encoding/json"
 	"errors"
@@ -19,8 +19,9 @@ type changes struct {
 	moved     []envelope.Hash
 	witnessed []envelope.Hash
 	records   []record
-	lines     []witness.Line   // of the records, made when the transaction ends
-	log       *witness.LogRows // that it wrote; nil for none
+	room      [1]record       // of the records: most have one
+	lines     []witness.Line  // of the records, made when the transaction ends
+	log       witness.LogRows // that it wrote; zero for none
 }
 
 // moves notes that t changes who controls a bill. It refuses a bill in quarantine: every
@@ -49,6 +50,9 @@ func (t *tx) witness(r record) error {
 	if t.store.journal.Load() == nil {
 		return frozenRefusal(t.ctx, t)
 	}
+	if t.change.records == nil {
+		t.change.records = t.change.room[:0]
+	}
 	t.change.records = append(t.change.records, r)
 	t.change.witnessed = append(t.change.witnessed, r.document)
 	return nil
@@ -66,13 +70,13 @@ func (t *tx) announce() error {
 			return fmt.Errorf("moving bill %s without a record for the witness", d)
 		}
 	}
-	if len(t.change.records) == 0 && t.change.log != nil && t.store.journal.Load() != nil {
+	if len(t.change.records) == 0 && t.change.log.Last > 0 && t.store.journal.Load() != nil {
 		t.change.records = []record{{kind: recordLog}}
 	}
 	for i, r := range t.change.records {
 		var log *witness.LogRows
-		if i == len(t.change.records)-1 {
-			log = t.change.log
+		if i == len(t.change.records)-1 && t.change.log.Last > 0 {
+			log = &t.change.log
 		}
 		if err := t.write(r, log); err != nil {
 			return err
@@ -118,14 +122,15 @@ func (t *tx) write(r record, log *witness.LogRows) error {
 			return fmt.Errorf("recording %s: %w", r.kind, err)
 		}
 	}
-	if err := t.exec("INSERT INTO witness_pending (generation, line, seal) VALUES (?, ?, ?)", line.Generation, pending, t.store.journal.Load().Seal(line.Hash)); err != nil {
+	seal := t.store.journal.Load().Seal(line.Hash)
+	if err := t.exec("INSERT INTO witness_pending (generation, line, seal) VALUES (?, ?, ?)", line.Generation, pending, seal[:]); err != nil {
 		return err
 	}
 	last := int64(0)
 	if log != nil {
 		last = log.Last
 	}
-	if err := t.execOne("UPDATE witness SET generation = ?, hash = ?, log = CASE ? WHEN 0 THEN log ELSE ? END", line.Generation, line.Hash[:], last, last); err != nil {
+	if err := t.execOne("UPDATE witness SET generation = ?1, hash = ?2, log = CASE ?3 WHEN 0 THEN log ELSE ?3 END", line.Generation, line.Hash[:], last); err != nil {
 		return err
 	}
 	t.store.place = &place{generation: line.Generation, hash: envelope.Hash(line.Hash)}
@@ -175,7 +180,7 @@ func (n *Node) tellLog(ctx context.Context) error {
 		return nil
 	}
 	return n.store.update(ctx, func(t *tx) error {
-		t.change.log = &rows
+		t.change.log = rows
 		return nil
 	})
 }
@@ -224,7 +229,7 @@ func pendingLines(ctx context.Context, q querier, j *witness.Journal, after int6
 		if err != nil {
 			return nil, err
 		}
-		if !hmac.Equal(p.seal, j.Seal(l.Hash)) {
+		if seal := j.Seal(l.Hash); subtle.ConstantTimeCompare(p.seal, seal[:]) != 1 {
 			return nil, fmt.Errorf("record %d: %w", l.Generation, errForged)
 		}
 		lines = append(lines, l)

@@ -1,6 +1,7 @@
 package testvectors_test
 
 import (
+	"context"
 	"fmt"
 	"strings"
 	"testing"
@@ -8,6 +9,7 @@ import (
 
 	"eblnode/envelope"
 	"eblnode/identity"
+	"eblnode/internal/catest"
 	"eblnode/internal/ebltest"
 	"eblnode/judge"
 	"eblnode/node"
@@ -18,10 +20,29 @@ import (
 // honoured and declined. After each step each node that knows the bill gives its evidence,
 // of the bill and of each transfer; both readers must come to the same good verdict, and
 // the bill's own platform to the same possessor.
-func TestBundlesOfRealNodes(t *testing.T) {
+func TestBundlesOfRealNodes(t *testing.T) { bundlesOfRealNodes(t) }
+
+// TestBundlesOfRealNodesInCAMode is the same where an authority vouches for every key, and its
+// responder is asked about each signature: the answers are in the files.
+func TestBundlesOfRealNodesInCAMode(t *testing.T) {
+	ca := catest.New(t, "Consortium")
+	delegate := ca.Delegate(t)
+	bundlesOfRealNodes(t, ebltest.Under(ca, catest.Responder("http://ocsp.example/")), ebltest.Configure(func(c *node.Config) {
+		c.Revocation = func(_ context.Context, qs []identity.Question) (out [][]byte, err error) {
+			for _, q := range qs {
+				out = append(out, catest.Answer{Singles: []catest.Single{{Cert: q.Certificate, Issuer: q.Issuer}}, By: delegate}.DER(t))
+			}
+			return out, nil
+		}
+	}))
+}
+
+func bundlesOfRealNodes(t *testing.T, options ...ebltest.Option) {
+	t.Helper()
 	nodeJS(t, "batch.mjs") // skips without Node
 	net := ebltest.New(t)
-	l := &lives{t: t, net: net, carrier: net.Platform("carrier.example"), bank: net.Platform("bank.example", ebltest.NotIssuer()), trade: net.Platform("trade.example", ebltest.NotIssuer())}
+	notIssuer := append([]ebltest.Option{ebltest.NotIssuer()}, options...)
+	l := &lives{t: t, net: net, carrier: net.Platform("carrier.example", options...), bank: net.Platform("bank.example", notIssuer...), trade: net.Platform("trade.example", notIssuer...)}
 	l.travels()
 	l.isRejected()
 	l.isReturned()

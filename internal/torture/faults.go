@@ -284,6 +284,8 @@ func (f *fleet) audit(ctx context.Context, events []event) (*audit.Report, error
 			if e.Verdict != "" {
 				seen.Receipts = append(seen.Receipts, audit.Receipt{Receiver: e.To, Envelope: e.Envelope, Text: e.Verdict})
 			}
+		case "rejection":
+			seen.Rejections = append(seen.Rejections, audit.Receipt{Receiver: e.To, Envelope: e.Envelope, Text: e.Verdict})
 		case "receipt":
 			seen.Receipts = append(seen.Receipts, audit.Receipt{Receiver: e.To, Envelope: e.Envelope, Text: e.Verdict})
 		}

@@ -105,6 +105,7 @@ func (r *replayer) put(ctx context.Context, client *http.Client, x *letter, addr
 		r.l.problem("envelope %s was rejected by %s, and put again it is with other words: CHANGED", x.envelope, x.to.domain)
 	case rejection != "":
 		r.counts.add(what + "the rejection")
+		return r.h.add(event{Kind: "rejection", From: x.from.domain, To: x.to.domain, Envelope: x.envelope.String(), Verdict: rejection, How: "replay"})
 	default:
 		r.counts.add(fmt.Sprintf("%srefused with %d", what, status))
 	}

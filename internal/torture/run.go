@@ -201,7 +201,7 @@ func (f *finished) of(name string) *summary {
 		return nil
 	}
 	for _, m := range f.list {
-		if m.Summary.Mode == name && m.Options == f.o.fingerprint() {
+		if m.Summary.Mode == name && m.Summary.Seed == f.o.seed && m.Options == f.o.fingerprint() {
 			f.o.say("== %s was finished in an earlier run", name)
 			return m.Summary
 		}
@@ -225,7 +225,7 @@ func (f *finished) add(s *summary) error {
 	return errors.Join(err, file.Close())
 }
 
-// fingerprint is what a run was asked to do.
+// fingerprint is what a run was asked to do, but for the seed.
 func (o *options) fingerprint() string {
-	return fmt.Sprint(o.seed, o.nodes, o.transfers, o.kills, o.bills, o.callers, o.cuts, o.every, o.each, o.only, o.pairs, o.skew, o.far, o.ci)
+	return fmt.Sprint(o.nodes, o.transfers, o.kills, o.bills, o.callers, o.cuts, o.every, o.each, o.only, o.pairs, o.skew, o.far, o.ci)
 }

@@ -156,6 +156,15 @@ func TestStateOfAnotherRunIsRefused(t *testing.T) {
 	if _, err := openWorkspace(o(7, 3), "race"); err == nil {
 		t.Error("another mode: got no error")
 	}
+	dir = t.TempDir()
+	if _, err := openWorkspace(o(7, 3), "crashpoints"); err != nil {
+		t.Fatal(err)
+	}
+	pairs := o(7, 3)
+	pairs.pairs = 27 // run 5 is another one then
+	if _, err := openWorkspace(pairs, "crashpoints"); err == nil {
+		t.Error("other options: got no error")
+	}
 }
 
 // stopAfter ends a run when it says something.

@@ -14,6 +14,9 @@ type stateFile struct {
 	Mode  string `json:"mode"`
 	Seed  uint64 `json:"seed"`
 	Nodes int    `json:"nodes"`
+	// Options are those that say what the parts of the run are; "" for the main mode, of
+	// which a later run may ask for more.
+	Options string `json:"options,omitempty"`
 	// Made says that the nodes are there. A run that was stopped before begins anew.
 	Made bool `json:"made"`
 }
@@ -33,6 +36,9 @@ type workspace struct {
 // given.
 func openWorkspace(o *options, mode string) (*workspace, error) {
 	w := &workspace{o: o, dir: o.state, kept: o.state != "", state: stateFile{Mode: mode, Seed: o.seed, Nodes: o.nodes}}
+	if mode != "faults" {
+		w.state.Options = o.fingerprint()
+	}
 	var err error
 	if w.dir == "" {
 		// Short: it holds Unix sockets.
@@ -65,6 +71,9 @@ func (w *workspace) takeUp(text []byte) error {
 	}
 	if s.Nodes != w.state.Nodes || s.Mode != w.state.Mode || w.o.seeded && s.Seed != w.o.seed {
 		return fmt.Errorf("%s is of the mode %s with %d nodes and seed %d, not of %s with %d and %d", w.dir, s.Mode, s.Nodes, s.Seed, w.state.Mode, w.state.Nodes, w.state.Seed)
+	}
+	if s.Options != w.state.Options {
+		return fmt.Errorf("%s is of a run with other options", w.dir)
 	}
 	w.o.seed, w.state.Seed, w.state.Made = s.Seed, s.Seed, s.Made
 	if s.Made {

@@ -44,6 +44,7 @@ func runSyscalls(ctx context.Context, o *options) (*summary, error) {
 		if err := r.run(ctx, by.inject); err != nil {
 			return nil, fmt.Errorf("faults by %s: %w", by.name, err)
 		}
+		o.seed = r.o.seed
 		s.Figures[by.name], s.Figures[by.name+"Calls"] = r.figures, r.made
 	}
 	if len(missing) == 2 {
@@ -104,6 +105,12 @@ func (r *syscallRun) run(ctx context.Context, newInjector func(*syscallRun) inje
 	}
 	r.o, r.dir, r.h, r.done = &one, w.dir, w.h, w.h.parts()
 	for part, what := range r.done {
+		if op, is := strings.CutPrefix(part, "calls of "); is {
+			for _, name := range what {
+				r.made[op] = append(r.made[op], powercut.Op(name))
+			}
+			continue
+		}
 		if n, err := strconv.Atoi(strings.Join(what, "")); err == nil {
 			r.figures[part] = n
 		}
@@ -197,7 +204,9 @@ func (r *syscallRun) all(ctx context.Context, in injector) error {
 		if len(made) < 2 {
 			r.s.wrong("%s: to %s a bill the node makes no calls but %v: it neither writes nor syncs", r.name, op.name, made)
 		}
-		r.made[op.name] = made
+		if err := r.remember(op.name, made); err != nil {
+			return err
+		}
 		for _, call := range made {
 			for _, how := range hows {
 				f := callFault{call, how}
@@ -214,6 +223,16 @@ func (r *syscallRun) all(ctx context.Context, in injector) error {
 		}
 	}
 	return nil
+}
+
+// remember keeps which calls an operation makes.
+func (r *syscallRun) remember(op string, made []powercut.Op) error {
+	r.made[op] = made
+	var names []string
+	for _, m := range made {
+		names = append(names, string(m))
+	}
+	return r.h.done("calls of "+op, names...)
 }
 
 // each lets one fault happen at the n-th call of an operation, for n = 1, 2, … until it
@@ -289,7 +308,9 @@ func (r *syscallRun) starts(ctx context.Context, in *stracer) error {
 	if err != nil {
 		return err
 	}
-	r.made["start"] = made
+	if err := r.remember("start", made); err != nil {
+		return err
+	}
 	for _, call := range made {
 		for _, how := range hows {
 			f := callFault{call, how}

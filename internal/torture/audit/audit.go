@@ -36,6 +36,8 @@ type Seen struct {
 	Issued    []string // document hashes
 	Transfers []Transfer
 	Receipts  []Receipt
+	// Rejections are signed answers of the other kind, which must be there as they were.
+	Rejections []Receipt
 }
 
 // A Transfer is one that its caller was told was accepted.
@@ -72,6 +74,7 @@ type Report struct {
 	ByChain   int `json:"settledByChain"`
 	Receipts  int `json:"receiptsVerified"`
 	Seen      int `json:"receiptsSeenByCallers"`
+	SeenNo    int `json:"rejectionsSeenByCallers"`
 	Confirmed int `json:"acknowledgedTransfersFound"`
 	Forks     int `json:"forkedBranches"`
 
@@ -152,6 +155,7 @@ type ledger struct {
 	byHash    map[envelope.Hash][]*transfer
 	received  map[envelope.Hash]receipt // by envelope
 	refused   map[envelope.Hash]int     // BENV rejections signed here, by envelope
+	rejected  map[string]bool           // texts of the rejections signed here
 	decided   map[string]string         // what two operators confirmed, by transfer
 }
 
@@ -225,7 +229,7 @@ func (a *auditor) scan(db *sql.DB, take func(*sql.Rows) error, query string) err
 // finding.
 func (a *auditor) read(n Node) (*ledger, error) {
 	l := &ledger{domain: n.Domain, bills: map[envelope.Hash]*bill{}, byID: map[int64]*bill{}, transfers: map[string]*transfer{},
-		byHash: map[envelope.Hash][]*transfer{}, received: map[envelope.Hash]receipt{}, refused: map[envelope.Hash]int{}, decided: map[string]string{}}
+		byHash: map[envelope.Hash][]*transfer{}, received: map[envelope.Hash]receipt{}, refused: map[envelope.Hash]int{}, rejected: map[string]bool{}, decided: map[string]string{}}
 	var err error
 	if l.host, err = identity.ParseHost(n.Domain); err != nil {
 		return nil, err

@@ -17,7 +17,8 @@ import (
 )
 
 // A world is three platforms that have stopped: one bill went from a to b, one stays on a
-// after a local step, one was returned and is void, and one is on its way from c to b.
+// after a local step, one was returned and is void, and one is on its way from c to b,
+// one was rejected by b.
 type world struct {
 	dir            string
 	trust          *identity.Trust
@@ -25,6 +26,7 @@ type world struct {
 	b              *ebltest.Platform
 	moved, flying  envelope.Hash
 	local, settled envelope.Hash
+	refused        envelope.Hash
 }
 
 func newWorld(t *testing.T) *world {
@@ -48,12 +50,16 @@ func newWorld(t *testing.T) *world {
 	w.flying = c.Issue(cy.ID)
 	c.Move(cy, w.flying, envelope.Transfer, bob.ID)
 
+	w.refused = a.Issue(ann.ID)
+	no := a.Settled(a.Move(ann, w.refused, envelope.Transfer, "nobody@b.example").Transfer, node.Rejected)
+
 	v := a.View(w.moved)
 	w.seen = audit.Seen{
-		Issued: []string{w.moved.String(), w.local.String(), w.settled.String(), w.flying.String()},
+		Issued: []string{w.moved.String(), w.local.String(), w.settled.String(), w.flying.String(), w.refused.String()},
 		Transfers: []audit.Transfer{{Sender: "a.example", Receiver: "b.example", ID: v.Transfer.ID, Document: w.moved.String(),
 			Envelope: v.Transfer.Envelope.String(), Receipt: v.Transfer.Verdict}},
-		Receipts: []audit.Receipt{{Receiver: "b.example", Envelope: v.Transfer.Envelope.String(), Text: v.Transfer.Verdict}},
+		Receipts:   []audit.Receipt{{Receiver: "b.example", Envelope: v.Transfer.Envelope.String(), Text: v.Transfer.Verdict}},
+		Rejections: []audit.Receipt{{Receiver: "b.example", Envelope: no.Envelope.String(), Text: no.Verdict}},
 	}
 	var entries []*identity.Platform
 	for _, p := range net.Platforms() {
@@ -124,8 +130,8 @@ func TestCleanWorld(t *testing.T) {
 		name      string
 		got, want int
 	}{
-		{"issued", r.Issued, 4}, {"held", r.Held, 2}, {"in flight", r.InFlight, 1}, {"terminal", r.Terminal, 1},
-		{"accepted", r.Accepted, 3}, {"confirmed", r.Confirmed, 1}, {"receipts", r.Receipts, 3},
+		{"issued", r.Issued, 5}, {"held", r.Held, 3}, {"in flight", r.InFlight, 1}, {"terminal", r.Terminal, 1},
+		{"accepted", r.Accepted, 3}, {"confirmed", r.Confirmed, 1}, {"receipts", r.Receipts, 3}, {"rejected", r.Rejected, 1}, {"rejections seen", r.SeenNo, 1},
 	} {
 		if f.got != f.want {
 			t.Errorf("%s: got %d, want %d", f.name, f.got, f.want)
@@ -174,6 +180,11 @@ func TestEveryHarmIsFound(t *testing.T) {
 		{"envelope damaged", []string{"b: UPDATE entries SET jws = substr(jws, 1, length(jws) - 10) || 'AAAAAAAAAA' WHERE bill = " + billOf(w.moved)}, "does not hold"},
 		{"step taken out", []string{"a: DELETE FROM steps WHERE bill = " + billOf(w.local) + " AND seq = 1"}, "by its signed bytes"},
 		{"transfer open for ever on a held bill", []string{"c: UPDATE bills SET control = 'held'"}, "open transfer: true"},
+		{"a rejection forgotten", []string{"b: DELETE FROM rejections"}, "CHANGED"},
+		{"a bill freed by operators that said nothing", []string{"c: UPDATE transfers SET state = 'rejected', settled_by = 'operators'", "c: UPDATE bills SET control = 'held'"}, "what they confirmed"},
+		{"a bill freed on other evidence", []string{"c: UPDATE transfers SET state = 'rejected', settled_by = 'operators'", "c: UPDATE bills SET control = 'held'",
+			"c: INSERT INTO proposals (kind, subject, outcome, reason, evidence, evidence_sum, proposed_by, proposed_at, confirmed_by, confirmed_at) SELECT 'resolve', id, 'held', 'x', x'00', zeroblob(32), 'one', 1, 'two', 2 FROM transfers"},
+			"not the one they confirmed"},
 		{"an accepted envelope is said to be rejected", []string{"a: UPDATE transfers SET state = 'rejected' WHERE bill = " + billOf(w.moved)}, "DOUBLED"},
 	} {
 		t.Run(c.name, func(t *testing.T) {

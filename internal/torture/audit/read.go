@@ -96,12 +96,16 @@ func (a *auditor) readAnswers(db *sql.DB, l *ledger) error {
 	}
 	err = a.scan(db, func(r *sql.Rows) error {
 		var hash []byte
-		if err := r.Scan(&hash); err != nil {
+		var code, text string
+		if err := r.Scan(&hash, &code, &text); err != nil {
 			return err
 		}
-		l.refused[hashOf(hash)]++
+		l.rejected[text] = true
+		if code == "BENV" {
+			l.refused[hashOf(hash)]++
+		}
 		return nil
-	}, "SELECT envelope_hash FROM rejections WHERE code = 'BENV'")
+	}, "SELECT envelope_hash, code, rejection FROM rejections")
 	if err != nil {
 		return err
 	}

@@ -246,4 +246,10 @@ func (a *auditor) remembered(seen Seen) {
 			a.report.wrong("%s: the receipt of envelope %s is not the one given out: CHANGED", s.Receiver, s.Envelope)
 		}
 	}
+	for _, s := range seen.Rejections {
+		a.report.SeenNo++
+		if l := a.ledger(s.Receiver); l != nil && !l.rejected[s.Text] {
+			a.report.wrong("%s: the rejection of envelope %s that was given out is not there: CHANGED", s.Receiver, s.Envelope)
+		}
+	}
 }
