@@ -35,16 +35,13 @@ func TestRespondersAreAskedInTheirOrder(t *testing.T) {
 	} {
 		first.does(c.first)
 		second.says(good)
-		before, start := second.asked.Load(), time.Now()
-		o := newOCSP(t, OCSPConfig{Timeout: 2 * time.Second})
+		before := second.asked.Load()
+		o := newOCSP(t, OCSPConfig{Timeout: 4 * time.Second})
 		if _, err := o.Ask(t.Context(), []identity.Question{q}); err != nil {
 			t.Errorf("%s: %v", c.name, err)
 		}
 		if got := second.asked.Load() - before; got != c.second {
 			t.Errorf("%s: the second was asked %d times, want %d", c.name, got, c.second)
-		}
-		if took := time.Since(start); took > 1900*time.Millisecond {
-			t.Errorf("%s: it took %s", c.name, took)
 		}
 	}
 	second.does(func(w http.ResponseWriter, _ *http.Request) { w.WriteHeader(500) })

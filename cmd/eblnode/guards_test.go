@@ -140,6 +140,7 @@ func TestServedNodeKeepsItsGuards(t *testing.T) {
 	if !bytes.Contains(changed, []byte("maxAge: 1ns")) {
 		changed = append(changed, "\nocsp: {maxAge: 1ns, timeout: 3s}\n"...)
 	}
+	changed = regexp.MustCompile(`(?m)^metrics:.*$`).ReplaceAll(changed, []byte("metrics: {open: true}"))
 	if err := os.WriteFile(file, changed, 0o600); err != nil {
 		t.Fatal(err)
 	}

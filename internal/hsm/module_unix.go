@@ -3,7 +3,6 @@
 package hsm
 
 import (
-	"errors"
 	"fmt"
 	"io/fs"
 	"os"
@@ -46,11 +45,11 @@ func ours(path string, module, folder bool) error {
 	}
 	mode := info.Mode()
 	if module && !mode.IsRegular() {
-		return fmt.Errorf("%s is not a file", path)
+		return fmt.Errorf("keys.pkcs11.module: %s is not a file", path)
 	}
 	owner, known := info.Sys().(*syscall.Stat_t)
 	if !known {
-		return errors.New("whose " + path + " is cannot be told")
+		return fmt.Errorf("%s: whose it is cannot be told", path)
 	}
 	if owner.Uid != 0 && int(owner.Uid) != os.Geteuid() {
 		return fmt.Errorf("%s belongs to user %d, who could replace the module, and its code would run here: chown it to root", path, owner.Uid)
