@@ -11,28 +11,38 @@ import (
 )
 
 // vouch asks what is told of our own certificates, for the signatures in the file that are
-// ours: nobody asked when they were made, and whoever trusts us by our authority cannot judge
-// them without. An answer that does not come is left out; the file then says less, and nothing
-// false. It waits for a network: never inside a transaction.
+// ours and have none that was kept when they were made: whoever trusts us by our authority
+// cannot judge them without. An answer by which the signature does not stand is left out, like
+// one that does not come; the file then says less, and nothing false. It waits for a network:
+// never inside a transaction.
 func (n *Node) vouch(ctx context.Context, b *envelope.Bundle) {
 	self := n.Self()
 	if n.cfg.Revocation == nil || !slices.ContainsFunc(self.Keys, issuedByAnother) {
 		return
 	}
-	told := map[[32]byte]*identity.Evidence{}
+	kept := map[envelope.Hash]bool{}
+	for _, c := range b.Checks {
+		kept[c.JWS] = kept[c.JWS] || c.Platform == self.Domain && len(c.OCSP) > 0
+	}
+	told := map[[32]byte]*ownAnswers{}
 	look := func(raw string, at time.Time) {
+		if kept[envelope.HashOf([]byte(raw))] {
+			return
+		}
 		j, k, at := ownSignature(self, raw, at)
 		if k == nil {
 			return
 		}
-		ev, asked := told[k.Thumbprint()]
+		own, asked := told[k.Thumbprint()]
 		if !asked {
-			ev = n.askOfOwn(ctx, self, k, at)
-			told[k.Thumbprint()] = ev
+			own = n.askOfOwn(ctx, self, k, at)
+			told[k.Thumbprint()] = own
 		}
-		if ev != nil && !ev.CheckedAt.Before(at.Add(-identity.OCSPSkew)) {
-			addCheck(b, j, n.Domain(), k, ev)
+		if own == nil || own.evidence.CheckedAt.Before(at.Add(-identity.OCSPSkew)) ||
+			envelope.CheckRevocation(own.held, own.key, at, time.Time{}, own.evidence) != nil {
+			return
 		}
+		addCheck(b, j, n.Domain(), k, &own.evidence)
 	}
 	for i := range b.Block.Entries {
 		look(b.Block.Entries[i].JWS.Raw, b.Block.Entries[i].Payload.SignedAt())
@@ -78,10 +88,17 @@ func ownSignature(self *identity.Platform, raw string, at time.Time) (j envelope
 	return j, k, at
 }
 
+// ownAnswers are what was told of one key of ours, asked as those do who hold us so.
+type ownAnswers struct {
+	held     *identity.Platform
+	key      *identity.Key
+	evidence identity.Evidence
+}
+
 // askOfOwn asks about one key of ours; nil where there is nothing to ask, or no answer. Peers
 // may hold us by our authority or by this key: the questions are those of whom it takes more to
 // convince.
-func (n *Node) askOfOwn(ctx context.Context, self *identity.Platform, k *identity.Key, at time.Time) *identity.Evidence {
+func (n *Node) askOfOwn(ctx context.Context, self *identity.Platform, k *identity.Key, at time.Time) *ownAnswers {
 	held := *self
 	held.Mode = identity.ModeCA
 	if certified, err := held.Certify(k, at, nil); err == nil {
@@ -96,7 +113,7 @@ func (n *Node) askOfOwn(ctx context.Context, self *identity.Platform, k *identit
 	if err != nil || len(ev.Answers) == 0 {
 		return nil
 	}
-	return &ev
+	return &ownAnswers{&held, k, ev}
 }
 
 func addCheck(b *envelope.Bundle, j envelope.JWS, us identity.Host, k *identity.Key, ev *identity.Evidence) {
