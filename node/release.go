@@ -177,13 +177,16 @@ func (n *Node) saysRelease(t *tx, operator *User, o ReleaseOrder) (done bool, er
 		}
 	}
 	var first string
-	err = t.QueryRowContext(t.ctx, `SELECT operator FROM releases WHERE document_hash IS ? AND done_at IS NULL AND at > ? AND operator <> ? LIMIT 1`,
-		target, millis(t.now.Add(-releaseValid)), operator.Local).Scan(&first)
+	// Who is no active operator any more counts for nothing, whatever it said before: else
+	// one person frees alone what another, who was sent away, had proposed.
+	err = t.QueryRowContext(t.ctx, `SELECT operator FROM releases JOIN users ON local_id = operator AND role = ? AND disabled = 0
+	    WHERE document_hash IS ? AND done_at IS NULL AND at > ? AND operator <> ? LIMIT 1`,
+		string(OperatorRole), target, millis(t.now.Add(-releaseValid)), operator.Local).Scan(&first)
 	switch {
 	case errors.Is(err, sql.ErrNoRows):
 		var own int
-		if err := t.QueryRowContext(t.ctx, `SELECT count(*) FROM releases WHERE document_hash IS ? AND done_at IS NULL AND at > ?`,
-			target, millis(t.now.Add(-releaseValid))).Scan(&own); err != nil {
+		if err := t.QueryRowContext(t.ctx, `SELECT count(*) FROM releases WHERE document_hash IS ? AND done_at IS NULL AND at > ? AND operator = ?`,
+			target, millis(t.now.Add(-releaseValid)), operator.Local).Scan(&own); err != nil {
 			return false, err
 		}
 		if own > 0 {
