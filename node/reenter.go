@@ -505,6 +505,11 @@ func (n *Node) enterAccepted(t *tx, b *bill, w witness.Record) error {
 	if err != nil {
 		return err
 	}
+	if _, found := n.Trust().Find(sender); !found {
+		// What the checks of a block say then, that another platform sent it, would lead
+		// operators to release a bill whose receipt we have given.
+		return fmt.Errorf("there is no trust entry for %s; add it with: eblnode peer add", sender)
+	}
 	block := &envelope.Transferblock{Document: []byte(d.Document)}
 	var known []row
 	var open *transfer

@@ -204,6 +204,15 @@ func TestQuarantineLastsWhileTheWitnessCannotBeEntered(t *testing.T) {
 	if v := a.View(doc); v.Quarantine == "" || !strings.Contains(v.Reason, "b.example") {
 		t.Fatalf("got %q, want a quarantine that names b.example", v.Reason)
 	}
+	held, err := a.Node().Witness(t.Context())
+	if err != nil || len(held.Bills) != 2 {
+		t.Fatalf("got %+v and %v, want two bills", held, err)
+	}
+	for _, b := range held.Bills { // the cure of docs/OPERATIONS.md goes by these words
+		if want := "there is no trust entry for b.example"; !strings.Contains(b.Problem, want) {
+			t.Errorf("got %q, want %q", b.Problem, want)
+		}
+	}
 	for name, do := range map[string]func() error{
 		"transfer to another platform": func() error {
 			_, err := a.Node().Move(t.Context(), al.User, doc, node.MoveOrder{Instruction: envelope.Transfer, To: ebltest.Quote(c.User("cees").ID)})
