@@ -28,25 +28,17 @@ type journalCheck struct {
 
 	covered int64             // the newest row of the audit log that the journal tells of
 	gaps    []witness.LogRows // rows that no record brought
-	anew    []toldAnew
+	cut     []int64           // rows at which the log begins again, and tells of no restore
+	undone  []records
 }
 
-// A toldAnew is a record with which the audit log begins again at an older row: after a
-// restore, and then the log says so.
-type toldAnew struct {
-	generation int64
-	rows       witness.LogRows
-}
+// records are those from a generation to another, of which a restore has taken the rows of
+// the audit log away, as the log itself tells. What they tell of bills was entered again.
+type records struct{ first, last int64 }
 
-// stands reports whether what a record told of the audit log holds still: not where a
-// restore has taken those rows away since.
+// stands reports whether what a record told of the audit log holds still.
 func (c *journalCheck) stands(w *witness.Record) bool {
-	for _, a := range c.anew {
-		if a.generation > w.Generation && a.rows.First <= w.Log.Last {
-			return false
-		}
-	}
-	return true
+	return !slices.ContainsFunc(c.undone, func(u records) bool { return u.first <= w.Generation && w.Generation <= u.last })
 }
 
 // read reads what is to be compared, before the journal is.
@@ -56,6 +48,20 @@ func (c *journalCheck) read(ctx context.Context, q querier) error {
 		return err
 	}
 	c.rows = int64(last)
+	// After several restores the log tells of those on whose rows it goes on, and of no other:
+	// what was between was undone with them.
+	err := each(ctx, q, "SELECT detail FROM audit WHERE action = 'witness.behind' ORDER BY id", nil, func(scan func(...any) error) error {
+		var detail string
+		var u records
+		err := scan(&detail)
+		if _, bad := fmt.Sscanf(detail, behindRecords, &u.first, &u.last); bad == nil {
+			c.undone = append(c.undone, u)
+		}
+		return err
+	})
+	if err != nil {
+		return err
+	}
 	return each(ctx, q, `SELECT x.id, x.state, coalesce(x.settled_by, ''), x.envelope_hash, b.document_hash FROM transfers x JOIN bills b ON b.id = x.bill
 	  WHERE x.state = 'cancelled' OR x.settled_by IN ('cancel', 'operators')`, nil, func(scan func(...any) error) error {
 		e := &unsignedEnd{}
@@ -68,12 +74,9 @@ func (c *journalCheck) read(ctx context.Context, q querier) error {
 
 // record takes a record of the journal, in its order.
 func (c *journalCheck) record(w *witness.Record) {
-	if l := w.Log; l != nil {
+	if l := w.Log; l != nil && c.stands(w) {
 		if l.First <= c.covered {
-			c.anew = append(c.anew, toldAnew{w.Generation, *l})
-			for len(c.gaps) > 0 && c.gaps[len(c.gaps)-1].Last >= l.First {
-				c.gaps = c.gaps[:len(c.gaps)-1]
-			}
+			c.cut = append(c.cut, l.First)
 		} else if l.First > c.covered+1 {
 			c.gaps = append(c.gaps, witness.LogRows{First: c.covered + 1, Last: l.First - 1})
 		}
@@ -122,14 +125,8 @@ func (c *journalCheck) compare(ctx context.Context, q querier, after int64, r *F
 	for _, g := range c.gaps {
 		bad(g.First, "id: the rows up to %d were not written by this node: the witness does not know them", g.Last)
 	}
-	for _, a := range c.anew {
-		var said int
-		if err := q.QueryRowContext(ctx, "SELECT count(*) FROM audit WHERE action = 'witness.behind' AND id BETWEEN ? AND ?", a.rows.First, a.rows.Last).Scan(&said); err != nil {
-			return err
-		}
-		if later := slices.ContainsFunc(c.anew, func(o toldAnew) bool { return o.generation > a.generation && o.rows.First <= a.rows.Last }); said == 0 && !later {
-			bad(a.rows.First, "id: the witness knows other rows from here on, and the log tells of no restore: it was cut off")
-		}
+	for _, row := range c.cut {
+		bad(row, "id: the witness knows other rows from here on, and the log tells of no restore: it was cut off")
 	}
 	return each(ctx, q, "SELECT id FROM audit WHERE id > ? AND id <= ? ORDER BY id LIMIT 1", []any{c.covered, c.rows}, func(scan func(...any) error) error {
 		var row int64
@@ -176,6 +173,9 @@ func checkDecision(ctx context.Context, q querier, w *witness.Record, r *FsckRep
 			return fmt.Errorf("reading record %d of the witness: %w", w.Generation, err)
 		}
 		kind, subject, outcome, said = rejectKind, w.Peer+" "+d.Sum.String(), "reject", d.Decision
+		if err := checkBranches(ctx, q, w, d.Branches, r); err != nil {
+			return err
+		}
 	}
 	if said == nil {
 		return nil
@@ -195,6 +195,23 @@ func checkDecision(ctx context.Context, q querier, w *witness.Record, r *FsckRep
 			What: fmt.Sprintf("outcome, reason, evidence, proposed_by, confirmed_by: what %s and %s decided about %s is not there, or not as they said it", said.ProposedBy, said.ConfirmedBy, subject)})
 	}
 	return err
+}
+
+// checkBranches looks for the entries of the other chain that was kept as proof when a fork
+// was refused: without them nobody can show who signed twice.
+func checkBranches(ctx context.Context, q querier, w *witness.Record, kept []branch, r *FsckReport) error {
+	for _, br := range kept {
+		var found int
+		if err := q.QueryRowContext(ctx, `SELECT count(*) FROM branches x JOIN bills b ON b.id = x.bill
+		  WHERE b.document_hash = ? AND x.idx = ? AND x.peer = ? AND x.jws = ?`, w.Document[:], br.Index, w.Peer, br.JWS).Scan(&found); err != nil {
+			return err
+		}
+		if found == 0 {
+			r.add(Finding{Table: "branches", Bill: envelope.Hash(w.Document), Row: fmt.Sprintf("record %d of the witness", w.Generation), Cure: cureEvidence,
+				What: fmt.Sprintf("bill, idx, peer, jws: entry %d of the other chain that %s offered is not there, or not as it was signed", br.Index, w.Peer)})
+		}
+	}
+	return nil
 }
 
 // checkEnd compares the end of a transfer with its row. One that was disputed may have been

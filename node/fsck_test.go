@@ -350,7 +350,7 @@ func mustName(t *testing.T, p *ebltest.Platform, c change, value any) {
 
 // newest are the tables of which nothing tells whether the newest row is still there: of
 // those nothing follows it yet.
-var newest = map[string]bool{"branches": true, "audit_roots": true}
+var newest = map[string]bool{"audit_roots": true}
 
 // TestFsckNamesEveryDeletedRow takes each row away, one at a time.
 func TestFsckNamesEveryDeletedRow(t *testing.T) {

@@ -263,6 +263,9 @@ func (n *Node) compareWitness(ctx context.Context, j *witness.Journal, p place, 
 	return n.quarantineLater(ctx, p)
 }
 
+// behindRecords is what the audit log says of records that the database did not know.
+const behindRecords = "records %d to %d"
+
 // quarantineLater reads the journal once more, and puts what comes after the database's
 // place into quarantine, all in one transaction.
 func (n *Node) quarantineLater(ctx context.Context, p place) (strange string, err error) {
@@ -308,7 +311,7 @@ func (n *Node) quarantineLater(ctx context.Context, p place) (strange string, er
 		if !known {
 			return nil
 		}
-		return t.audit(n.Domain().String(), "witness.behind", envelope.Hash{}, fmt.Sprintf("records %d to %d", p.generation+1, p.generation+int64(count)))
+		return t.audit(n.Domain().String(), "witness.behind", envelope.Hash{}, fmt.Sprintf(behindRecords, p.generation+1, p.generation+int64(count)))
 	})
 	if err == nil && !known {
 		return fmt.Sprintf("tells another history: the database's record %d is not in it", p.generation), nil
