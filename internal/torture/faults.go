@@ -228,9 +228,7 @@ func (r *faultRun) audit(ctx context.Context) error {
 		return err
 	}
 	r.s.take(report)
-	for _, w := range r.l.wrong {
-		r.s.wrong("%s", w)
-	}
+	r.s.recall(r.h)
 	counts := map[string]int{}
 	r.counts.into(counts)
 	for _, n := range r.f.nodes {
@@ -284,6 +282,10 @@ func (f *fleet) audit(ctx context.Context, events []event) (*audit.Report, error
 			if e.Verdict != "" {
 				seen.Receipts = append(seen.Receipts, audit.Receipt{Receiver: e.To, Envelope: e.Envelope, Text: e.Verdict})
 			}
+		case "step":
+			seen.Steps = append(seen.Steps, audit.Step{Node: e.From, Document: e.Document, To: e.To})
+		case "void":
+			seen.Voided = append(seen.Voided, audit.Void{Node: e.From, Document: e.Document})
 		case "rejection":
 			seen.Rejections = append(seen.Rejections, audit.Receipt{Receiver: e.To, Envelope: e.Envelope, Text: e.Verdict})
 		case "receipt":
@@ -319,14 +321,14 @@ func (f *fleet) auditFiles(ctx context.Context, left []*node, found []audit.Node
 // take adds an auditor's report to the summary.
 func (s *summary) take(r *audit.Report) {
 	s.Figures["audit"] = r
-	s.Figures["lost"], s.Figures["doubled"], s.Figures["changed"] = 0, 0, 0
+	for kind, n := range r.Kinds {
+		if s.unlisted == nil {
+			s.unlisted = map[string]int{}
+		}
+		s.unlisted[kind] += n - ofKind(r.Findings, kind)
+	}
 	for _, w := range r.Findings {
 		s.wrong("%s", w)
-		for _, kind := range []string{"lost", "doubled", "changed"} {
-			if n, ok := s.Figures[kind].(int); ok && strings.HasSuffix(w, strings.ToUpper(kind)) {
-				s.Figures[kind] = n + 1
-			}
-		}
 	}
 	if r.More > 0 {
 		s.wrong("and %d more", r.More)

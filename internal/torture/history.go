@@ -13,7 +13,7 @@ import (
 // before the caller goes on, so that a run that is cut off can be audited too.
 type event struct {
 	At       int64  `json:"at"`
-	Kind     string `json:"kind"` // issued, accepted, rejected, receipt, void, kill; done: a part of the run
+	Kind     string `json:"kind"` // issued, accepted, rejected, receipt, step, void, kill; wrong: a finding; done: a part of the run
 	Document string `json:"document,omitempty"`
 	From     string `json:"from,omitempty"` // domain of the sender
 	To       string `json:"to,omitempty"`   // domain of the receiver

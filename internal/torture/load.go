@@ -31,7 +31,6 @@ type load struct {
 
 	mu    sync.Mutex
 	doubt []time.Duration // how long it took to learn what became of an order
-	wrong []string
 }
 
 // A cargo is one bill, as its users know it.
@@ -48,10 +47,13 @@ type cargo struct {
 // that none meets the rate limit.
 const workers = 40
 
+// problem keeps what must not be in the history, so that a run that is stopped and goes on
+// knows of it too.
 func (l *load) problem(format string, args ...any) {
-	l.mu.Lock()
-	defer l.mu.Unlock()
-	l.wrong = append(l.wrong, fmt.Sprintf(format, args...))
+	text := fmt.Sprintf(format, args...)
+	if err := l.h.add(event{Kind: "wrong", What: []string{text}}); err != nil {
+		l.o.say("%s (and it cannot be written down: %s)", text, err)
+	}
 }
 
 // run moves bills until the target is reached.
@@ -226,6 +228,11 @@ func (l *load) hop(ctx context.Context, rng *rand.Rand, c *cargo, user string) e
 		return nil
 	}
 	l.counts.add("orders: " + verb)
+	if err == nil && out.Transfer == nil && out.Bill.Possessor != "" { // a step inside the platform
+		if err := l.h.add(event{Kind: "step", Document: c.document, From: from.domain, To: out.Bill.Possessor, How: "answer"}); err != nil {
+			return err
+		}
+	}
 	if err == nil && (out.Transfer == nil || out.Transfer.State == "accepted") && verb != "decline" {
 		return l.learn(ctx, c, from, to, receiver, out.Transfer)
 	}

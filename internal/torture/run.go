@@ -22,11 +22,41 @@ type summary struct {
 	Failed   string         `json:"failed,omitempty"`  // why it came to no end
 	Figures  map[string]any `json:"figures"`
 	Findings []string       `json:"findings"`
+
+	unlisted map[string]int // by LOST, DOUBLED or CHANGED: what the auditor counted and did not list
 }
 
 // wrong notes something that must not be.
 func (s *summary) wrong(format string, args ...any) {
 	s.Findings = append(s.Findings, fmt.Sprintf(format, args...))
+}
+
+// ofKind counts the findings of a kind, which is their last word.
+func ofKind(findings []string, kind string) (n int) {
+	for _, w := range findings {
+		if strings.HasSuffix(w, kind) {
+			n++
+		}
+	}
+	return n
+}
+
+// count says in the figures how much was lost, doubled and changed, whoever found it.
+func (s *summary) count() {
+	for _, kind := range []string{"LOST", "DOUBLED", "CHANGED"} {
+		if n := ofKind(s.Findings, kind) + s.unlisted[kind]; n > 0 || s.Figures["audit"] != nil {
+			s.Figures[strings.ToLower(kind)] = n
+		}
+	}
+}
+
+// recall adds what was found while the nodes ran, also by runs of this folder before.
+func (s *summary) recall(h *history) {
+	for _, e := range h.all() {
+		if e.Kind == "wrong" {
+			s.Findings = append(s.Findings, e.What...)
+		}
+	}
 }
 
 // run does what the command line says and returns the exit code.
@@ -103,6 +133,9 @@ func runMode(ctx context.Context, o *options, m mode, oneOfMany bool) *summary {
 		s = &summary{Failed: err.Error()}
 	}
 	s.Mode, s.Seed, s.Seconds = m.name, one.seed, since(start)
+	if s.Figures != nil {
+		s.count()
+	}
 	return s
 }
 

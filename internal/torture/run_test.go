@@ -11,6 +11,8 @@ import (
 	"strings"
 	"testing"
 	"time"
+
+	"eblnode/internal/torture/audit"
 )
 
 // withModes replaces the table of modes for a test.
@@ -216,5 +218,41 @@ func TestStoppedRunsGoOn(t *testing.T) {
 				t.Errorf("it says nothing of going on:\n%s", &said)
 			}
 		})
+	}
+}
+
+// TestFiguresCountWhoeverFoundIt: what the auditor had no room to list, what users saw while
+// the nodes ran, and what a run saw that was stopped before.
+func TestFiguresCountWhoeverFoundIt(t *testing.T) {
+	path := filepath.Join(t.TempDir(), "history.jsonl")
+	h, err := openHistory(path)
+	if err != nil {
+		t.Fatal(err)
+	}
+	(&load{h: h, o: newOptions()}).problem("envelope 1 was rejected, and put again it is accepted: DOUBLED")
+	if err := h.close(); err != nil {
+		t.Fatal(err)
+	}
+	withModes(t, mode{name: "faults", run: func(context.Context, *options) (*summary, error) {
+		again, err := openHistory(path) // of the run that goes on
+		if err != nil {
+			return nil, err
+		}
+		defer func() { _ = again.close() }()
+		s := &summary{Figures: map[string]any{}}
+		s.wrong("bill 2 was moved by u1, who did not hold it: DOUBLED")
+		s.take(&audit.Report{Findings: []string{"bill 3: in control nowhere: LOST"}, More: 4, Kinds: map[string]int{"LOST": 3, "DOUBLED": 2}})
+		s.recall(again)
+		return s, nil
+	}})
+	var out bytes.Buffer
+	if code := run(t.Context(), []string{"-mode", "faults", "-json"}, &out, io.Discard); code != 1 {
+		t.Errorf("got exit code %d, want 1", code)
+	}
+	figures := summaries(t, out.String())[0].Figures
+	for name, want := range map[string]float64{"lost": 3, "doubled": 4, "changed": 0} {
+		if figures[name] != want {
+			t.Errorf("%s: got %v, want %v", name, figures[name], want)
+		}
 	}
 }

@@ -13,6 +13,7 @@ import (
 	"fmt"
 	"net/url"
 	"path/filepath"
+	"strings"
 	"time"
 
 	"eblnode/chain"
@@ -38,6 +39,22 @@ type Seen struct {
 	Receipts  []Receipt
 	// Rejections are signed answers of the other kind, which must be there as they were.
 	Rejections []Receipt
+	// Steps are moves inside a platform, and Voided the bills whose return was honoured.
+	Steps  []Step
+	Voided []Void
+}
+
+// A Step is a move inside a platform that its caller was told of.
+type Step struct {
+	Node     string // domain
+	Document string
+	To       string // localid@domain
+}
+
+// A Void is a bill that its carrier's node called void.
+type Void struct {
+	Node     string // domain
+	Document string
 }
 
 // A Transfer is one that its caller was told was accepted.
@@ -76,20 +93,33 @@ type Report struct {
 	Seen      int `json:"receiptsSeenByCallers"`
 	SeenNo    int `json:"rejectionsSeenByCallers"`
 	Confirmed int `json:"acknowledgedTransfersFound"`
+	Moved     int `json:"acknowledgedStepsFound"`
+	Voided    int `json:"acknowledgedVerdictsFound"`
 	Forks     int `json:"forkedBranches"`
 
 	Findings []string `json:"-"`
 	More     int      `json:"-"`
+	// Kinds are how many findings end with LOST, DOUBLED and CHANGED, those of More too.
+	Kinds map[string]int `json:"-"`
 }
 
 const maxFindings = 50
 
 func (r *Report) wrong(format string, args ...any) {
+	text := fmt.Sprintf(format, args...)
+	for _, kind := range []string{"LOST", "DOUBLED", "CHANGED"} {
+		if strings.HasSuffix(text, kind) {
+			if r.Kinds == nil {
+				r.Kinds = map[string]int{}
+			}
+			r.Kinds[kind]++
+		}
+	}
 	if len(r.Findings) == maxFindings {
 		r.More++
 		return
 	}
-	r.Findings = append(r.Findings, fmt.Sprintf(format, args...))
+	r.Findings = append(r.Findings, text)
 }
 
 // An auditor holds what it has read of all nodes.

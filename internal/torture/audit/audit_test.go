@@ -60,6 +60,8 @@ func newWorld(t *testing.T) *world {
 			Envelope: v.Transfer.Envelope.String(), Receipt: v.Transfer.Verdict}},
 		Receipts:   []audit.Receipt{{Receiver: "b.example", Envelope: v.Transfer.Envelope.String(), Text: v.Transfer.Verdict}},
 		Rejections: []audit.Receipt{{Receiver: "b.example", Envelope: no.Envelope.String(), Text: no.Verdict}},
+		Steps:      []audit.Step{{Node: "a.example", Document: w.local.String(), To: al.ID}},
+		Voided:     []audit.Void{{Node: "a.example", Document: w.settled.String()}},
 	}
 	var entries []*identity.Platform
 	for _, p := range net.Platforms() {
@@ -132,6 +134,7 @@ func TestCleanWorld(t *testing.T) {
 	}{
 		{"issued", r.Issued, 5}, {"held", r.Held, 3}, {"in flight", r.InFlight, 1}, {"terminal", r.Terminal, 1},
 		{"accepted", r.Accepted, 3}, {"confirmed", r.Confirmed, 1}, {"receipts", r.Receipts, 3}, {"rejected", r.Rejected, 1}, {"rejections seen", r.SeenNo, 1},
+		{"steps", r.Moved, 1}, {"void", r.Voided, 1},
 	} {
 		if f.got != f.want {
 			t.Errorf("%s: got %d, want %d", f.name, f.got, f.want)
@@ -179,6 +182,10 @@ func TestEveryHarmIsFound(t *testing.T) {
 		{"document changed", []string{"b: UPDATE documents SET document = x'7b7d' WHERE bill = " + billOf(w.moved)}, "another hash"},
 		{"envelope damaged", []string{"b: UPDATE entries SET jws = substr(jws, 1, length(jws) - 10) || 'AAAAAAAAAA' WHERE bill = " + billOf(w.moved)}, "does not hold"},
 		{"step taken out", []string{"a: DELETE FROM steps WHERE bill = " + billOf(w.local) + " AND seq = 1"}, "by its signed bytes"},
+		{"an acknowledged step forgotten by all tables", []string{"a: DELETE FROM steps WHERE bill = " + billOf(w.local) + " AND seq = 1",
+			"a: UPDATE bills SET possessor = 'ann@a.example' WHERE document_hash = " + hex(w.local)}, "0 steps say so: LOST"},
+		{"an honoured return forgotten by all tables", []string{"a: DELETE FROM verdicts", "a: UPDATE bills SET control = 'held', status = 'surrenderPending', possessor = 'issuer@a.example' WHERE document_hash = " + hex(w.settled)},
+			"was void, as its callers were told, and is not: LOST"},
 		{"transfer open for ever on a held bill", []string{"c: UPDATE bills SET control = 'held'"}, "open transfer: true"},
 		{"a rejection forgotten", []string{"b: DELETE FROM rejections"}, "CHANGED"},
 		{"a bill freed by operators that said nothing", []string{"c: UPDATE transfers SET state = 'rejected', settled_by = 'operators'", "c: UPDATE bills SET control = 'held'"}, "what they confirmed"},

@@ -246,10 +246,51 @@ func (a *auditor) remembered(seen Seen) {
 			a.report.wrong("%s: the receipt of envelope %s is not the one given out: CHANGED", s.Receiver, s.Envelope)
 		}
 	}
+	a.moves(seen)
 	for _, s := range seen.Rejections {
 		a.report.SeenNo++
 		if l := a.ledger(s.Receiver); l != nil && !l.rejected[s.Text] {
 			a.report.wrong("%s: the rejection of envelope %s that was given out is not there: CHANGED", s.Receiver, s.Envelope)
 		}
 	}
+}
+
+// moves compares with what callers saw of what no other platform signs: steps inside one,
+// each of which is stored for ever, and returns that were honoured.
+func (a *auditor) moves(seen Seen) {
+	told := map[Step]int{}
+	for _, s := range seen.Steps {
+		told[s]++
+	}
+	for s, n := range told {
+		found := 0
+		if b := a.known(s.Node, s.Document); b != nil {
+			for _, st := range b.steps {
+				tx, err := envelope.ParseTransaction([]byte(st.tx))
+				if err == nil && tx.Instruction != envelope.Issue && tx.Transferee.ID.String() == s.To {
+					found++
+				}
+			}
+		}
+		if a.report.Moved += min(n, found); found < n {
+			a.report.wrong("%s: bill %s was given to %s %d times, as its callers were told, and %d steps say so: LOST", s.Node, s.Document, s.To, n, found)
+		}
+	}
+	for _, s := range seen.Voided {
+		if b := a.known(s.Node, s.Document); b == nil || b.control != "void" || b.verdict == "" {
+			a.report.wrong("%s: bill %s was void, as its callers were told, and is not: LOST", s.Node, s.Document)
+		} else {
+			a.report.Voided++
+		}
+	}
+}
+
+// known is what a node has of a bill; nil for nothing.
+func (a *auditor) known(domain, document string) *bill {
+	l := a.ledger(domain)
+	h, err := envelope.ParseHash(document)
+	if l == nil || err != nil {
+		return nil
+	}
+	return l.bills[h]
 }
