@@ -24,6 +24,7 @@ type framing struct {
 	blind atomic.Bool
 
 	line         []byte // the one that is not whole yet, as far as it matters
+	cut          bool   // it is longer than that
 	started      bool   // the request line is over
 	old, folded  bool
 	lengths      int
@@ -55,12 +56,14 @@ func (f *framing) see(b []byte) {
 			line = f.line
 		}
 		f.header(bytes.TrimSuffix(line, []byte("\r")))
-		f.line, b = f.line[:0], b[end+1:]
+		f.line, f.cut, b = f.line[:0], false, b[end+1:]
 	}
 }
 
 func (f *framing) keep(b []byte) {
-	f.line = append(f.line, b[:min(len(b), maxLine-len(f.line))]...)
+	room := maxLine - len(f.line)
+	f.cut = f.cut || len(b) > room
+	f.line = append(f.line, b[:min(len(b), room)]...)
 }
 
 // header takes one line of a request's head.
@@ -83,7 +86,8 @@ func (f *framing) header(line []byte) {
 	case bytes.EqualFold(name, []byte("Content-Length")):
 		f.lengths++
 		n, err := strconv.ParseUint(string(bytes.TrimSpace(value)), 10, 63)
-		f.length, f.wrong = n, f.wrong || err != nil
+		// net/http takes any number of zeros before a length, of which a part is another one.
+		f.length, f.wrong = n, f.wrong || err != nil || f.cut
 	case bytes.EqualFold(name, []byte("Transfer-Encoding")):
 		f.coded = true
 	}

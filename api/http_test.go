@@ -357,6 +357,36 @@ func TestSmuggledRequestOnThePlainListener(t *testing.T) {
 	}
 }
 
+// HTTP-08: net/http reads a length with as many zeros before it as there is room for. Where the
+// header comes in two pieces, who watches it must not take a part of the number for the whole:
+// what it then takes for the next request is this one's body, and the next one goes unwatched.
+func TestSmuggledRequestBehindALongLength(t *testing.T) {
+	bank := ebltest.New(t).Platform("bank.example")
+	s := api.NewServer(api.NewLocalHandler(bank.Node(), api.Options{Metrics: api.NewMetrics(bank.Node())}), nil, nil, nil)
+	l, err := net.Listen("tcp", "127.0.0.1:0")
+	if err != nil {
+		t.Fatal(err)
+	}
+	go func() { _ = s.Serve(l) }()
+	t.Cleanup(func() { _ = s.Close() })
+	head := "GET /api/v1/ebls HTTP/1.1\r\nHost: x\r\nAuthorization: Bearer " + bank.User("bob").Token + "\r\n"
+	blinker := "GET / HTTP/1.1\r\nContent-Length: 1000000\r\n\r\n"
+	conn, err := net.Dial("tcp", l.Addr().String())
+	if err != nil {
+		t.Fatal(err)
+	}
+	defer func() { _ = conn.Close() }()
+	_ = conn.SetDeadline(time.Now().Add(10 * time.Second))
+	_, _ = io.WriteString(conn, head+"Content-Length: "+repeated("0", 300))
+	time.Sleep(100 * time.Millisecond) // else it would be read in one piece
+	_, _ = fmt.Fprintf(conn, "%d\r\n\r\n%s", len(blinker), blinker)
+	_, _ = io.WriteString(conn, head+"Content-Length: 5\r\nTransfer-Encoding: chunked\r\n\r\n0\r\n\r\n")
+	answer, _ := io.ReadAll(conn) // it may end with a reset: the rest was not read
+	if strings.Count(string(answer), "HTTP/1.1 ") != 1 || !strings.HasPrefix(string(answer), "HTTP/1.1 400") {
+		t.Errorf("got %.600s, want one answer, 400, and the end", answer)
+	}
+}
+
 // HTTP-05
 func TestSlowSenderLosesItsPlace(t *testing.T) {
 	p := newPair(t)

@@ -199,7 +199,10 @@ func (o *OCSP) fetch(ctx context.Context, key [32]byte, q identity.Question) ([]
 		}
 		o.answered(status, err)
 		if err == nil {
-			return o.store(ocspEntry{key: key, der: der, status: status, fetched: o.cfg.Now()}), nil
+			var kept []byte
+			if kept, err = o.store(ocspEntry{key: key, der: der, status: status, fetched: o.cfg.Now()}); err == nil {
+				return kept, nil
+			}
 		}
 		err = fmt.Errorf("asking the OCSP responder %s: %w", url, err)
 		o.cfg.Log.WarnContext(ctx, "an OCSP responder gave no answer that holds", "err", err)
@@ -240,24 +243,32 @@ func (o *OCSP) post(ctx context.Context, q identity.Question, url string) ([]byt
 	return der, nil
 }
 
+// errRevokedSince says that an answer is older than one that said revoked.
+var errRevokedSince = errors.New("its answer is older than one by which the certificate was revoked, which has ended; only a newer one counts")
+
 // store keeps e, unless what is kept is newer, or says revoked of the same moment: an older
 // answer that is brought up again does not bring a certificate back. It gives what is kept
-// then.
-func (o *OCSP) store(e ocspEntry) []byte {
+// then. What said revoked is held against older answers also when its own time is over, since
+// those may be good for longer: then there is no answer, errRevokedSince.
+func (o *OCSP) store(e ocspEntry) ([]byte, error) {
 	o.mu.Lock()
 	defer o.mu.Unlock()
 	if el := o.byKey[e.key]; el != nil {
 		old := el.Value.(*ocspEntry)
 		newer := old.status.ThisUpdate.After(e.status.ThisUpdate) || old.status.ThisUpdate.Equal(e.status.ThisUpdate) && !old.status.Good
-		if old.der != nil && newer && !o.cfg.Now().After(old.status.Until) {
+		switch ended := o.cfg.Now().After(old.status.Until); {
+		case old.der == nil || !newer:
+		case !ended:
 			e.der, e.status = old.der, old.status
+		case !old.status.Good:
+			return nil, errRevokedSince
 		}
 		if e.fetched.Before(old.fetched) {
 			e.fetched = old.fetched
 		}
 	}
 	o.put(&e)
-	return e.der
+	return e.der, nil
 }
 
 func (o *OCSP) failed(key [32]byte, err error) ([]byte, error) {
@@ -323,7 +334,8 @@ func (o *OCSP) checkTLS(ctx context.Context, p *identity.Platform, s tls.Connect
 	}
 	if len(s.OCSPResponse) > 0 {
 		if status, err := qs[0].Read(s.OCSPResponse, o.cfg.Now()); err == nil {
-			o.store(ocspEntry{key: ocspKey(qs[0]), der: bytes.Clone(s.OCSPResponse), status: status, fetched: status.ThisUpdate})
+			// One that is too old to be kept says nothing: the responder is asked.
+			_, _ = o.store(ocspEntry{key: ocspKey(qs[0]), der: bytes.Clone(s.OCSPResponse), status: status, fetched: status.ThisUpdate})
 		}
 	}
 	answers, err := o.Ask(ctx, qs)

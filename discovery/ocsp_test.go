@@ -275,6 +275,47 @@ func TestAnswersAreKept(t *testing.T) {
 	}
 }
 
+// TestRevocationIsNotForgottenWhenItsAnswerEnds: what said revoked was good for an hour, and an
+// older good answer is for days. Who cuts the way to the responder, or answers in its place,
+// plays that one; so does who staples it.
+func TestRevocationIsNotForgottenWhenItsAnswerEnds(t *testing.T) {
+	ca := catest.New(t, "CA")
+	l, clk := newLiar(t), &testClock{}
+	leaf := ca.Issue(t, catest.NewKey(t), catest.TLS, catest.Responder(l.URL))
+	answer := func(status catest.Status, from, until time.Duration) []byte {
+		now := time.Now()
+		return catest.Answer{Singles: []catest.Single{{Cert: leaf, Issuer: ca.Cert, Status: status, ThisUpdate: now.Add(from), NextUpdate: now.Add(until)}},
+			By: ca, Produced: now.Add(from)}.DER(t)
+	}
+	before := answer(catest.Good, -2*time.Hour, 5*24*time.Hour)
+	domain, err := identity.ParseHost("bank.example")
+	if err != nil {
+		t.Fatal(err)
+	}
+	o := newOCSP(t, OCSPConfig{Now: clk.now})
+	p := &identity.Platform{Domain: domain, TLS: identity.TLSIdentity{Anchors: []*x509.Certificate{ca.Cert}}}
+	check := func(what string, ahead time.Duration, staple []byte, want identity.RevocationState) {
+		t.Helper()
+		clk.ahead.Store(int64(ahead))
+		err := o.CheckTLS(t.Context(), p, tls.ConnectionState{PeerCertificates: []*x509.Certificate{leaf}, OCSPResponse: staple})
+		r, _ := errors.AsType[*identity.RevocationError](err)
+		if want == 0 && err != nil || want != 0 && (r == nil || r.State != want) {
+			t.Errorf("%s: got %v, want state %d", what, err, want)
+		}
+	}
+	l.does(func(w http.ResponseWriter, _ *http.Request) { w.WriteHeader(503) })
+	check("the older answer, before anybody said revoked", 0, before, 0)
+	l.says(answer(catest.Revoked, -time.Minute, time.Hour))
+	check("revoked", time.Minute, nil, identity.StateRevoked)
+	l.says(before)
+	check("the older answer, by somebody in the responder's place", 2*time.Hour, nil, identity.StateUnknown)
+	l.does(func(w http.ResponseWriter, _ *http.Request) { w.WriteHeader(503) })
+	check("the older answer, stapled, and the way to the responder cut", 3*time.Hour, before, identity.StateUnknown)
+	// A hold that was lifted: a newer answer counts.
+	l.says(answer(catest.Good, 3*time.Hour, 24*time.Hour))
+	check("a newer good answer", 4*time.Hour, nil, 0)
+}
+
 // TestWhoWaitsMayGiveUp and leaves the question to the next.
 func TestWhoWaitsMayGiveUp(t *testing.T) {
 	ca := catest.New(t, "CA")

@@ -3,6 +3,8 @@ package envelope_test
 import (
 	"crypto/ecdsa"
 	"crypto/x509"
+	"crypto/x509/pkix"
+	"encoding/asn1"
 	"encoding/base64"
 	"encoding/json"
 	"errors"
@@ -202,5 +204,45 @@ func TestWhatWeSignBringsItsCertificates(t *testing.T) {
 		if err != nil || len(j.Header.X5C) != c.want {
 			t.Errorf("%s: got %d certificates and %v, want %d", name, len(j.Header.X5C), err, c.want)
 		}
+	}
+}
+
+// TestTokenUnderALongPath: three certificates of the size that RSA authorities make lie between
+// the key and the anchor. The assertion brings them and is read all the same; the access token,
+// which goes with each request, brings none.
+func TestTokenUnderALongPath(t *testing.T) {
+	large := func(c *x509.Certificate) {
+		c.ExtraExtensions = append(c.ExtraExtensions, pkix.Extension{Id: asn1.ObjectIdentifier{1, 2, 3, 4, 6}, Value: make([]byte, 1500)})
+	}
+	root := catest.New(t, "Root")
+	policy := root.Sub(t, "Policy", large)
+	issuing := policy.Sub(t, "Issuing", large)
+	s := signerUnder(t, issuing, "bank.example", "k", large)
+	claims := map[string]any{"iss": "bank.example"}
+	ca := &identity.Platform{Domain: s.Key.Platform, Mode: identity.ModeCA, Anchors: []*x509.Certificate{root.Cert}}
+	own := &identity.Platform{Domain: s.Key.Platform, Mode: identity.ModePinned, Keys: []*identity.Key{s.Key}}
+	for _, c := range []struct {
+		typ         string
+		p           *identity.Platform
+		least, most int
+	}{{envelope.TypAssertion, ca, 8 << 10, envelope.MaxJWT}, {envelope.TypAccess, own, 0, 1 << 10}} {
+		text, err := envelope.SignJWT(c.typ, claims, s)
+		if err != nil {
+			t.Fatal(err)
+		}
+		if len(text) < c.least || len(text) > c.most {
+			t.Errorf("%s: got %d bytes, want %d to %d", c.typ, len(text), c.least, c.most)
+		}
+		j, err := envelope.ParseJWT(text)
+		if err != nil {
+			t.Errorf("%s: %v", c.typ, err)
+			continue
+		}
+		if _, err := j.Verify(c.p, time.Now(), false); err != nil {
+			t.Errorf("%s: %v", c.typ, err)
+		}
+	}
+	if len(s.Key.Certificates) == 0 {
+		t.Error("the key itself has lost its certificates")
 	}
 }

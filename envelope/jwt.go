@@ -20,8 +20,10 @@ const (
 	TypAccess = "at+jwt"
 )
 
-// MaxJWT is the longest token that is read, in bytes.
-const MaxJWT = 8 << 10
+// MaxJWT is the longest token that is read, in bytes. In ca mode an assertion brings the
+// certificates between its key and an anchor, and each RSA certificate of those makes it three
+// kilobytes longer: it is base64 within base64.
+const MaxJWT = 24 << 10
 
 // A JWT is a JSON Web Token in the one spelling that [ParseJWS] takes, and *not yet
 // verified*: nothing in it is true before Verify says whose it is.
@@ -157,11 +159,17 @@ func oneOrMore(v jsontext.Value) (list []string, one bool, err *FormatError) {
 }
 
 // SignJWT signs claims as a token of that typ. What it says of time is the caller's: no
-// iat is added.
+// iat is added. An access token brings no certificates: who reads it is who signed it, and it
+// has to fit into the header of each request.
 func SignJWT(typ string, claims map[string]any, s *identity.Signer) (string, error) {
 	payload, err := canonicalOf(claims)
 	if err != nil {
 		return "", err
+	}
+	if typ == TypAccess && s.Key.Certificates != nil {
+		bare, key := *s, *s.Key
+		key.Certificates, bare.Key = nil, &key
+		s = &bare
 	}
 	return sign(payload, s, typ, time.Time{})
 }

@@ -159,6 +159,24 @@ func selfSigned(c *x509.Certificate) bool {
 		c.CheckSignature(c.SignatureAlgorithm, c.RawTBSCertificate, c.Signature) == nil
 }
 
+// signsItself is selfSigned, worked out once a certificate: about one that an authority signed
+// and that bears the authority's own name somebody must be asked all the same.
+func signsItself(c *x509.Certificate) bool {
+	if string(c.RawSubject) != string(c.RawIssuer) {
+		return false
+	}
+	does, known := selfSigners.get(c)
+	if !known {
+		does = selfSigned(c)
+		selfSigners.put(c, does)
+	}
+	return does
+}
+
+// selfSigners are those that were asked about, by their addresses: a certificate that was read
+// is never changed.
+var selfSigners cache[*x509.Certificate, bool]
+
 // certify gives k the chain of an x5c: the leaf holds k's key and meets the
 // policy, each certificate is signed by the next (so that the one above the leaf
 // can vouch for revocation answers), and the leaf's validity narrows the window.

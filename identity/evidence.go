@@ -69,7 +69,7 @@ func (p *Platform) Questions(k *Key) []Question {
 
 func (p *Platform) questions(k *Key) ([]Question, error) {
 	path := k.Certificates
-	if len(path) == 0 || p.Mode == ModeCA && len(path) == 1 || p.Mode != ModeCA && bytes.Equal(path[0].RawSubject, path[0].RawIssuer) {
+	if len(path) == 0 || p.Mode == ModeCA && len(path) == 1 || p.Mode != ModeCA && signsItself(path[0]) {
 		return nil, nil
 	}
 	var qs []Question

@@ -295,6 +295,7 @@ func TestQuestions(t *testing.T) {
 	host := mustHost(t, "bank.example:8443")
 	leaf := asked.Issue(t, catest.NewKey(t), bank, responder)
 	week := asked.Issue(t, catest.NewKey(t), bank, responder, catest.Valid(now.Add(-time.Hour), now.Add(6*24*time.Hour)))
+	namesake := asked.Issue(t, catest.NewKey(t), bank, responder, func(c *x509.Certificate) { c.Subject.CommonName = "Asked" })
 	for _, c := range []struct {
 		name  string
 		p     *identity.Platform
@@ -307,6 +308,7 @@ func TestQuestions(t *testing.T) {
 		{"ca: unless the entry says no, and then about the authority all the same", &identity.Platform{Mode: identity.ModeCA, OCSP: identity.OCSPPolicy{ShortLived: true}}, []*x509.Certificate{week, asked.Cert}, []string{"http://root.example/"}},
 		{"ca: a long one all the same", &identity.Platform{Mode: identity.ModeCA, OCSP: identity.OCSPPolicy{ShortLived: true}}, []*x509.Certificate{leaf, asked.Cert}, []string{"http://ocsp.example/", "http://root.example/"}},
 		{"pinned: the leaf", &identity.Platform{Mode: identity.ModePinned}, []*x509.Certificate{leaf, asked.Cert}, []string{"http://ocsp.example/"}},
+		{"pinned: a leaf with the name of its authority", &identity.Platform{Mode: identity.ModePinned}, []*x509.Certificate{namesake, asked.Cert}, []string{"http://ocsp.example/"}},
 		{"pinned: self-signed", &identity.Platform{Mode: identity.ModePinned, OCSP: identity.OCSPPolicy{Responder: "http://ours.example/"}}, []*x509.Certificate{selfMade(t)}, nil},
 	} {
 		t.Run(c.name, func(t *testing.T) {

@@ -21,7 +21,7 @@ func (p *Platform) TLSQuestions(certs []*x509.Certificate) ([]Question, error) {
 		return nil, errors.New("no certificate")
 	}
 	leaf := certs[0]
-	if bytes.Equal(leaf.RawSubject, leaf.RawIssuer) {
+	if signsItself(leaf) {
 		return nil, nil
 	}
 	var qs []Question

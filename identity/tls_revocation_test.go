@@ -22,6 +22,7 @@ func TestTLSQuestions(t *testing.T) {
 	leaf := lower.Issue(t, catest.NewKey(t), bank, responder, catest.TLS)
 	mute := lower.Issue(t, catest.NewKey(t), bank, catest.TLS)
 	week := lower.Issue(t, catest.NewKey(t), bank, responder, catest.TLS, catest.Valid(now.Add(-time.Hour), now.Add(6*24*time.Hour)))
+	namesake := lower.Issue(t, catest.NewKey(t), bank, responder, catest.TLS, func(c *x509.Certificate) { c.Subject.CommonName = "Lower" })
 	many := lower.Issue(t, catest.NewKey(t), bank, catest.TLS, func(c *x509.Certificate) {
 		c.OCSPServer = []string{"http://1.example/", "http://2.example/", "http://3.example/", "http://4.example/", "http://5.example/"}
 	})
@@ -40,6 +41,8 @@ func TestTLSQuestions(t *testing.T) {
 		{"a leaf that names nobody", []*x509.Certificate{mute, lower.Cert, upper.Cert}, []*x509.Certificate{root.Cert}, identity.OCSPPolicy{}, above[1:]},
 		{"the entry's responder is for the leaf alone", []*x509.Certificate{leaf, lower.Cert, upper.Cert}, []*x509.Certificate{root.Cert}, identity.OCSPPolicy{Responder: "http://ours.example/"}, "http://ours.example/" + above},
 		{"four of five", []*x509.Certificate{many, lower.Cert}, []*x509.Certificate{lower.Cert}, identity.OCSPPolicy{}, "http://1.example/+http://2.example/+http://3.example/+http://4.example/"},
+		{"a leaf with the name of its authority", []*x509.Certificate{namesake, lower.Cert, upper.Cert}, []*x509.Certificate{root.Cert}, identity.OCSPPolicy{}, "http://ocsp.example/" + above},
+		{"by its pin, with the name of its authority", []*x509.Certificate{namesake, lower.Cert}, nil, identity.OCSPPolicy{}, "http://ocsp.example/"},
 		{"by its pin: the leaf alone", []*x509.Certificate{leaf, lower.Cert, upper.Cert}, nil, identity.OCSPPolicy{}, "http://ocsp.example/"},
 	} {
 		p := &identity.Platform{Domain: mustHost(t, "bank.example"), TLS: identity.TLSIdentity{Anchors: c.anchors}, OCSP: c.policy}
@@ -78,6 +81,43 @@ func TestTLSQuestions(t *testing.T) {
 		r, _ := errors.AsType[*identity.RevocationError](err)
 		if c.want == 0 && err != nil || c.want != 0 && (r == nil || r.State != c.want) {
 			t.Errorf("%s: got %v, want state %d", name, err, c.want)
+		}
+	}
+}
+
+// TestTwinOfARevokedCertificate: whoever has a key makes another certificate for it, about which
+// nobody can be asked. Where the entry knows the platform by pins alone that one connects, and
+// only another entry stops it; with anchors beside the pins it leads nowhere.
+func TestTwinOfARevokedCertificate(t *testing.T) {
+	now := time.Now()
+	ca := catest.New(t, "Consortium")
+	key := catest.NewKey(t)
+	revoked := ca.Issue(t, key, bank, responder, catest.TLS)
+	twin, err := identity.NewSelfSigned(key, identity.CertificateSpec{Subject: "bank.example", Names: []string{"bank.example"},
+		NotBefore: now.Add(-time.Hour), NotAfter: now.Add(time.Hour), Usages: []x509.ExtKeyUsage{x509.ExtKeyUsageClientAuth}})
+	if err != nil {
+		t.Fatal(err)
+	}
+	pins := [][32]byte{identity.SPKIPin(revoked)}
+	alone := &identity.Platform{Domain: mustHost(t, "bank.example"), Anchors: []*x509.Certificate{ca.Cert}, TLS: identity.TLSIdentity{Pins: pins}}
+	both := &identity.Platform{Domain: mustHost(t, "bank.example"), TLS: identity.TLSIdentity{Pins: pins, Anchors: []*x509.Certificate{ca.Cert}}}
+	ev := identity.Evidence{CheckedAt: now, Answers: [][]byte{catest.Answer{Singles: []catest.Single{{Cert: revoked, Issuer: ca.Cert, Status: catest.Revoked}}, By: ca}.DER(t)}}
+	for _, c := range []struct {
+		name     string
+		p        *identity.Platform
+		leaf     *x509.Certificate
+		connects bool
+	}{
+		{"pins, the revoked one", alone, revoked, false}, {"pins, its twin", alone, twin, true},
+		{"pins and anchors, the revoked one", both, revoked, false}, {"pins and anchors, its twin", both, twin, false},
+	} {
+		certs := []*x509.Certificate{c.leaf}
+		err := c.p.CheckTLS(certs, identity.ClientAuth, now)
+		if err == nil {
+			err = c.p.CheckTLSRevocation(certs, ev)
+		}
+		if (err == nil) != c.connects {
+			t.Errorf("%s: got %v, want that it connects: %t", c.name, err, c.connects)
 		}
 	}
 }

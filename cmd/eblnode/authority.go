@@ -2,6 +2,7 @@ package main
 
 import (
 	"context"
+	"crypto/x509"
 	"errors"
 	"fmt"
 	"io"
@@ -41,7 +42,8 @@ year at most. The request must name the peer's domain and no host that is not th
 
 The fingerprint of the requested key is shown; confirm it once the peer has said the same
 over another channel. If we hold a trust entry of the peer, it then knows the peer by this
-certificate too: by its pin where the entry has pins, else by our authority.`,
+certificate too: by its pin where the entry has pins, by our authority where it has
+anchors or neither.`,
 		Example: `  eblnode peer sign-csr bank.csr --domain bank.example --out bank-for-us.pem`,
 		RunE:    func(c *cobra.Command, args []string) error { return a.signCSR(c, args[0], p) },
 	}
@@ -122,7 +124,7 @@ func (a *app) certify(ctx context.Context, r *remote, request []byte, named, pee
 		}
 	}
 	v := map[string]any{"domain": named.Domain.String(), "certificate": string(keyfile.CertificatesPEM(cert)), "authority": string(keyfile.CertificatesPEM(ca.Certificate)),
-		"pin": identity.PinText(pin), "notAfter": cert.NotAfter.UTC(), "trusted": peer != nil}
+		"fingerprint": key.Fingerprint(), "pin": identity.PinText(pin), "notAfter": cert.NotAfter.UTC(), "trusted": peer != nil}
 	return a.print(v, func(w io.Writer) {
 		if p.out == "" {
 			_, _ = w.Write(keyfile.CertificatesPEM(cert, ca.Certificate))
@@ -137,13 +139,8 @@ func (a *app) certify(ctx context.Context, r *remote, request []byte, named, pee
 
 // knowBy lets the peer's entry know it by a certificate of our authority.
 func knowBy(ctx context.Context, r *remote, peer *identity.Platform, pin [32]byte, ca *identity.Authority) error {
-	p := *peer
-	switch {
-	case len(p.TLS.Pins) > 0 && !slices.Contains(p.TLS.Pins, pin):
-		p.TLS.Pins = append(slices.Clone(p.TLS.Pins), pin)
-	case len(p.TLS.Pins) == 0 && !slices.ContainsFunc(p.TLS.Anchors, ca.Certificate.Equal):
-		p.TLS.Anchors = append(slices.Clone(p.TLS.Anchors), ca.Certificate)
-	default:
+	p, changed := known(*peer, pin, ca.Certificate)
+	if !changed {
 		return nil
 	}
 	text, err := p.JSON()
@@ -151,6 +148,19 @@ func knowBy(ctx context.Context, r *remote, peer *identity.Platform, pin [32]byt
 		return err
 	}
 	return r.call(ctx, http.MethodPost, "/admin/v1/peers", text, nil)
+}
+
+// known is p with what a certificate of that pin by that authority must have to count: where
+// the entry has pins its own, where it has anchors its authority, and so both where it has both.
+func known(p identity.Platform, pin [32]byte, ca *x509.Certificate) (_ identity.Platform, changed bool) {
+	pinned := len(p.TLS.Pins) > 0
+	if pinned && !slices.Contains(p.TLS.Pins, pin) {
+		p.TLS.Pins, changed = append(slices.Clone(p.TLS.Pins), pin), true
+	}
+	if (!pinned || len(p.TLS.Anchors) > 0) && !slices.ContainsFunc(p.TLS.Anchors, ca.Equal) {
+		p.TLS.Anchors, changed = append(slices.Clone(p.TLS.Anchors), ca), true
+	}
+	return p, changed
 }
 
 // authority opens our own small authority, and makes it where there is none.

@@ -28,7 +28,8 @@ func (a *app) keyCSR() *cobra.Command {
 		Long: `Make a private key and print a certificate signing request (PKCS #10, PEM) for it, for an
 authority to sign: ours, or that of a peer which certifies its callers itself. The key
 stays in keys/ and is used once its certificate has come (eblnode key import). With the
---name of a key that is there already the request is for that one.`,
+--name of a key that is there already the request is for that one. The fingerprint is
+for whoever signs: tell it over another channel.`,
 		Example: `  eblnode key csr --name at-bank --out at-bank.csr
   eblnode key import at-bank.pem --peer bank.example --now`,
 		RunE: func(*cobra.Command, []string) error { return a.request(&p, out) },
@@ -79,7 +80,8 @@ func (a *app) request(p *newKeyPlan, out string) error {
 			return err
 		}
 	}
-	v := map[string]string{"use": p.use, "name": p.name, "request": string(text)}
+	key := &identity.Key{Public: priv.Public()}
+	v := map[string]string{"use": p.use, "name": p.name, "fingerprint": key.Fingerprint(), "request": string(text)}
 	return a.print(v, func(w io.Writer) {
 		if out == "" {
 			_, _ = w.Write(text)
@@ -88,6 +90,7 @@ func (a *app) request(p *newKeyPlan, out string) error {
 		if p.hsm != "" {
 			where, more = p.hsm+" in hardware", " --hsm "+p.hsm
 		}
+		fmt.Fprintf(a.errOut, "fingerprint of the key: %s (tell it whoever signs the request, over another channel)\n", key.Fingerprint())
 		fmt.Fprintf(a.errOut, "the key is %s; when its certificate has come: eblnode key import FILE --use %s%s\n", where, use, more)
 	})
 }

@@ -17,6 +17,7 @@ import (
 	"eblnode/api"
 	"eblnode/identity"
 	"eblnode/internal/keyfile"
+	"eblnode/internal/rights"
 	"eblnode/node"
 )
 
@@ -42,6 +43,9 @@ func loadKeys(dir string, c *config, access *keyfile.Access) (*keys, error) {
 		return nil, err
 	}
 	folder := filepath.Join(dir, keysDir)
+	if err := oursAlone(folder); err != nil {
+		return nil, err
+	}
 	k := &keys{folder: folder, domain: domain, private: map[string]time.Time{}}
 	if k.signing, err = keyfile.Load(folder, keyfile.Signing, access); err != nil {
 		return nil, err
@@ -60,6 +64,18 @@ func loadKeys(dir string, c *config, access *keyfile.Access) (*keys, error) {
 		return nil, fmt.Errorf("keys.tls: there is no %s with its key", keyfile.CertificateFile(folder, keyfile.TLS, orAny(c.Keys.TLS)))
 	}
 	return k, nil
+}
+
+// oursAlone refuses a private half that others can read also where it is not used yet, or
+// not by the node itself: one that waits for its certificate, or that of our own authority.
+func oursAlone(folder string) error {
+	names, err := filepath.Glob(filepath.Join(folder, "*.key"))
+	for _, name := range names {
+		if err := rights.Ours(name); err != nil && !errors.Is(err, fs.ErrNotExist) {
+			return err
+		}
+	}
+	return err
 }
 
 // keptIn says where the private half of a key is.

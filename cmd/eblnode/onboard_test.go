@@ -8,6 +8,7 @@ import (
 	"net/http"
 	"os"
 	"path/filepath"
+	"regexp"
 	"strings"
 	"testing"
 
@@ -67,7 +68,7 @@ func TestOnboardingInMinutes(t *testing.T) {
 
 	// By certificate request: a's own authority certifies b's key for connections to a.
 	csr, pem := b.dir+".csr", b.dir+".pem"
-	b.manual(t, section, "key csr --name at-bank", "us.csr", csr)
+	requested := keyFingerprint(t, b.manual(t, section, "key csr --name at-bank", "us.csr", csr+" --json"))
 	if out, code := a.try(t, "peer", "sign-csr", csr, "--domain", "b.example", "--for", "366d", "--yes"); code != 2 {
 		t.Errorf("a certificate for more than a year: got exit code %d, %s", code, out)
 	}
@@ -77,7 +78,10 @@ func TestOnboardingInMinutes(t *testing.T) {
 	if out, code := a.try(t, "peer", "sign-csr", csr, "--domain", "c.example", "--yes"); code != 1 || !bytes.Contains(out, []byte("does not name c.example")) {
 		t.Errorf("for another platform: got exit code %d, %s", code, out)
 	}
-	a.manual(t, section, "peer sign-csr them.csr", "them.csr", csr, "carrier.example", "b.example --yes", "them.pem", pem)
+	// What one of them reads on the telephone is what the other one sees.
+	if signed := keyFingerprint(t, a.manual(t, section, "peer sign-csr them.csr", "them.csr", csr, "carrier.example", "b.example --yes", "them.pem", pem+" --json")); signed != requested {
+		t.Errorf("who signs sees the fingerprint %s, and who asked %s", signed, requested)
+	}
 	b.manual(t, section, "key import us.pem", "us.pem", pem, "bank.example", "a.example")
 	if out := b.must(t, "key", "list"); !strings.Contains(out, "in use, for a.example") {
 		t.Errorf("key list: got %s", out)
@@ -94,6 +98,16 @@ func TestOnboardingInMinutes(t *testing.T) {
 	if out, code := b.try(t, "peer", "check", "a.example"); code != 1 {
 		t.Errorf("check of a peer that was removed: got exit code %d, %s", code, out)
 	}
+}
+
+// keyFingerprint is that of the key which a command tells of.
+func keyFingerprint(t *testing.T, out string) string {
+	t.Helper()
+	m := regexp.MustCompile(`"fingerprint": "((?:[0-9a-f]{4} ){15}[0-9a-f]{4})"`).FindStringSubmatch(out)
+	if m == nil {
+		t.Fatalf("got %s, want a fingerprint", out)
+	}
+	return m[1]
 }
 
 // manual runs the one command of docs/OPERATIONS.md that begins so, with words of it replaced.
