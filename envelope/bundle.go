@@ -108,13 +108,16 @@ type Check struct {
 }
 
 // IsBundle reports whether body says that it is a bundle of whatever version, and not a
-// transferblock.
+// transferblock: a block may have a member format too, that means nothing to us, and says
+// what it is by its chain.
 func IsBundle(body []byte) bool {
 	var head struct {
-		Format jsontext.Value `json:"format"`
+		Format   jsontext.Value `json:"format"`
+		Chain    jsontext.Value `json:"endorsementChain"`
+		OldChain jsontext.Value `json:"endorcementChain"`
 	}
 	if json.Unmarshal(body, &head, jsontext.AllowDuplicateNames(true), jsontext.AllowInvalidUTF8(true)) == nil {
-		return head.Format != nil
+		return head.Format != nil && !present(head.Chain) && !present(head.OldChain)
 	}
 	return bytes.Contains(body[:min(len(body), 4096)], []byte("eblnode-bundle/")) // a damaged one
 }
@@ -230,8 +233,8 @@ func timeAt(s *string, path string) (time.Time, *FormatError) {
 	if s == nil {
 		return time.Time{}, malformed("missing", path, "missing")
 	}
-	at, err := time.Parse(time.RFC3339, *s)
-	if err != nil {
+	at, ok := parseTime(*s)
+	if !ok {
 		return time.Time{}, malformed("time", path, "not an RFC 3339 time")
 	}
 	return at, nil

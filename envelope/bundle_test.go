@@ -5,6 +5,7 @@ import (
 	"encoding/json"
 	"errors"
 	"fmt"
+	"slices"
 	"strings"
 	"testing"
 	"time"
@@ -100,6 +101,12 @@ func TestBundleIsWrittenAsItWasRead(t *testing.T) {
 	if len(b.Block.Entries) != 1 || len(b.Steps) != 1 || len(b.Receipts) != 1 || len(b.Rejections) != 1 || b.Verdict == nil || len(b.Branches) != 1 || len(b.Checks) != 1 || len(b.Trust) != 1 {
 		t.Errorf("got %+v, want one of each", b)
 	}
+	// A block may have a member format: the wire tolerates what it does not know.
+	for _, field := range []string{"endorsementChain", "endorcementChain"} {
+		if envelope.IsBundle([]byte(`{"format":"eblnode-bundle/1","document":{},"` + field + `":[]}`)) {
+			t.Errorf("a block with %s and a format: got a bundle", field)
+		}
+	}
 	if !envelope.IsBundle(mustMarshal(t, b)) || envelope.IsBundle([]byte(`{"document":{"format":"eblnode-bundle/2"},"endorsementChain":[]}`)) {
 		t.Error("a bundle is known by its member format, and nothing else is one")
 	}
@@ -194,6 +201,8 @@ func TestBundleShape(t *testing.T) {
 		"no chain":                       {`"chain":[`, `"chain":null,"steps":[],"receipts":[],"rejections":[],"branches":[` + `],"trust":[],"checks":[]}` + "\x00", "json"},
 		"a maker who is no domain":       {`"by":"b.example"`, `"by":"b example"`, "host"},
 		"no time":                        {`"at":"2026-11-23T04:00:00.000Z","selection"`, `"at":"today","selection"`, "time"},
+		"an hour of one digit":           {`"at":"2026-11-23T04:00:00.000Z","selection"`, `"at":"2026-11-23T4:00:00.000Z","selection"`, "time"},
+		"a comma in a time":              {`"at":"2026-11-23T04:00:00.000Z","platform"`, `"at":"2026-11-23T04:00:00,000Z","platform"`, "time"},
 		"another selection":              {`"selection":"bill"`, `"selection":"all"`, "value"},
 		"a hash in capitals":             {full.DocumentHash.String(), strings.Repeat("A", 64), "hash"},
 		"a document that is a list":      {`"document":{`, `"document":[{}],"x":{`, "unknownMember"},
@@ -255,6 +264,60 @@ func TestBundleLimits(t *testing.T) {
 		f, ok := errors.AsType[*envelope.FormatError](err)
 		if !ok || f.Rule != "limit" || f.Limit == "" {
 			t.Errorf("%s: got %v (%+v), want the rule limit and the limit's name", name, err, f)
+		}
+	}
+}
+
+// TestManyContinuationsLeaveTheFileReadable: a peer that signs as many long continuations as it
+// can takes nobody's evidence away. Each keeps its beginning.
+func TestManyContinuationsLeaveTheFileReadable(t *testing.T) {
+	now := time.Now().UTC().Truncate(time.Second)
+	full, maker := fullBundle(t, now)
+	lost := full.Branches[0].Entries[0]
+	var txs [][]byte
+	for range 1000 {
+		txs = append(txs, step(t, "a.example", "x@b.example", envelope.Issue, now))
+	}
+	large, err := envelope.Seal(full.DocumentHash, envelope.Hash{}, txs, maker.Signer)
+	if err != nil {
+		t.Fatal(err)
+	}
+	dispute, err := envelope.SignRejection(envelope.Rejection{EnvelopeHash: lost.Hash(), JWSSum: envelope.HashOf([]byte(lost.JWS.Raw)), Sender: maker.p.Domain, Receiver: maker.p.Domain, Code: envelope.DisputeCode, At: now}, maker.Signer)
+	if err != nil {
+		t.Fatal(err)
+	}
+	for name, c := range map[string]struct {
+		branches   int
+		entries    []envelope.Entry
+		rejections int
+		first      int // entries of the first branch, at least
+	}{
+		"long":     {3, slices.Repeat([]envelope.Entry{lost}, 600), 1, 590},
+		"large":    {60, []envelope.Entry{large, large}, 1, 1},
+		"many":     {70, []envelope.Entry{lost}, 1, 1},
+		"disputed": {1, []envelope.Entry{lost}, 1500, 1},
+	} {
+		b := *full
+		b.Made.At = now
+		b.Branches = slices.Repeat([]envelope.Branch{{From: "a.example", Entries: c.entries}}, c.branches)
+		b.Rejections = append(slices.Repeat([]envelope.BundleRejection{{JWS: envelope.JWS{Raw: dispute}}}, c.rejections), full.Rejections...)
+		if err := b.Sign(maker.Signer); err != nil {
+			t.Fatal(err)
+		}
+		got, err := envelope.ParseBundle(mustMarshal(t, &b), envelope.Limits{})
+		if err != nil {
+			t.Errorf("%s: %v", name, err)
+			continue
+		}
+		if err := got.OpenSignature(maker.p, now); err != nil {
+			t.Errorf("%s: the maker's signature: %v", name, err)
+		}
+		if len(got.Branches) < min(c.branches, 10) || len(got.Branches[0].Entries) < min(len(c.entries), c.first) || got.Branches[0].Entries[0].Hash() != c.entries[0].Hash() {
+			t.Errorf("%s: got %d branches, want the beginning of each", name, len(got.Branches))
+		}
+		kept := slices.ContainsFunc(got.Rejections, func(r envelope.BundleRejection) bool { return r.Rejection.Code != envelope.DisputeCode })
+		if kept != (name != "large") {
+			t.Errorf("%s: the rejection of what is in the file, and only that: got %t", name, kept)
 		}
 	}
 }

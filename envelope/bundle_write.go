@@ -61,7 +61,10 @@ func (b *Bundle) Evidence() ([]byte, error) { return canonicalOf(b.evidence()) }
 // Marshal writes the file, with each signed byte as it is held. Where a part cannot be
 // written, or what was written would not be read, it is an error: no reader gets a file
 // that ParseBundle refuses, unless it passes a limit.
+//
+// Of branches it writes what a reader takes ([Bundle.readable]).
 func (b *Bundle) Marshal() ([]byte, error) {
+	b = b.readable()
 	w := struct {
 		Format string `json:"format"`
 		Made   any    `json:"made"`

@@ -56,6 +56,15 @@ func (h Hash) String() string { return hex.EncodeToString(h[:]) }
 // IsZero reports whether h is the zero value, which stands for "none".
 func (h Hash) IsZero() bool { return h == Hash{} }
 
+// notZero refuses 64 zeros where a hash may be absent: to us they would be the same, to other
+// readers not.
+func notZero(h *Hash, path string) *FormatError {
+	if h != nil && h.IsZero() {
+		return malformed("hash", path, "64 zeros are the hash of nothing: leave it out")
+	}
+	return nil
+}
+
 // MarshalText is String.
 func (h Hash) MarshalText() ([]byte, error) { return []byte(h.String()), nil }
 

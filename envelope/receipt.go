@@ -305,6 +305,11 @@ func parseVerdict(data []byte) (Verdict, *FormatError) {
 	if !ok {
 		return Verdict{}, malformed("time", "$.at", "not an RFC 3339 time")
 	}
+	for _, h := range []*Hash{w.EnvelopeHash, w.ReplacedBy} {
+		if err := notZero(h, "$"); err != nil {
+			return Verdict{}, err
+		}
+	}
 	v := Verdict{DocumentHash: *w.DocumentHash, Kind: w.Kind, At: at}
 	if w.EnvelopeHash != nil {
 		v.EnvelopeHash = *w.EnvelopeHash
@@ -398,6 +403,11 @@ func stepOf(jws string, limits Limits) (JWS, Step, Transaction, *FormatError) {
 	}
 	if *w.Index < 0 {
 		return none(malformed("value", "$.payload.index", "below zero"))
+	}
+	for _, h := range []*Hash{w.Head, w.Previous} {
+		if err := notZero(h, "$.payload"); err != nil {
+			return none(err)
+		}
 	}
 	tx, err := parseTransaction(w.Transaction)
 	if err != nil {

@@ -75,6 +75,9 @@ func OpenRoot(jws string, p *identity.Platform, held bool) (Root, error) {
 	if _, err := time.Parse(time.DateOnly, w.Day); err != nil {
 		return Root{}, malformed("time", "$.payload.day", "not a date")
 	}
+	if err := notZero(w.Previous, "$.payload"); err != nil {
+		return Root{}, err
+	}
 	rows, convErr := strconv.ParseInt(w.Rows, 10, 64)
 	if convErr != nil || rows < 1 {
 		return Root{}, malformed("value", "$.payload.rows", "not the number of a row")

@@ -213,10 +213,11 @@ func (roots *archiveRoots) sealed(r *Report, w *envelope.ArchiveList, sum envelo
 			return r
 		}
 	}
-	if n := len(roots.list); n > 0 && roots.list[n-1].Day >= w.At.UTC().Format(time.DateOnly) {
-		return r.archive(Invalid, "inserted", "no root names this archive, though one of its day or later was signed")
+	// One that was begun before midnight and finished after it is in the root of the next day.
+	if n := len(roots.list); n > 0 && roots.list[n-1].Day > w.At.UTC().Format(time.DateOnly) {
+		return r.archive(Invalid, "inserted", "no root names this archive, though one of a later day was signed")
 	}
-	return r.archive(Indeterminate, "unsealed", "no root speaks for the day of this archive yet: fetch the roots once that day is over")
+	return r.archive(Indeterminate, "unsealed", "no root speaks for this archive yet: fetch the roots once its day is over, or the next if it was made over midnight")
 }
 
 // NoArchive is the report on a folder that should hold archives, since the reader kept a

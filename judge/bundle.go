@@ -166,27 +166,39 @@ func (j *judging) rejections() bool {
 	return true
 }
 
+// placed is an entry of the chain (its index) or of a branch (-1).
+type placed struct {
+	entry *envelope.Entry
+	at    int
+	text  envelope.Hash // of the JWS
+}
+
 // subject is the entry that a rejection is about: of the chain (its index) or of a branch
-// (-1). Of several with one payload it is the one whose bytes the rejection names.
+// (-1). Of several with one payload it is the one whose bytes the rejection names. Each entry is
+// hashed once: a file may bring a thousand of them, and a thousand rejections.
 func (j *judging) subject(r envelope.Rejection) (e *envelope.Entry, at int, bytes bool) {
-	at = -1
-	look := func(list []envelope.Entry, own bool) {
-		for i := range list {
-			if bytes || list[i].Hash() != r.EnvelopeHash {
-				continue
+	if j.placed == nil {
+		j.placed = map[envelope.Hash][]placed{}
+		put := func(e *envelope.Entry, at int) {
+			h := e.Hash()
+			j.placed[h] = append(j.placed[h], placed{e, at, envelope.HashOf([]byte(e.JWS.Raw))})
+		}
+		for i := range j.b.Block.Entries {
+			put(&j.b.Block.Entries[i], i)
+		}
+		for i := range j.b.Branches {
+			for k := range j.b.Branches[i].Entries {
+				put(&j.b.Branches[i].Entries[k], -1)
 			}
-			e, at = &list[i], -1
-			if own {
-				at = i
-			}
-			bytes = envelope.HashOf([]byte(e.JWS.Raw)) == r.JWSSum
 		}
 	}
-	look(j.b.Block.Entries, true)
-	for i := range j.b.Branches {
-		look(j.b.Branches[i].Entries, false)
+	at = -1
+	for _, p := range j.placed[r.EnvelopeHash] {
+		if e, at = p.entry, p.at; p.text == r.JWSSum {
+			return e, at, true
+		}
 	}
-	return e, at, bytes
+	return e, at, false
 }
 
 func (j *judging) rejection(i int) bool {

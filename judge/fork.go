@@ -99,9 +99,12 @@ func (j *judging) branches() bool {
 func (j *judging) refusals() {
 	j.refused = map[envelope.Hash]*identity.Platform{}
 	for i := range j.b.Rejections {
+		if j.stopped() {
+			return
+		}
 		r := &j.b.Rejections[i]
 		e, _, bytes := j.subject(r.Rejection)
-		if e == nil || !bytes || r.Rejection.Code == envelope.DisputeCode || j.stopped() {
+		if e == nil || !bytes || r.Rejection.Code == envelope.DisputeCode {
 			continue
 		}
 		sender, known := j.o.Trust.Find(e.Payload.Transactions[0].PlatformHost)

@@ -213,6 +213,10 @@ type judging struct {
 	refused   map[envelope.Hash]*identity.Platform
 	newest    time.Time // of entries and steps
 	proofs    []proof   // nil: not looked for yet
+	// reach is up to which entry the links hold, from each on; made with proofs.
+	reach []int
+	// placed are the entries of the chain and the branches, by the SHA-256 of the payload.
+	placed map[envelope.Hash][]placed
 	// checked are the newest checks of the file by the JWS, pool its certificates and answers.
 	checked map[envelope.Hash]*envelope.Check
 	pool    map[envelope.Hash][]byte
@@ -238,7 +242,12 @@ func (j *judging) chain(known func(int, string) envelope.Known) bool {
 	if len(j.b.Block.Entries) == 0 {
 		return true
 	}
-	c, err := chain.Verify(&j.b.Block, chain.Options{Trust: j.o.Trust, Now: j.o.Now, Known: known, DocumentHash: j.b.DocumentHash, Stop: j.o.Stop})
+	said := j.b.DocumentHash
+	if said.IsZero() && j.Kind == "bundle" && j.b.Block.Document != nil {
+		// To chain.Verify zero is a block, which says no hash. This too is the hash of nothing.
+		said[0] = 1
+	}
+	c, err := chain.Verify(&j.b.Block, chain.Options{Trust: j.o.Trust, Now: j.o.Now, Known: known, DocumentHash: said, Stop: j.o.Stop})
 	if err != nil {
 		return j.refuse(err, "the chain")
 	}

@@ -116,23 +116,33 @@ func (j *judging) since(at int) (since time.Time) {
 	if j.proofs == nil {
 		j.proofs = j.findProofs()
 	}
-	entries := j.b.Block.Entries
-	end := at
-	for end+1 < len(entries) && entries[end+1].Payload.Previous == entries[end].Claimed {
-		end++ // the links are what makes a later entry speak for this one
-	}
-	signer := j.o.Trust.Name(entries[at].Payload.Transactions[0].PlatformHost)
+	signer := j.o.Trust.Name(j.b.Block.Entries[at].Payload.Transactions[0].PlatformHost)
 	for _, p := range j.proofs {
-		if p.entry >= at && p.entry <= end && p.by != signer && (since.IsZero() || p.at.Before(since)) {
+		if p.entry >= at && p.entry <= j.reach[at] && p.by != signer && (since.IsZero() || p.at.Before(since)) {
 			since = p.at
 		}
 	}
 	return since
 }
 
+// honest reports whether the envelopeHash of e is the one that its platform, if it is trusted,
+// must have given it.
+func (j *judging) honest(e *envelope.Entry) bool {
+	signer, trusted := j.o.Trust.Find(e.Payload.Transactions[0].PlatformHost)
+	return trusted && e.Claimed == e.WireHash(signer)
+}
+
 func (j *judging) findProofs() []proof {
 	list := []proof{}
 	entries := j.b.Block.Entries
+	// The links are what makes a later entry speak for one before it; a false envelopeHash is none.
+	j.reach = make([]int, len(entries))
+	for i := len(entries) - 1; i >= 0; i-- {
+		j.reach[i] = i
+		if i+1 < len(entries) && entries[i+1].Payload.Linked && entries[i+1].Payload.Previous == entries[i].Claimed && j.honest(&entries[i]) {
+			j.reach[i] = j.reach[i+1]
+		}
+	}
 	add := func(entry int, jws envelope.JWS, p *identity.Platform, at time.Time) {
 		if at.IsZero() || at.After(j.o.Now) || at.Before(entries[entry].Payload.SignedAt().Add(-envelope.ClockSkew)) || j.stopped() {
 			return
@@ -144,10 +154,10 @@ func (j *judging) findProofs() []proof {
 	place := map[string]int{}
 	for i := range entries {
 		e := &entries[i]
-		signer, trusted := j.o.Trust.Find(e.Payload.Transactions[0].PlatformHost)
-		if !trusted || e.Claimed != e.WireHash(signer) {
+		if !j.honest(e) {
 			continue // what it claims to be is not what a receipt would be of
 		}
+		signer, _ := j.o.Trust.Find(e.Payload.Transactions[0].PlatformHost)
 		place[e.Claimed.String()] = i
 		add(i, e.JWS, signer, e.Payload.SignedAt())
 	}

@@ -413,6 +413,15 @@ func TestRules(t *testing.T) {
 			b.Receipts = nil
 		})},
 
+		{"keyCompromised", judge.Indeterminate, func(s *scene, b *envelope.Bundle) (*envelope.Bundle, *identity.Trust) {
+			first := b.Block.Entries[0]
+			first.Claimed[0] ^= 1 // what follows a false hash does not speak for the entry
+			b.Block.Entries = []envelope.Entry{first, s.seal("bank", first.Claimed, move{to: "tess@trade", in: envelope.Transfer, minutes: 10})}
+			b.Receipts, b.Steps = nil, nil
+			key("carrier", func(s *scene, k *identity.Key) { k.Revoked, k.Reason = s.at(30), identity.ReasonKeyCompromise })(s)
+			return b, s.without()
+		}},
+
 		{"badReceipt/entry", judge.Invalid, edit(func(s *scene, b *envelope.Bundle) {
 			e := b.Block.Entries[0]
 			e.Claimed[0] ^= 1

@@ -18,14 +18,14 @@ const maxArchiveList = 128 << 20
 // archives judges the archives in and below a folder: nothing was deleted from them, put into
 // them, renamed or changed. Each file named roots.json or archive.json below dir belongs to
 // one of them, so that none is passed over.
-func archives(dir string, o judge.ArchiveOptions) []*judge.Report {
+func archives(dir string, o judge.ArchiveOptions, shown *progress) []*judge.Report {
 	if info, err := os.Stat(dir); err != nil || !info.IsDir() {
 		return nil
 	}
-	return archivesBelow(dir, 0, o)
+	return archivesBelow(dir, 0, o, shown)
 }
 
-func archivesBelow(dir string, depth int, o judge.ArchiveOptions) (reports []*judge.Report) {
+func archivesBelow(dir string, depth int, o judge.ArchiveOptions, shown *progress) (reports []*judge.Report) {
 	entries, err := os.ReadDir(dir)
 	if err != nil {
 		return nil // expand says so
@@ -40,10 +40,10 @@ func archivesBelow(dir string, depth int, o judge.ArchiveOptions) (reports []*ju
 	}
 	switch {
 	case has(envelope.RootsName):
-		return archive(dir, entries, o)
+		return archive(dir, entries, o, shown)
 	case has(envelope.ArchiveListName):
 		// Its roots should lie one folder up: somebody took it out, or them away.
-		f, err := archiveFolder(dir)
+		f, err := archiveFolder(dir, shown)
 		if err != nil {
 			return []*judge.Report{unreadable(dir, err)}
 		}
@@ -51,14 +51,14 @@ func archivesBelow(dir string, depth int, o judge.ArchiveOptions) (reports []*ju
 	}
 	for _, e := range entries {
 		if e.IsDir() && !strings.HasPrefix(e.Name(), ".") && depth < maxFolderDepth {
-			reports = append(reports, archivesBelow(filepath.Join(dir, e.Name()), depth+1, o)...)
+			reports = append(reports, archivesBelow(filepath.Join(dir, e.Name()), depth+1, o, shown)...)
 		}
 	}
 	return reports
 }
 
 // archive judges the folder that holds roots.json.
-func archive(dir string, entries []fs.DirEntry, o judge.ArchiveOptions) (reports []*judge.Report) {
+func archive(dir string, entries []fs.DirEntry, o judge.ArchiveOptions, shown *progress) (reports []*judge.Report) {
 	tree := judge.ArchiveTree{Path: dir}
 	for _, e := range entries {
 		path := filepath.Join(dir, e.Name())
@@ -70,7 +70,7 @@ func archive(dir string, entries []fs.DirEntry, o judge.ArchiveOptions) (reports
 			}
 			tree.Roots = text
 		case e.IsDir():
-			f, err := archiveFolder(path)
+			f, err := archiveFolder(path, shown)
 			if err != nil {
 				reports = append(reports, unreadable(path, err))
 				continue
@@ -85,7 +85,7 @@ func archive(dir string, entries []fs.DirEntry, o judge.ArchiveOptions) (reports
 
 // archiveFolder reads a folder of an archive: its list, and the SHA-256 of all that lies
 // beside it.
-func archiveFolder(dir string) (judge.ArchiveFolder, error) {
+func archiveFolder(dir string, shown *progress) (judge.ArchiveFolder, error) {
 	f := judge.ArchiveFolder{Path: dir, Files: map[string]envelope.Hash{}}
 	absolute, err := filepath.Abs(dir) // "." has a name too
 	if err != nil {
@@ -96,7 +96,8 @@ func archiveFolder(dir string) (judge.ArchiveFolder, error) {
 	if err != nil {
 		return f, err
 	}
-	for _, e := range entries {
+	for i, e := range entries {
+		shown.at(i, len(entries), "files of "+f.Name+" compared")
 		path := filepath.Join(dir, e.Name())
 		switch {
 		case e.Name() == envelope.ArchiveListName:

@@ -261,7 +261,7 @@ func (x *archived) tree(t *testing.T) judge.ArchiveTree {
 		t.Fatal(err)
 	}
 	for _, d := range x.folders {
-		f, err := archiveFolder(x.path(d))
+		f, err := archiveFolder(x.path(d), &progress{})
 		if err != nil {
 			t.Fatal(err)
 		}
@@ -381,8 +381,16 @@ func TestArchivesInAFolder(t *testing.T) {
 	if err != nil {
 		t.Fatal(err)
 	}
-	if got := archives(x.dir, judge.ArchiveOptions{Trust: empty, Now: time.Now().Add(4 * day)}); len(got) != 4 || got[0].Rule != "archive/platformNotTrusted" || got[1].Rule != "archive/noRoots" {
+	if got := archives(x.dir, judge.ArchiveOptions{Trust: empty, Now: time.Now().Add(4 * day)}, &progress{}); len(got) != 4 || got[0].Rule != "archive/platformNotTrusted" || got[1].Rule != "archive/noRoots" {
 		t.Errorf("nobody is trusted: got %+v", got)
+	}
+	// As *.json names them.
+	for _, name := range []string{x.path(envelope.RootsName), x.path(x.folders[0], envelope.ArchiveListName)} {
+		see(name, name, 3, "name the folder")
+		if err := rewrite(name, func(b []byte) []byte { return append(b, "{}"...) }); err != nil {
+			t.Fatal(err)
+		}
+		see(name+", changed", name, 1, "malformed")
 	}
 	top := t.TempDir()
 	deep := filepath.Join(top, strings.Repeat("a/", maxFolderDepth+2))

@@ -7,6 +7,7 @@ import (
 	"io/fs"
 	"os"
 	"path/filepath"
+	"slices"
 	"strings"
 	"time"
 
@@ -31,9 +32,20 @@ type input struct {
 }
 
 // expand finds the files of folders: those that end in .json, in the order of their
-// names. Links are not followed and nothing but plain files is opened.
-func expand(names []string) ([]input, error) {
+// names. Links are not followed and nothing but plain files is opened. own are the reader's
+// files, trust entries say, which may lie beside the bundles and are not judged.
+func expand(names, own []string) ([]input, error) {
 	var list []input
+	var mine []fs.FileInfo
+	for _, name := range own {
+		if info, err := os.Stat(name); err == nil {
+			mine = append(mine, info)
+		}
+	}
+	isMine := func(d fs.DirEntry) bool {
+		info, err := d.Info()
+		return err == nil && slices.ContainsFunc(mine, func(m fs.FileInfo) bool { return os.SameFile(m, info) })
+	}
 	for _, name := range names {
 		info, err := os.Stat(name)
 		if name == "-" || err != nil || !info.IsDir() {
@@ -52,6 +64,8 @@ func expand(names []string) ([]input, error) {
 				list = append(list, input{path, true, fmt.Errorf("folders more than %d deep are not looked into", maxFolderDepth)})
 				return fs.SkipDir
 			case !d.Type().IsRegular() || filepath.Ext(path) != ".json":
+				return nil
+			case isMine(d):
 				return nil
 			case d.Name() == envelope.ArchiveListName || d.Name() == envelope.RootsName:
 				archived = true
@@ -81,6 +95,9 @@ func (o *options) verifyFile(f input, in io.Reader, trust *identity.Trust, at ti
 		}
 		body, err = readLimited(f.name, in, limit)
 	}
+	if err == nil && partOfArchive(f.name, body) {
+		err = errors.New("it is no bundle but belongs to an archive, and is judged with it: name the folder")
+	}
 	if err != nil {
 		return unreadable(f.name, err)
 	}
@@ -89,6 +106,21 @@ func (o *options) verifyFile(f input, in io.Reader, trust *identity.Trust, at ti
 		Stop: func() bool { return o.timeout > 0 && time.Now().After(deadline) }})
 	r.File = f.name
 	return r
+}
+
+// partOfArchive reports whether somebody named, say by *.json, what eblnode archive wrote beside
+// the bundles.
+func partOfArchive(name string, body []byte) bool {
+	var err error
+	switch filepath.Base(name) {
+	case envelope.ArchiveListName:
+		_, err = envelope.ParseArchiveList(body)
+	case envelope.RootsName:
+		_, err = envelope.ParseArchiveRoots(body)
+	default:
+		return false
+	}
+	return err == nil
 }
 
 func unreadable(name string, err error) *judge.Report {
@@ -126,12 +158,13 @@ func newProgress(w io.Writer, json bool) *progress {
 	return &progress{w: w, next: time.Now().Add(time.Second)}
 }
 
-func (p *progress) at(done, all int) {
+// at tells where the work is; what says of what.
+func (p *progress) at(done, all int, what string) {
 	if p.w == nil || time.Now().Before(p.next) {
 		return
 	}
 	p.next, p.told = time.Now().Add(200*time.Millisecond), true
-	fmt.Fprintf(p.w, "\r%d of %d files", done, all)
+	fmt.Fprintf(p.w, "\r\x1b[K%d of %d %s", done, all, judge.Plain(what))
 }
 
 func (p *progress) clear() {

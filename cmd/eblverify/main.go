@@ -59,8 +59,9 @@ func run(args []string, in io.Reader, out, errOut io.Writer) int {
 		Short: "Verify evidence bundles and transferblocks offline",
 		Long: `Verify evidence bundles and transferblocks offline: every signature, every hash link back
 to the issuance, and the law of the bill. Prints who is in control, and why. A folder means
-all files in it that end in .json; "-" reads standard input. Of a folder that "eblnode archive"
-wrote it also says whether anything was taken out, put in or changed.
+all files in it that end in .json, but for those of --trust and --expect; "-" reads standard
+input. Of a folder that "eblnode archive" wrote it also says whether anything was taken out,
+put in or changed.
 
 The trust file holds the trust entries of the platforms that you believe, as
 "eblnode peer self" prints them: one object, an array, or {"platforms": […]}. A file
@@ -153,7 +154,7 @@ func (o *options) verifyAll(files []string, in io.Reader, out, errOut io.Writer)
 			return exitUsage, fmt.Errorf("--root: %q is not the hash of a root: 64 lower-case hex digits, as this program prints it of an archive", o.root)
 		}
 	}
-	inputs, err := expand(files)
+	inputs, err := expand(files, append(slices.Clone(o.trust), o.expect))
 	if err != nil {
 		return exitUsage, err
 	}
@@ -170,13 +171,14 @@ func (o *options) verifyAll(files []string, in io.Reader, out, errOut io.Writer)
 	if o.json || o.expect != "" {
 		show = io.Discard
 	}
-	reports := o.archives(files, archiveOptions)
+	shown := newProgress(errOut, o.json)
+	reports := o.archives(files, archiveOptions, shown)
+	shown.clear()
 	for _, r := range reports {
 		line(show, r)
 	}
-	shown := newProgress(errOut, o.json)
 	for i, f := range inputs {
-		shown.at(i, len(inputs))
+		shown.at(i, len(inputs), "files")
 		r := o.verifyFile(f, in, trust, at)
 		reports = append(reports, r)
 		if o.html != "" {
@@ -199,9 +201,9 @@ func (o *options) verifyAll(files []string, in io.Reader, out, errOut io.Writer)
 }
 
 // archives judges the archives in what was named.
-func (o *options) archives(names []string, with judge.ArchiveOptions) (reports []*judge.Report) {
+func (o *options) archives(names []string, with judge.ArchiveOptions, shown *progress) (reports []*judge.Report) {
 	for _, name := range names {
-		found := archives(name, with)
+		found := archives(name, with, shown)
 		if o.root != "" && found == nil {
 			found = []*judge.Report{judge.NoArchive(name)}
 		}

@@ -1,6 +1,7 @@
 package main
 
 import (
+	"debug/elf"
 	"net"
 	"os"
 	"os/exec"
@@ -39,6 +40,34 @@ func program(t *testing.T) string {
 		t.Fatalf("building: %v: %s", err, out)
 	}
 	return path
+}
+
+// TestProgramIsStatic: built as docs/OPERATIONS.md says it needs no library of the machine that
+// runs it, not even that of C, which the net package links where there is a C compiler.
+func TestProgramIsStatic(t *testing.T) {
+	if testing.Short() {
+		t.Skip("it builds the program")
+	}
+	page, err := os.ReadFile("../../docs/OPERATIONS.md")
+	if err != nil {
+		t.Fatal(err)
+	}
+	if !strings.Contains(string(page), "`CGO_ENABLED=0 go build -o . ./cmd/eblnode ./cmd/eblverify` gives two static binaries") {
+		t.Error("docs/OPERATIONS.md does not say how to build it")
+	}
+	f, err := elf.Open(program(t))
+	if err != nil {
+		t.Fatal(err)
+	}
+	defer f.Close()
+	for _, p := range f.Progs {
+		if p.Type == elf.PT_INTERP {
+			t.Error("it needs a dynamic linker")
+		}
+	}
+	if list, err := f.ImportedLibraries(); err != nil || len(list) > 0 {
+		t.Errorf("it needs %v (%v)", list, err)
+	}
 }
 
 // judgedFiles are a bundle of a real node, the trust file for it, and who is in control.

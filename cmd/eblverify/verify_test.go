@@ -75,6 +75,8 @@ func TestExitCodes(t *testing.T) {
 	some := trustFile(t, dir, "carrier-only")
 	missing := filepath.Join(dir, "missing.json")
 	empty := t.TempDir()
+	beside := trustFile(t, t.TempDir(), v.Trust)
+	write(t, filepath.Dir(beside), "good.json", block)
 	// What a folder of others may hold beside files.
 	if err := errors.Join(os.Symlink(good, filepath.Join(dir, "link.json")), os.Mkdir(filepath.Join(dir, ".hidden"), 0o700),
 		os.WriteFile(filepath.Join(dir, ".hidden", "x.json"), nil, 0o600), os.WriteFile(filepath.Join(dir, "README.txt"), nil, 0o600)); err != nil {
@@ -94,7 +96,8 @@ func TestExitCodes(t *testing.T) {
 		{"no file", []string{missing, "--trust", trust}, 3, "missing.json: INDETERMINATE\n  unreadable: "},
 		{"an empty folder", []string{empty, "--trust", trust}, 3, "unreadable"},
 		{"a folder", []string{dir, "--trust", trust}, 1, "good.json: VALID  ben@bank.example\n"},
-		{"a folder, in sum", []string{dir, "--trust", trust}, 1, "5 files: 1 VALID, 4 INVALID\n"},
+		{"a folder, in sum", []string{dir, "--trust", trust}, 1, "4 files: 1 VALID, 3 INVALID\n"},
+		{"a folder with its trust file in it", []string{filepath.Dir(beside), "--trust", beside}, 0, "good.json: VALID  ben@bank.example\n"},
 		{"invalid is worse than unreadable", []string{missing, bad, good, "--trust", trust}, 1, "good.json: VALID"},
 		{"unreadable is worse than valid", []string{good, missing, "--trust", trust}, 3, "good.json: VALID"},
 		{"no files", []string{"--trust", trust}, 2, "name a file"},

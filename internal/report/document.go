@@ -10,8 +10,8 @@ import (
 	"eblnode/judge"
 )
 
-// A cargo is what a transport document says of itself, as far as it could be read. It is
-// what was signed, not what was checked: nobody compares it with a ship.
+// A cargo is what a transport document says of itself, as far as it could be read. Where
+// the verdict is good it is what was signed; nobody compares it with a ship.
 type cargo struct {
 	Facts     []fact
 	Parties   []party

@@ -46,6 +46,7 @@ type view struct {
 	Place     string
 	Picture   template.HTML
 	Cargo     *cargo
+	Shaped    bool // it could be read
 	Trusted   []trusted
 	Style     template.CSS
 	Policy    string
@@ -91,7 +92,7 @@ func Style() string { return style }
 func (in Input) render(name string) ([]byte, error) {
 	r := in.Report
 	sum := sha256.Sum256([]byte(style))
-	v := view{Report: r, At: in.At.UTC().Format("2 Jan 2006 15:04:05 UTC"), Maker: in.Maker, Cargo: readDocument(r.Text), Style: template.CSS(style),
+	v := view{Report: r, At: in.At.UTC().Format("2 Jan 2006 15:04:05 UTC"), Maker: in.Maker, Cargo: readDocument(r.Text), Shaped: r.Reason != "malformed" && r.Kind != "file", Style: template.CSS(style),
 		Policy: "default-src 'none'; style-src 'sha256-" + base64.StdEncoding.EncodeToString(sum[:]) + "'; base-uri 'none'; form-action 'none'"}
 	v.Class, v.Headline, v.Sentence = headline(r)
 	v.Place = whereBroken(r)

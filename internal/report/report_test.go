@@ -65,6 +65,13 @@ func TestPageStandsAlone(t *testing.T) {
 		if who := "In control: <strong>"; strings.Contains(page, who) != r.Verdict.Holds() {
 			t.Errorf("%s: %s, and the page says who is in control: %t", v.Name, r.Verdict, strings.Contains(page, who))
 		}
+		// A document that is not the signed one must not be called that.
+		if what := "It is what was signed"; strings.Contains(page, what) != (r.Verdict.Holds() && r.Text != nil) {
+			t.Errorf("%s: %s, and the page says that the document was signed: %t", v.Name, r.Verdict, strings.Contains(page, what))
+		}
+		if what := "The document is not in the file"; strings.Contains(page, what) != (r.Reason != "malformed" && r.Text == nil) {
+			t.Errorf("%s: %s, and the page says that the document is not there: %t", v.Name, r.Rule, strings.Contains(page, what))
+		}
 		links, marks := 0, 0
 		for _, leg := range r.Journey {
 			if leg.Link == judge.Failed {

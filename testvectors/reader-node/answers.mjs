@@ -1,4 +1,5 @@
 // Receipts, rejections and verdicts, as the sender of a transfer reads them (A1 to V3).
+import { asOptionalHash } from './block.mjs';
 import { decodeUTF8, Malformed, Obj, parse } from './json.mjs';
 import { parseJWS, sha256 } from './jws.mjs';
 import { parseHost, sameHost } from './trust.mjs';
@@ -92,7 +93,7 @@ export function parseRejection(jwsText) {
 export function parseVerdict(jwsText) {
   const { jws, body } = readStatement(jwsText, 'eblnode-verdict+jws');
   const v = { jws, documentHash: hash(body, 'documentHash'), kind: text(body, 'verdict') };
-  for (const name of ['envelopeHash', 'replacedBy']) if (body.get(name) !== undefined) v[name] = hash(body, name);
+  for (const name of ['envelopeHash', 'replacedBy']) if (body.get(name) !== undefined) v[name] = asOptionalHash(hash(body, name), name);
   must(['surrendered', 'amended', 'paper'].includes(v.kind), 'not a verdict', 'value');
   v.at = when(body.get('at'));
   return v;

@@ -131,7 +131,7 @@ function folder(name, inside, roots, found, now) {
   must([...inside.keys()].every((file) => file === 'archive.json' || list.files.has(file)), 'inserted');
   must(roots, 'noRoots');
   if (roots.list.some((r) => r.archives.includes(sum))) return;
-  must(!(roots.list.length && roots.list.at(-1).day >= day(list.at)), 'inserted');
+  must(!(roots.list.length && roots.list.at(-1).day > day(list.at)), 'inserted');
   throw new Found('unsealed');
 }
 

@@ -45,6 +45,12 @@ export function asHash(v, name) {
   return v;
 }
 
+/** asOptionalHash is asHash where a hash may be absent: 64 zeros do not stand for that. */
+export function asOptionalHash(v, name) {
+  must(v !== '0'.repeat(64), `${name} is all zeros`, undefined, 'hash');
+  return asHash(v, name);
+}
+
 /** readDocument checks a document and gives its two possible texts: canonical, and as sent. */
 export function readDocument(doc, text) {
   must(doc !== undefined && doc !== null, 'missing', '$.document', 'missing');

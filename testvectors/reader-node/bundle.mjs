@@ -1,11 +1,11 @@
 // The evidence bundle: shape of everything in it (docs/BUNDLE.md, sections 1 and 3 A).
 import { checkReceiptTyp, parseRejection, parseVerdict, readStatement, when } from './answers.mjs';
-import { asHash, at, maybe, need, readDocument, readEntries, readSigned, readTransaction } from './block.mjs';
+import { asHash, asOptionalHash, at, maybe, need, readDocument, readEntries, readSigned, readTransaction } from './block.mjs';
 import { decodeUTF8, Malformed, Obj, parse } from './json.mjs';
 import { parseJWS, sha256 } from './jws.mjs';
 import { parseHost } from './trust.mjs';
 
-export const limits = { body: 32 << 20, document: 8 << 20, entries: 1000, steps: 1000, answers: 1000, branches: 63, blobs: 4000, blob: 64 << 10, checks: 4000, trust: 1000 };
+export const limits = { body: 32 << 20, document: 8 << 20, entries: 1000, steps: 1000, answers: 1000, branches: 63, blobs: 4000, blob: 64 << 10, checks: 4000, evidence: 64, trust: 1000 };
 
 function must(ok, what, path, rule) {
   if (!ok) throw new Malformed(what, path, rule);
@@ -74,14 +74,15 @@ function readMade(o) {
 function readStep(text) {
   const { jws, body } = readStatement(text, 'eblnode-step+jws', 64);
   const s = { jws, documentHash: asHash(need(body, 'documentHash', 'string'), 'documentHash'), index: readIndex(body, 'index') };
-  for (const name of ['head', 'previous']) s[name] = asHash(maybe(body, name, 'string'), name);
+  for (const name of ['head', 'previous']) s[name] = asOptionalHash(maybe(body, name, 'string'), name);
   s.transaction = readTransaction(need(body, 'transaction', 'object'));
   return s;
 }
 
 function readIndex(o, name) {
   const n = need(o, name, 'number');
-  must(/^(0|[1-9][0-9]{0,8})$/.test(n.text), `${name} is not a place`, undefined, /^-?[0-9]+$/.test(n.text) ? 'value' : 'type');
+  must(/^-?[0-9]+$/.test(n.text) && BigInt(n.text) < 1n << 63n, `${name} is not a whole number`, undefined, 'type');
+  must(BigInt(n.text) >= 0n, `${name} is below zero`, undefined, 'value');
   return Number(n.text);
 }
 
@@ -113,7 +114,10 @@ function readSeen(o, b) {
     const c = { at: when(v.get('at')) };
     for (const name of ['jws', 'key']) c[name] = asHash(need(v, name, 'string'), name);
     parseHost(need(v, 'platform', 'string'));
-    for (const name of ['certificates', 'ocsp']) c[name] = (maybe(v, name, 'array') ?? []).map((h) => asHash(asString(h), name));
+    for (const name of ['certificates', 'ocsp']) {
+      c[name] = (maybe(v, name, 'array') ?? []).map((h) => asHash(asString(h), name));
+      must(c[name].length <= limits.evidence, `more than ${limits.evidence} in one check`, undefined, 'limit');
+    }
     return c;
   });
   b.trust = list(o, 'trust', limits.trust, asObject);

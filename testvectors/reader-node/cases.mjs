@@ -286,4 +286,15 @@ function answersOfResponders() {
   c('VALID', 'a receipt about whose certificate nobody was asked is not judged', () => second(19).receipt(1, 'carrier', 21, by), { trust: 'ocsp' });
 }
 
-for (const family of [good, authorities, shape, signatures, links, law, steps, answers, verdicts, branches, answersOfResponders]) family();
+// Where two readers once differed. At the end, so that the others keep their names.
+function differences() {
+  const zeros = h('0');
+  c('malformed/time', 'an hour of one digit', () => long().set((f) => { f.made.at = '2026-06-01T9:00:00Z'; }).text({ sign: false }));
+  c('malformed/time', 'a comma before the fraction', () => looked(toBen(), []).set((f) => { f.checks[0].at = '2026-06-01T09:00:00,5Z'; }));
+  c('malformed/limit', '65 certificates in one check', () => looked(toBen(), []).set((f) => { f.checks[0].certificates = Array(65).fill(h('1')); }));
+  c('malformed/hash', '64 zeros for the bill that replaces none', () => returned('SURR', null).verdict('surrendered', 20, { payload: { replacedBy: zeros } }));
+  c('malformed/hash', '64 zeros for the entry before the first step', () => new Evidence().step('carrier', issue(), { payload: { head: zeros } }));
+  c('documentMismatch/bundle', '64 zeros are a hash too, and not that of the document', () => long().set((f) => { f.documentHash = zeros; }), { place: { entry: 0 } });
+}
+
+for (const family of [good, authorities, shape, signatures, links, law, steps, answers, verdicts, branches, answersOfResponders, differences]) family();

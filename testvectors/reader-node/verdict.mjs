@@ -8,6 +8,7 @@ import { basename } from 'node:path';
 import { parseArgs } from 'node:util';
 import { when } from './answers.mjs';
 import { judgeBundle } from './evidence.mjs';
+import { decodeUTF8, Malformed, Obj, parse } from './json.mjs';
 import { judge } from './judge.mjs';
 import { loadTrust } from './trust.mjs';
 
@@ -22,9 +23,21 @@ function options() {
   }
 }
 
-// verdict judges one file, by what its first member says it is.
+// isBundle: it has a format, and is not a transferblock, which has a chain of another name (docs/BUNDLE.md, section 1).
+function isBundle(bytes) {
+  try {
+    const o = parse(decodeUTF8(bytes));
+    const has = (name) => o instanceof Obj && o.get(name) !== undefined;
+    return o instanceof Obj && o.members.has('format') && !has('endorsementChain') && !has('endorcementChain');
+  } catch (e) {
+    if (!(e instanceof Malformed)) throw e;
+    return bytes.subarray(0, 4096).includes('eblnode-bundle/'); // a damaged one
+  }
+}
+
+// verdict judges one file.
 function verdict(bytes, { trust, at, now }) {
-  if (/"format"\s*:/.test(bytes.toString('latin1'))) {
+  if (isBundle(bytes)) {
     const end = Date.now() + 30_000; // as docs/BUNDLE.md has it
     return judgeBundle(bytes, trust, now, () => Date.now() > end);
   }

@@ -138,6 +138,7 @@ func verdictVectors(g *generator) {
 	put("refuse-verdict-kind", "V2", "malformed", "surrendered, amended or paper", h, p.with("verdict", `"void"`))
 	put("refuse-verdict-no-document", "V2", "malformed", "required", h, p.without("documentHash"))
 	put("refuse-verdict-replaced-by", "V2", "malformed", "a hash", h, p.with("replacedBy", `"TD-2026-2"`))
+	put("refuse-verdict-zeros", "V2", "malformed", "64 zeros are the hash of nothing", h, p.with("replacedBy", quote(strings.Repeat("0", 64))))
 	put("refuse-verdict-date", "V2", "malformed", "an RFC 3339 time", h, p.with("at", "1780308000"))
 	put("refuse-verdict-typ", "V2", "malformed", "a rejection's typ", h.with("typ", `"eblnode-rejection+jws"`), p)
 	put("refuse-verdict-ahead", "V2", "malformed", "more than 5 minutes ahead of our clock", h, p.with("at", `"2026-06-01T12:05:00.001Z"`))
