@@ -416,7 +416,11 @@ func TestFsckWhileTheNodeGoesOn(t *testing.T) {
 			t.Errorf("%s, sample %d: got %+v and %v", p.Domain(), o.Sample, r, err)
 		}
 	}
-	for i := range 15 {
+	rounds := 15
+	if testing.Short() {
+		rounds = 6
+	}
+	for i := range rounds {
 		if i == 5 {
 			w.Platform("c.example")
 		}
