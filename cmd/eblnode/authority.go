@@ -2,6 +2,7 @@ package main
 
 import (
 	"context"
+	"crypto"
 	"crypto/x509"
 	"errors"
 	"fmt"
@@ -182,10 +183,7 @@ func (a *app) authority() (*identity.Authority, error) {
 	if !errors.Is(err, fs.ErrNotExist) {
 		return nil, err
 	}
-	if err := sameCare(folder, access); err != nil {
-		return nil, err
-	}
-	priv, err := identity.GenerateKey(identity.ES384)
+	priv, err := authorityKey(folder, private, access)
 	if err != nil {
 		return nil, err
 	}
@@ -194,14 +192,27 @@ func (a *app) authority() (*identity.Authority, error) {
 	if err != nil {
 		return nil, err
 	}
+	return ca, writeNew(cert, keyfile.CertificatesPEM(ca.Certificate))
+}
+
+// authorityKey makes the key of an authority that has no certificate yet, or takes the one that
+// a command left behind that was stopped before it had made that.
+func authorityKey(folder, path string, access *keyfile.Access) (crypto.Signer, error) {
+	priv, err := keyfile.ReadPrivate(path, access)
+	if !errors.Is(err, fs.ErrNotExist) {
+		return priv, err
+	}
+	if err := sameCare(folder, access); err != nil {
+		return nil, err
+	}
+	if priv, err = identity.GenerateKey(identity.ES384); err != nil {
+		return nil, err
+	}
 	text, err := privateText(priv, access)
 	if err != nil {
 		return nil, err
 	}
-	if err := writeNew(private, text); err != nil {
-		return nil, err
-	}
-	return ca, writeNew(cert, keyfile.CertificatesPEM(ca.Certificate))
+	return priv, writeNew(path, text)
 }
 
 // clipName keeps a domain within a common name.

@@ -2,11 +2,16 @@ package main
 
 import (
 	"crypto/x509"
+	"io"
+	"os"
+	"path/filepath"
+	"strings"
 	"testing"
 	"time"
 
 	"eblnode/identity"
 	"eblnode/internal/catest"
+	"eblnode/internal/keyfile"
 )
 
 // TestCertificateThatWeSignedCounts for each kind of entry: with pins, with anchors, with both,
@@ -38,5 +43,30 @@ func TestCertificateThatWeSignedCounts(t *testing.T) {
 	}
 	if len(pins) != 1 || len(anchors) != 1 {
 		t.Error("the entry that we hold was changed in its place")
+	}
+}
+
+// TestAuthorityWhoseCertificateIsMissing: a power cut between its two files does not end the
+// signing of requests for good; and with both there it is the same one again.
+func TestAuthorityWhoseCertificateIsMissing(t *testing.T) {
+	a := &app{in: strings.NewReader(""), out: io.Discard, errOut: io.Discard}
+	cmd := a.root()
+	cmd.SetArgs([]string{"init", "--data", filepath.Join(t.TempDir(), "a"), "--domain", "a.example", "--listen-peer", "127.0.0.1:0", "--listen-local", "127.0.0.1:0"})
+	if err := cmd.ExecuteContext(t.Context()); err != nil {
+		t.Fatal(err)
+	}
+	first, err := a.authority()
+	if err != nil {
+		t.Fatal(err)
+	}
+	if err := os.Remove(keyfile.CertificateFile(filepath.Join(a.data, keysDir), keyfile.CA, authorityName)); err != nil {
+		t.Fatal(err)
+	}
+	second, err := a.authority()
+	if err != nil || !keyfile.SameKey(first.Certificate.PublicKey, second.Certificate.PublicKey) {
+		t.Fatalf("with its key alone: got %v, want the same key", err)
+	}
+	if third, err := a.authority(); err != nil || !third.Certificate.Equal(second.Certificate) {
+		t.Errorf("with both: got %v, want the same certificate", err)
 	}
 }
