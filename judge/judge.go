@@ -9,6 +9,7 @@ package judge
 import (
 	"errors"
 	"fmt"
+	"strings"
 	"time"
 
 	"eblnode/chain"
@@ -279,7 +280,7 @@ func (j *judging) refuse(err error, what string) bool {
 	}
 	j.Reason, j.Law, j.Rule, j.Entry, j.Transaction, j.Detail = string(e.Reason), string(e.Law), e.Rule(), e.Entry, e.Transaction, e.Detail
 	if e.Entry >= 0 {
-		j.Path = e.Path()
+		j.Path = j.pathOf(e)
 		what = fmt.Sprintf("entry %d", e.Entry)
 		if e.Transaction >= 0 {
 			what += fmt.Sprintf(", transaction %d", e.Transaction)
@@ -287,6 +288,18 @@ func (j *judging) refuse(err error, what string) bool {
 	}
 	j.check(what, result, j.Detail)
 	return false
+}
+
+// pathOf is the place of e, by the name that the chain has in this file.
+func (j *judging) pathOf(e *chain.Error) string {
+	field := j.b.Block.Field
+	if j.Kind == "bundle" {
+		field = "chain"
+		if e.Reason == chain.DocumentMismatch && e.Part == "bundle" {
+			return "$.documentHash"
+		}
+	}
+	return strings.Replace(e.Path(), "$.endorsementChain", "$."+field, 1)
 }
 
 // broken makes a rule of a bundle the verdict.

@@ -195,6 +195,8 @@ func flip(jws string) envelope.JWS {
 	return envelope.JWS{Raw: jws[:i] + string(c) + jws[i+1:]}
 }
 
+var placeInBundle = regexp.MustCompile(`^\$\.(documentHash|verdict|(chain|steps|receipts|rejections|branches)\[[0-9]+\])`)
+
 // TestRules breaks one rule of docs/BUNDLE.md at a time. Every code of the page has a case
 // here, except those of shape, which the codec's own tests have.
 func TestRules(t *testing.T) {
@@ -559,6 +561,9 @@ func TestRules(t *testing.T) {
 			r := s.judge(b, trust)
 			if r.Rule != c.rule || r.Verdict != c.verdict {
 				t.Fatalf("got %s %q (%s), want %s %q", r.Verdict, r.Rule, r.Detail, c.verdict, c.rule)
+			}
+			if !c.verdict.Holds() && !placeInBundle.MatchString(r.Path) {
+				t.Errorf("got the place %s, which a bundle has not", r.Path)
 			}
 			if (r.State != nil) != c.verdict.Holds() || !c.verdict.Holds() && (r.Detail == "" || len(r.Entries) > 0) {
 				t.Errorf("got state %+v and %q: who is in control is said only where every rule holds, else why not", r.State, r.Detail)
