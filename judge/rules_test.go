@@ -595,6 +595,28 @@ func TestRules(t *testing.T) {
 	}
 }
 
+// TestEndCutOff: whoever hands a file over can cut its end off. It stays good, and the report
+// tells of when it is.
+func TestEndCutOff(t *testing.T) {
+	s := newScene(t)
+	whole := s.judge(s.bundle(), s.without())
+	cut := s.bundle()
+	cut.Block.Entries, cut.Receipts, cut.Steps = cut.Block.Entries[:1], cut.Receipts[:1], nil
+	early := s.judge(cut, s.without())
+	if whole.Verdict != judge.Valid || early.Verdict != judge.Valid || whole.State.Possessor != "tess@trade.example" || early.State.Possessor != "ben@bank.example" {
+		t.Fatalf("got %s %+v and %s %+v", whole.Verdict, whole.State, early.Verdict, early.State)
+	}
+	if got, want := early.State.AsOf, s.at(1).Format(time.RFC3339); got != want {
+		t.Errorf("cut: as of %s, want %s", got, want)
+	}
+	if got, want := whole.State.AsOf, s.at(21).Format(time.RFC3339); got != want {
+		t.Errorf("whole: as of %s, want %s", got, want)
+	}
+	if got, want := s.judge(s.returned(), s.without()).State.AsOf, s.at(40).Format(time.RFC3339); got != want {
+		t.Errorf("honoured: as of %s, want %s", got, want)
+	}
+}
+
 // codes lists the codes of section 3 but those of shape: `a/b`, and `/c` for the reason
 // before it.
 func codes(page string) (list []string) {
