@@ -9,6 +9,7 @@ package judge
 import (
 	"errors"
 	"fmt"
+	"strings"
 	"time"
 
 	"eblnode/chain"
@@ -93,8 +94,11 @@ type State struct {
 	Length     int    `json:"length"`
 	// Settled: the last entry has a receipt, a step after it, or the carrier's verdict. Where
 	// it has none its addressee may still reject it, and control returns to its sender.
-	Settled bool   `json:"settled"`
-	Honour  string `json:"verdict,omitempty"` // surrendered, amended, paper
+	Settled bool `json:"settled"`
+	// AsOf is when the newest entry, step or carrier's verdict of the file was signed. Whoever
+	// handed it over can have left out what came later.
+	AsOf   string `json:"asOf"`
+	Honour string `json:"verdict,omitempty"` // surrendered, amended, paper
 	// ReplacedBy is the document that replaces an amended bill.
 	ReplacedBy string `json:"replacedBy,omitempty"`
 }
@@ -279,7 +283,7 @@ func (j *judging) refuse(err error, what string) bool {
 	}
 	j.Reason, j.Law, j.Rule, j.Entry, j.Transaction, j.Detail = string(e.Reason), string(e.Law), e.Rule(), e.Entry, e.Transaction, e.Detail
 	if e.Entry >= 0 {
-		j.Path = e.Path()
+		j.Path = j.pathOf(e)
 		what = fmt.Sprintf("entry %d", e.Entry)
 		if e.Transaction >= 0 {
 			what += fmt.Sprintf(", transaction %d", e.Transaction)
@@ -287,6 +291,18 @@ func (j *judging) refuse(err error, what string) bool {
 	}
 	j.check(what, result, j.Detail)
 	return false
+}
+
+// pathOf is the place of e, by the name that the chain has in this file.
+func (j *judging) pathOf(e *chain.Error) string {
+	field := j.b.Block.Field
+	if j.Kind == "bundle" {
+		field = "chain"
+		if e.Reason == chain.DocumentMismatch && e.Part == "bundle" {
+			return "$.documentHash"
+		}
+	}
+	return strings.Replace(e.Path(), "$.endorsementChain", "$."+field, 1)
 }
 
 // broken makes a rule of a bundle the verdict.
@@ -309,7 +325,7 @@ func (j *judging) conclude() {
 	s := j.state
 	j.Document = s.Document.String()
 	j.Carrier, j.Reference = j.b.Block.Reference.CarrierCode, j.b.Block.Reference.Number
-	j.State = &State{Status: string(s.Status), Issuing: s.Issuing.String(), ToOrder: s.ToOrder, Length: s.Length,
+	j.State = &State{AsOf: stamp(j.newest), Status: string(s.Status), Issuing: s.Issuing.String(), ToOrder: s.ToOrder, Length: s.Length,
 		Settled: s.Length == 0 || j.receipted[s.Length-1] || len(j.steps) > 0 || s.Status == chain.Void}
 	if !s.Head.IsZero() {
 		j.State.Head = s.Head.String()
@@ -321,7 +337,7 @@ func (j *judging) conclude() {
 		j.State.ReturnedBy = s.ReturnedBy.String()
 	}
 	if v := j.b.Verdict; v != nil {
-		j.State.Honour = string(v.Verdict.Kind)
+		j.State.Honour, j.State.AsOf = string(v.Verdict.Kind), stamp(v.Verdict.At)
 		if !v.Verdict.ReplacedBy.IsZero() {
 			j.State.ReplacedBy = v.Verdict.ReplacedBy.String()
 		}

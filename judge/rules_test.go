@@ -195,6 +195,8 @@ func flip(jws string) envelope.JWS {
 	return envelope.JWS{Raw: jws[:i] + string(c) + jws[i+1:]}
 }
 
+var placeInBundle = regexp.MustCompile(`^\$\.(documentHash|verdict|(chain|steps|receipts|rejections|branches)\[[0-9]+\])`)
+
 // TestRules breaks one rule of docs/BUNDLE.md at a time. Every code of the page has a case
 // here, except those of shape, which the codec's own tests have.
 func TestRules(t *testing.T) {
@@ -560,6 +562,9 @@ func TestRules(t *testing.T) {
 			if r.Rule != c.rule || r.Verdict != c.verdict {
 				t.Fatalf("got %s %q (%s), want %s %q", r.Verdict, r.Rule, r.Detail, c.verdict, c.rule)
 			}
+			if !c.verdict.Holds() && !placeInBundle.MatchString(r.Path) {
+				t.Errorf("got the place %s, which a bundle has not", r.Path)
+			}
 			if (r.State != nil) != c.verdict.Holds() || !c.verdict.Holds() && (r.Detail == "" || len(r.Entries) > 0) {
 				t.Errorf("got state %+v and %q: who is in control is said only where every rule holds, else why not", r.State, r.Detail)
 			}
@@ -587,6 +592,28 @@ func TestRules(t *testing.T) {
 	}
 	if len(seen) < 60 {
 		t.Errorf("%d codes, want 60 at least", len(seen))
+	}
+}
+
+// TestEndCutOff: whoever hands a file over can cut its end off. It stays good, and the report
+// tells of when it is.
+func TestEndCutOff(t *testing.T) {
+	s := newScene(t)
+	whole := s.judge(s.bundle(), s.without())
+	cut := s.bundle()
+	cut.Block.Entries, cut.Receipts, cut.Steps = cut.Block.Entries[:1], cut.Receipts[:1], nil
+	early := s.judge(cut, s.without())
+	if whole.Verdict != judge.Valid || early.Verdict != judge.Valid || whole.State.Possessor != "tess@trade.example" || early.State.Possessor != "ben@bank.example" {
+		t.Fatalf("got %s %+v and %s %+v", whole.Verdict, whole.State, early.Verdict, early.State)
+	}
+	if got, want := early.State.AsOf, s.at(1).Format(time.RFC3339); got != want {
+		t.Errorf("cut: as of %s, want %s", got, want)
+	}
+	if got, want := whole.State.AsOf, s.at(21).Format(time.RFC3339); got != want {
+		t.Errorf("whole: as of %s, want %s", got, want)
+	}
+	if got, want := s.judge(s.returned(), s.without()).State.AsOf, s.at(40).Format(time.RFC3339); got != want {
+		t.Errorf("honoured: as of %s, want %s", got, want)
 	}
 }
 

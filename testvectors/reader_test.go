@@ -9,10 +9,13 @@ import (
 	"encoding/base64"
 	"encoding/hex"
 	"encoding/json"
+	"errors"
 	"fmt"
 	"math/big"
 	"math/rand/v2"
+	"os"
 	"os/exec"
+	"path/filepath"
 	"slices"
 	"strings"
 	"testing"
@@ -45,6 +48,28 @@ func TestNodeReaderAgrees(t *testing.T) {
 	want := fmt.Sprintf("%d vectors read, 0 disagreements\n", len(all(t))+len(bundles(t))+len(exchanges(t))+len(answers(t))+len(archives(t)))
 	if got := string(out); got != want {
 		t.Errorf("got %q, want %q", got, want)
+	}
+}
+
+// TestFormatDoesNotMakeABundle: a transferblock may have a member format, in the document too,
+// and is judged as one by both programs (docs/BUNDLE.md, section 1).
+func TestFormatDoesNotMakeABundle(t *testing.T) {
+	v := all(t)[slices.IndexFunc(all(t), func(v *testvectors.Vector) bool { return v.Name == "chain/three-entries" })]
+	block := bytes.Replace(compact(t, v), []byte("{"), []byte(`{"format":"eblnode-bundle/1",`), 1)
+	if r := judged(t, block, v.Trust, v.At); r.Kind != "transferblock" || !r.Verdict.Holds() {
+		t.Errorf("eblverify says %s %s of a %s", r.Verdict, r.Rule, r.Kind)
+	}
+	trust, err := testvectors.Trust(v.Trust)
+	if err != nil {
+		t.Fatal(err)
+	}
+	dir := t.TempDir()
+	file, platforms := filepath.Join(dir, "block.json"), filepath.Join(dir, "platforms.trust")
+	if err := errors.Join(os.WriteFile(file, block, 0o600), os.WriteFile(platforms, trust, 0o600)); err != nil {
+		t.Fatal(err)
+	}
+	if out, err := nodeJS(t, "verdict.mjs", "--trust", platforms, "--at", v.At, file).CombinedOutput(); err != nil || !strings.Contains(string(out), `"verdict":"VALID"`) {
+		t.Errorf("verdict.mjs: %v and %s", err, out)
 	}
 }
 

@@ -58,12 +58,13 @@ func people(w io.Writer, r *judge.Report) {
 		fmt.Fprintf(w, "  in control   %s\n", s.Possessor)
 	}
 	switch {
+	case s.Honour != "": // nothing follows
 	case r.Kind != "bundle":
-		fmt.Fprintln(w, "               as of this chain: what came after it, or the carrier's verdict on a return, is not in it")
+		fmt.Fprintf(w, "               as of %s, the newest in this chain: what came after it, or the carrier's verdict on a return, is not in it\n", s.AsOf)
 	case !s.Settled:
 		fmt.Fprintln(w, "               no receipt of the last entry is in the file: its addressee may still reject it, and control returns")
 	default:
-		fmt.Fprintln(w, "               as of this file: what came after it is not in it")
+		fmt.Fprintf(w, "               as of %s, the newest that is signed in this file: what came later may have been left out\n", s.AsOf)
 	}
 	fmt.Fprintf(w, "  document     %s\n", r.Document)
 	if r.Reference != "" || r.Carrier != "" {

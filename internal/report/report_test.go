@@ -65,6 +65,10 @@ func TestPageStandsAlone(t *testing.T) {
 		if who := "In control: <strong>"; strings.Contains(page, who) != r.Verdict.Holds() {
 			t.Errorf("%s: %s, and the page says who is in control: %t", v.Name, r.Verdict, strings.Contains(page, who))
 		}
+		// A file whose end was cut off is good, and a person must know it; nothing follows a void bill.
+		if what := "may have left out what came later"; strings.Contains(page, what) != (r.State != nil && r.State.Possessor != "") {
+			t.Errorf("%s: %s, and the page warns of what may be cut off: %t", v.Name, r.Verdict, strings.Contains(page, what))
+		}
 		// A document that is not the signed one must not be called that.
 		if what := "It is what was signed"; strings.Contains(page, what) != (r.Verdict.Holds() && r.Text != nil) {
 			t.Errorf("%s: %s, and the page says that the document was signed: %t", v.Name, r.Verdict, strings.Contains(page, what))
