@@ -160,6 +160,16 @@ func TestOnlyTheSignedAnswerToThisTransferSettlesIt(t *testing.T) {
 	}), api.PublicTLS(api.Fixed(d.bank.TLS)), nil)
 	// With a key of before, dated back to when it was in use.
 	early := d.entry.Payload.SignedAt().Add(-envelope.ClockSkew - 2*time.Second)
+	old, err := identity.GenerateSigner(d.bank.Domain(), identity.ES256, identity.CertificateSpec{Subject: "old", NotBefore: early.Add(-time.Hour), NotAfter: time.Now().Add(time.Hour)})
+	if err != nil {
+		t.Fatal(err)
+	}
+	entry, key := *d.bank.Entry, *old.Key
+	key.Revoked, key.Reason = early.Add(time.Minute).UTC().Truncate(time.Second), "superseded"
+	entry.Keys = append([]*identity.Key{&key}, entry.Keys...)
+	if err := d.carrier.Node().AddPeers(t.Context(), "test", []*identity.Platform{&entry}); err != nil {
+		t.Fatal(err)
+	}
 	const believed = "not its receipt"
 	for _, c := range []struct {
 		name   string
@@ -185,8 +195,8 @@ func TestOnlyTheSignedAnswerToThisTransferSettlesIt(t *testing.T) {
 		{"rejection of another envelope", saying(422, "application/json", errorBody(8002, "x", d.rejection(t, d.bank.Signer, func(r *envelope.Rejection) { r.EnvelopeHash = other }))), "about another transfer"},
 		{"rejection of other bytes", saying(422, "application/json", errorBody(8002, "x", d.rejection(t, d.bank.Signer, func(r *envelope.Rejection) { r.JWSSum = other }))), "about another transfer"},
 		{"rejection for another sender", saying(422, "application/json", errorBody(8002, "x", d.rejection(t, d.bank.Signer, func(r *envelope.Rejection) { r.Sender = d.shop.Domain() }))), "about another transfer"},
-		{"a receipt from before the envelope", saying(200, "application/jose", d.receiptAt(t, d.entry.Claimed, d.bank.Signer, early)), "it is dated"},
-		{"a rejection from before the envelope", saying(422, "application/json", errorBody(8002, "x", d.rejection(t, d.bank.Signer, func(r *envelope.Rejection) { r.At = early }))), "it is dated"},
+		{"a receipt from before the envelope", saying(200, "application/jose", d.receiptAt(t, d.entry.Claimed, old, early)), "it is dated"},
+		{"a rejection from before the envelope", saying(422, "application/json", errorBody(8002, "x", d.rejection(t, old, func(r *envelope.Rejection) { r.At = early }))), "it is dated"},
 		{"rejection by another receiver", saying(422, "application/json", errorBody(8002, "x", d.rejection(t, d.bank.Signer, func(r *envelope.Rejection) { r.Receiver = d.shop.Domain() }))), "about another transfer"},
 		{"redirect", func(w http.ResponseWriter, r *http.Request) {
 			w.Header().Set("Location", elsewhere)

@@ -65,3 +65,20 @@ func TestBackDatedWithARevokedKey(t *testing.T) {
 		})
 	}
 }
+
+// TestAnswersToAnEnvelopeFromAClockAhead are dated before it, and end its transfer: what was
+// sealed then has no other answer to wait for.
+func TestAnswersToAnEnvelopeFromAClockAhead(t *testing.T) {
+	ahead := ebltest.Configure(func(c *node.Config) { c.Now = func() time.Time { return time.Now().Add(2 * time.Hour) } })
+	w := ebltest.New(t)
+	a, b := w.Platform("a.example", ahead), w.Platform("b.example")
+	al, bob := a.User("al"), b.User("bob")
+	doc := a.Issue(al.ID)
+	v := a.Settled(a.Move(al, doc, envelope.Transfer, bob.ID).Transfer, node.Rejected)
+	if v.SettledBy != "rejection" {
+		t.Errorf("settled by %q, want by the signed rejection", v.SettledBy)
+	}
+	mustHold(t, w, doc, al.ID)
+	mustBeClean(t, a)
+	mustBeClean(t, b)
+}

@@ -60,21 +60,25 @@ func (n *Node) stands(ctx context.Context, p *identity.Platform, j envelope.JWS,
 }
 
 // answerStands is stands for a receipt or rejection of p that was made between from, when the
-// envelope was signed, and now. One that claims to be older than its question was dated back,
-// by somebody who has a key of before.
+// envelope was signed, and now. Where it claims to be older than its question, our clock was
+// ahead then, or whoever has a key of before dated it back: its own time counts for nothing,
+// and the key must stand now. Refusing all of those would leave in doubt for ever what a node
+// sealed whose clock was ahead.
 func (n *Node) answerStands(ctx context.Context, p *identity.Platform, jws string, from time.Time) (*identity.Evidence, error) {
 	j, err := envelope.ParseJWS(jws)
 	if err != nil {
 		return nil, err
 	}
-	iat := j.Header.IsAt
+	now, iat := n.cfg.Now(), j.Header.IsAt
 	if !iat.IsZero() && iat.Before(from.Truncate(time.Second).Add(-envelope.ClockSkew)) {
-		return nil, fmt.Errorf("it is dated %s, and the envelope that it answers %s", iat.Format(time.RFC3339), from.UTC().Format(time.RFC3339))
+		if _, err := j.VerifyKnown(p, now, envelope.Known{}); err != nil {
+			return nil, fmt.Errorf("it is dated %s, and the envelope that it answers %s: %w", iat.Format(time.RFC3339), from.UTC().Format(time.RFC3339), err)
+		}
+		iat, from = now, now
 	}
 	if !asksOf(p) {
 		return nil, nil
 	}
-	now := n.cfg.Now()
 	if !iat.IsZero() && iat.Before(now) {
 		return n.stands(ctx, p, j, iat)
 	}
