@@ -175,6 +175,15 @@ func (x *examination) client(ctx context.Context, at discovery.Endpoint) {
 	us := x.Node.Domain()
 	before := x.now
 	a, err := c.ask(ctx, us, http.MethodGet, c.path("../.well-known/jwks.json"), nil)
+	if r, ok := errors.AsType[*identity.RevocationError](err); ok {
+		// It is we who ended the handshake.
+		cure := "ask the peer, over another channel, for a certificate that stands, and for its new trust entry"
+		if r.State == identity.StateUnknown {
+			cure = "until its responder answers we send the peer nothing: look at the way there (ocsp.responder in the entry, discovery.allowNetworks), and ask the peer"
+		}
+		x.add("OCSP, server", "error", r.Error(), cure)
+		return
+	}
 	if err != nil {
 		x.add("TLS, client", "error", err.Error(), "the peer does not take our certificate, or has not our entry as it is now: hand it eblnode peer self")
 		return

@@ -2,11 +2,14 @@ package api_test
 
 import (
 	"context"
+	"crypto/tls"
 	"errors"
+	"net"
 	"strings"
 	"testing"
 	"time"
 
+	"eblnode/api"
 	"eblnode/identity"
 	"eblnode/internal/catest"
 	"eblnode/internal/ebltest"
@@ -48,5 +51,33 @@ func TestCheckTellsHowAPeersKeysStand(t *testing.T) {
 	got := states(e.Peer(t.Context(), carrier.Entry)) // pinned, without a responder
 	if got["OCSP"].State != "skipped" {
 		t.Errorf("got %+v, want that nobody can be asked", got["OCSP"])
+	}
+}
+
+// TestCheckTellsHowAPeersCertificateStands: where its server's certificate is revoked, or nobody
+// says whether it is, that is told, and not that the peer will not have us.
+func TestCheckTellsHowAPeersCertificateStands(t *testing.T) {
+	for state, words := range map[int64]string{int64(catest.Revoked): "was revoked", silent: "is not known"} {
+		p := newPair(t)
+		r := newResponder(t)
+		imp := newImpostor(t, "127.0.0.1:0", &tls.Config{Certificates: []tls.Certificate{r.certificate(t, p.bank)}, ClientAuth: tls.RequestClientCert})
+		r.state.Store(state)
+		resolver, _ := newResolver(t, "127.0.0.0/8")
+		peers := api.NewPeers(api.PeersConfig{Self: p.carrier.Domain(), Certificate: api.Fixed(p.carrier.TLS), DialContext: dialTo(imp.addr),
+			Revoked: newAsker(t).CheckTLS, Timeout: 5 * time.Second})
+		t.Cleanup(peers.Close)
+		entry := r.entry(p.bank, false)
+		_, port, err := net.SplitHostPort(imp.addr)
+		if err != nil {
+			t.Fatal(err)
+		}
+		entry.Endpoint = "https://localhost:" + port + "/v1/transferblocks"
+		got := states((&api.Examiner{Node: p.carrier.Node(), Resolver: resolver, Peers: peers}).Peer(t.Context(), entry))
+		if f := got["OCSP, server"]; f.State != "error" || !strings.Contains(f.Found, words) || f.Cure == "" {
+			t.Errorf("state %d: got %+v", state, got)
+		}
+		if f, there := got["TLS, client"]; there {
+			t.Errorf("state %d: got %+v, want nothing said of our own certificate", state, f)
+		}
 	}
 }
