@@ -233,7 +233,7 @@ func timeAt(s *string, path string) (time.Time, *FormatError) {
 	if s == nil {
 		return time.Time{}, malformed("missing", path, "missing")
 	}
-	at, ok := parseTime(*s)
+	at, ok := identity.ParseTime(*s)
 	if !ok {
 		return time.Time{}, malformed("time", path, "not an RFC 3339 time")
 	}

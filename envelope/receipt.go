@@ -3,7 +3,6 @@ package envelope
 import (
 	"bytes"
 	"fmt"
-	"regexp"
 	"strings"
 	"time"
 
@@ -133,15 +132,6 @@ const wireTime = "2006-01-02T15:04:05.000Z07:00"
 // unicode.IsSpace knows more, and other languages know other.
 const jsonSpace = " \t\r\n"
 
-// rfc3339 has one reading everywhere. time.Parse alone takes a comma before the
-// fraction and an hour of one digit.
-var rfc3339 = regexp.MustCompile(`^[0-9]{4}-[0-9]{2}-[0-9]{2}T[0-9]{2}:[0-9]{2}:[0-9]{2}(\.[0-9]+)?(Z|[+-]([01][0-9]|2[0-3]):[0-5][0-9])$`)
-
-func parseTime(s string) (time.Time, bool) {
-	t, err := time.Parse(time.RFC3339, s)
-	return t, err == nil && rfc3339.MatchString(s)
-}
-
 // OpenRejection verifies a rejection signed by p. It does not say that the rejection
 // is about our transfer: compare hash, bytes, sender and receiver before control
 // moves back ([Rejection.Answers]).
@@ -193,7 +183,7 @@ func parseRejection(data []byte) (Rejection, *FormatError) {
 	default:
 		return Rejection{}, malformed("value", "$.responseCode", "not one of BSIG, BENV, DISE")
 	}
-	at, ok := parseTime(w.At)
+	at, ok := identity.ParseTime(w.At)
 	if !ok {
 		return Rejection{}, malformed("time", "$.errorDateTime", "not an RFC 3339 time")
 	}
@@ -301,7 +291,7 @@ func parseVerdict(data []byte) (Verdict, *FormatError) {
 	default:
 		return Verdict{}, malformed("value", "$.verdict", "not one of surrendered, amended, paper")
 	}
-	at, ok := parseTime(w.At)
+	at, ok := identity.ParseTime(w.At)
 	if !ok {
 		return Verdict{}, malformed("time", "$.at", "not an RFC 3339 time")
 	}

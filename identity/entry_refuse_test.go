@@ -182,6 +182,7 @@ func TestParseTrustRefusesAndNamesThePath(t *testing.T) {
 		{"alg of another curve", func(s *sample) { s.set(k0+"alg", "ES384") }, "keys[0].alg: ES384 does not fit"},
 		{"alg of another type", func(s *sample) { s.set(k0+"alg", "RS256") }, "keys[0].alg: RS256 does not fit"},
 		{"time without zone", func(s *sample) { s.set(k0+"notBefore", "2026-01-01T00:00:00") }, "keys[0].notBefore: "},
+		{"time with an hour of one digit", func(s *sample) { s.set(k0+"notBefore", "2026-01-01T8:00:00Z") }, "keys[0].notBefore: "},
 		{"time with comma", func(s *sample) { s.set(k0+"notBefore", "2026-01-01T00:00:00,5Z") }, "keys[0].notBefore: "},
 		{"date alone", func(s *sample) { s.set(k0+"notAfter", "2026-01-01") }, "keys[0].notAfter: "},
 		{"time a number", func(s *sample) { s.set(k0+"notAfter", 1767225600) }, "keys[0].notAfter: not a string"},

@@ -11,6 +11,7 @@ import (
 	"errors"
 	"fmt"
 	"math/big"
+	"regexp"
 	"slices"
 	"strings"
 	"time"
@@ -181,15 +182,25 @@ func readStanding(o *object, k *Key) {
 	}
 }
 
+// rfc3339 has one reading everywhere. time.Parse alone takes a comma before the fraction, an
+// hour of one digit and an offset of a whole day.
+var rfc3339 = regexp.MustCompile(`^[0-9]{4}-[0-9]{2}-[0-9]{2}T[0-9]{2}:[0-9]{2}:[0-9]{2}(\.[0-9]+)?(Z|[+-]([01][0-9]|2[0-3]):[0-5][0-9])$`)
+
+// ParseTime reads a time of RFC 3339 as every reader of it must; ok is false for anything else.
+func ParseTime(s string) (t time.Time, ok bool) {
+	t, err := time.Parse(time.RFC3339, s)
+	return t, err == nil && rfc3339.MatchString(s)
+}
+
 func readTime(o *object, name string) time.Time {
 	s := o.text(name)
 	if s == "" {
 		return time.Time{}
 	}
-	t, err := time.Parse(time.RFC3339Nano, s)
+	t, ok := ParseTime(s)
 	t = t.UTC()
 	// The zero time would read as "not given", and not every year can be written.
-	if err != nil || t.Year() < firstYear || t.Year() > 9999 || strings.ContainsRune(s, ',') {
+	if !ok || t.Year() < firstYear || t.Year() > 9999 {
 		o.fail(name, fmt.Errorf("%q is not an RFC 3339 time since %d", clip(s), firstYear))
 		return time.Time{}
 	}
