@@ -70,6 +70,11 @@ func (o *options) run(ctx context.Context) (err error) {
 	if o.fillOnly && (!kept || o.bills == 0) {
 		return errors.New("-fill needs -dir and -bills")
 	}
+	if kept {
+		if err := os.MkdirAll(o.dir, 0o700); err != nil {
+			return err
+		}
+	}
 	o.progress("building, making keys")
 	program, err := build(ctx, o.root, o.dir)
 	if err != nil {
