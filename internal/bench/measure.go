@@ -135,8 +135,8 @@ func (o *options) measure(ctx context.Context, s *stage, f *floor, sc scenario, 
 		}
 	}
 	if o.profile != "" {
-		stop := o.profileNode(ctx, s, sc)
-		defer stop()
+		kind := map[bool]string{true: "known", false: "first"}[sc.known]
+		defer o.profileNode(ctx, s, fmt.Sprintf("cpu-%s-%s-n%d-c%d", kind, sc.alg, sc.entries, sc.clients))()
 	}
 	var of []float64
 	for round := range o.rounds {
@@ -219,15 +219,14 @@ func median(v []float64) float64 {
 	return v[len(v)/2]
 }
 
-// profileNode takes a CPU profile of the node while a scenario runs.
-func (o *options) profileNode(ctx context.Context, s *stage, sc scenario) (stop func()) {
+// profileNode takes a CPU profile of the node while something runs.
+func (o *options) profileNode(ctx context.Context, s *stage, name string) (stop func()) {
 	done := make(chan struct{})
 	go func() {
 		defer close(done)
 		text, err := s.ask(ctx, "/debug/pprof/profile?seconds=2")
 		if err == nil {
-			kind := map[bool]string{true: "known", false: "first"}[sc.known]
-			err = os.WriteFile(filepath.Join(o.profile, fmt.Sprintf("cpu-%s-%s-n%d-c%d.pprof", kind, sc.alg, sc.entries, sc.clients)), text, 0o600)
+			err = os.WriteFile(filepath.Join(o.profile, name+".pprof"), text, 0o600)
 		}
 		if err != nil {
 			o.progress("no profile: %s", err)
@@ -254,6 +253,10 @@ func (o *options) compareSizes(ctx context.Context, empty, full *stage, f *floor
 			return nil, err
 		}
 	}
+	if o.profile != "" {
+		defer o.profileNode(ctx, full, fmt.Sprintf("cpu-%d-bills", bills))()
+		defer o.profileNode(ctx, empty, "cpu-no-bills")()
+	}
 	var ratios []float64
 	for round := range o.rounds {
 		for i, s := range []*stage{empty, full} {
@@ -263,8 +266,12 @@ func (o *options) compareSizes(ctx context.Context, empty, full *stage, f *floor
 		}
 		ratios = append(ratios, ts[1].nodes[round]/ts[0].nodes[round])
 	}
+	written, err := o.wal(ctx, full, sc.clients)
+	if err != nil {
+		return nil, err
+	}
 	a, b := ts[0].result(sc), ts[1].result(sc)
-	return &sizes{Bills: bills, Empty: a.Node, Full: b.Node, Ratio: median(ratios), EmptyRate: a.Rate, FullRate: b.Rate}, nil
+	return &sizes{Bills: bills, Empty: a.Node, Full: b.Node, Ratio: median(ratios), EmptyRate: a.Rate, FullRate: b.Rate, Pages: written}, nil
 }
 
 // sizes is what stored bills cost.
@@ -275,6 +282,7 @@ type sizes struct {
 	Ratio     float64 `json:"ratio"`
 	EmptyRate float64 `json:"emptyPerSecond"`
 	FullRate  float64 `json:"fullPerSecond"`
+	Pages     *pages  `json:"walPages"` // of the full one, a transfer with a document of 8 KiB
 }
 
 // parts are 1 to 32 clients, for the plot.

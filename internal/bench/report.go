@@ -75,6 +75,15 @@ func (o *options) all(ctx context.Context, program string, p *party) error {
 	if out, err := exec.CommandContext(ctx, "git", "-C", o.root, "rev-parse", "--short", "HEAD").Output(); err == nil {
 		r.Revision = strings.TrimSpace(string(out))
 	}
+	if o.wants("wal") {
+		if r.WAL32, err = o.wal(ctx, s, 32); err != nil {
+			return err
+		}
+		if r.WAL1, err = o.wal(ctx, s, 1); err != nil {
+			return err
+		}
+		o.progress("pages of the log a transfer: %.1f with 32 clients, %.1f with one", r.WAL32.All, r.WAL1.All)
+	}
 	for _, sc := range scenarios(o.ci) {
 		if !strings.Contains(sc.name(), o.only) {
 			continue
@@ -98,15 +107,6 @@ func (o *options) wants(name string) bool { return strings.Contains(name, o.only
 
 // rest is what is measured beside the scenarios.
 func (o *options) rest(ctx context.Context, program string, s *stage, f *floor, r *report) (err error) {
-	if o.wants("wal") {
-		if r.WAL32, err = o.wal(ctx, s, 32); err != nil {
-			return err
-		}
-		if r.WAL1, err = o.wal(ctx, s, 1); err != nil {
-			return err
-		}
-		o.progress("pages of the log a transfer: %.1f with 32 clients, %.1f with one", r.WAL32.All, r.WAL1.All)
-	}
 	if o.wants("clients") && !o.ci {
 		if r.Clients, err = o.clientCurve(ctx, s, f); err != nil {
 			return err
@@ -140,12 +140,18 @@ func (o *options) rest(ctx context.Context, program string, s *stage, f *floor, 
 		}
 	}
 	if o.bills > 0 && o.wants("bills") {
+		s.stop() // what it took in until now is no empty database
+		empty, err := o.stage(ctx, program, fmt.Sprintf("bare-%d", os.Getpid()), s.party)
+		if err != nil {
+			return err
+		}
+		defer empty.stop()
 		full, err := o.stage(ctx, program, "full", s.party)
 		if err != nil {
 			return err
 		}
 		defer full.stop()
-		if r.Sizes, err = o.compareSizes(ctx, s, full, f, o.bills); err != nil {
+		if r.Sizes, err = o.compareSizes(ctx, empty, full, f, o.bills); err != nil {
 			return err
 		}
 		o.progress("%d stored bills: %.2f of the empty database's cost", o.bills, r.Sizes.Ratio)
@@ -198,6 +204,9 @@ func (r *report) goals() {
 		r.Group = many / one
 		r.Goals = append(r.Goals, goal{"32 clients, of one client's rate", 2.5, r.Group, true})
 	}
+	if r.WAL32 != nil {
+		r.Goals = append(r.Goals, goal{"pages of the log a transfer, n=1, 32 clients", 5, r.WAL32.All, false})
+	}
 	if r.Sizes != nil {
 		r.Goals = append(r.Goals, goal{fmt.Sprintf("%d stored bills, of the empty database", r.Sizes.Bills), 1.15, r.Sizes.Ratio, false})
 	}
@@ -215,6 +224,15 @@ func (r *report) goals() {
 
 // tell prints the report, draws the plots, and fails where -ci says so.
 func (o *options) tell(r *report) error {
+	if o.json {
+		enc := json.NewEncoder(o.out)
+		enc.SetIndent("", "  ")
+		if err := enc.Encode(r); err != nil {
+			return err
+		}
+	} else {
+		r.print(o.out)
+	}
 	if o.plots != "" {
 		if err := r.plot(o.plots); err != nil {
 			return err
@@ -224,15 +242,6 @@ func (o *options) tell(r *report) error {
 		if err := r.document(o.doc); err != nil {
 			return err
 		}
-	}
-	if o.json {
-		enc := json.NewEncoder(o.out)
-		enc.SetIndent("", "  ")
-		if err := enc.Encode(r); err != nil {
-			return err
-		}
-	} else {
-		r.print(o.out)
 	}
 	if !o.ci {
 		return nil
@@ -279,6 +288,7 @@ func (r *report) print(out io.Writer) {
 	}
 	if r.Sizes != nil {
 		fmt.Fprintf(out, "stored bills: %.0f µs with none, %.0f µs with %d; ratio %.2f\n", r.Sizes.Empty, r.Sizes.Full, r.Sizes.Bills, r.Sizes.Ratio)
+		fmt.Fprintf(out, "pages of the database's log a transfer with %d bills, with 32 clients: %s\n", r.Sizes.Bills, r.Sizes.Pages)
 	}
 	if r.Sender != nil {
 		fmt.Fprintf(out, "sending: %.0f µs a transfer from the outbox, %.0f µs with the order of the user; %.0f a second in all\n", r.Sender.CPU, r.Sender.AllCPU, r.Sender.Wall)
