@@ -75,6 +75,11 @@ func (o *options) run(ctx context.Context) (err error) {
 			return err
 		}
 	}
+	if o.profile != "" {
+		if err := os.MkdirAll(o.profile, 0o755); err != nil {
+			return err
+		}
+	}
 	o.progress("building, making keys")
 	program, err := build(ctx, o.root, o.dir)
 	if err != nil {
