@@ -16,6 +16,7 @@ import (
 	"io"
 	"os"
 	"os/signal"
+	"sync"
 	"syscall"
 	"time"
 )
@@ -29,6 +30,8 @@ type options struct {
 	bills           int
 	fillOnly        bool
 	out             io.Writer
+	profiled        sync.Mutex
+	profiles        []*profile
 }
 
 func main() {
@@ -39,7 +42,7 @@ func main() {
 	flag.IntVar(&o.rounds, "rounds", 5, "rounds of each measurement; the median counts")
 	flag.BoolVar(&o.json, "json", false, "print JSON")
 	flag.BoolVar(&o.ci, "ci", false, "the short form: fail where a ratio is over twice its target")
-	flag.StringVar(&o.profile, "profile", "", "write pprof files of the node into this folder")
+	flag.StringVar(&o.profile, "profile", "", "write pprof files of the node into this folder, and tell what its CPU was spent on")
 	flag.StringVar(&o.plots, "plots", "", "write plots (SVG) into this folder")
 	flag.StringVar(&o.doc, "doc", "", "put the table into this file, between its marks")
 	flag.IntVar(&o.bills, "bills", 0, "compare the empty database with one of so many bills of 1 KiB; they are made first, and stay in -dir")

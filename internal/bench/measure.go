@@ -4,7 +4,6 @@ import (
 	"context"
 	"fmt"
 	"os"
-	"path/filepath"
 	"slices"
 	"time"
 
@@ -135,8 +134,7 @@ func (o *options) measure(ctx context.Context, s *stage, f *floor, sc scenario, 
 		}
 	}
 	if o.profile != "" {
-		kind := map[bool]string{true: "known", false: "first"}[sc.known]
-		defer o.profileNode(ctx, s, fmt.Sprintf("cpu-%s-%s-n%d-c%d", kind, sc.alg, sc.entries, sc.clients))()
+		defer o.profileNode(ctx, s, sc.name())()
 	}
 	var of []float64
 	for round := range o.rounds {
@@ -219,22 +217,6 @@ func median(v []float64) float64 {
 	return v[len(v)/2]
 }
 
-// profileNode takes a CPU profile of the node while something runs.
-func (o *options) profileNode(ctx context.Context, s *stage, name string) (stop func()) {
-	done := make(chan struct{})
-	go func() {
-		defer close(done)
-		text, err := s.ask(ctx, "/debug/pprof/profile?seconds=2")
-		if err == nil {
-			err = os.WriteFile(filepath.Join(o.profile, name+".pprof"), text, 0o600)
-		}
-		if err != nil {
-			o.progress("no profile: %s", err)
-		}
-	}()
-	return func() { <-done }
-}
-
 // compareSizes sends the same to an empty database and to a full one, by turns.
 func (o *options) compareSizes(ctx context.Context, empty, full *stage, f *floor, bills int) (*sizes, error) {
 	sc := scenario{identity.ES256, 1, 32, false}
@@ -254,8 +236,8 @@ func (o *options) compareSizes(ctx context.Context, empty, full *stage, f *floor
 		}
 	}
 	if o.profile != "" {
-		defer o.profileNode(ctx, full, fmt.Sprintf("cpu-%d-bills", bills))()
-		defer o.profileNode(ctx, empty, "cpu-no-bills")()
+		defer o.profileNode(ctx, full, fmt.Sprintf("%d bills", bills))()
+		defer o.profileNode(ctx, empty, "no bills")()
 	}
 	var ratios []float64
 	for round := range o.rounds {

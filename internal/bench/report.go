@@ -29,6 +29,7 @@ type report struct {
 	WAL32    *pages       `json:"walPages32Clients,omitempty"`
 	WAL1     *pages       `json:"walPages1Client,omitempty"`
 	Sizes    *sizes       `json:"storedBills,omitempty"`
+	Profiles []*profile   `json:"profiles,omitempty"`
 	Sender   *sending     `json:"sender,omitempty"`
 	Memory   *memory      `json:"memory,omitempty"`
 	Verify   []*verifying `json:"eblverify,omitempty"`
@@ -99,6 +100,7 @@ func (o *options) all(ctx context.Context, program string, p *party) error {
 	if err := o.rest(ctx, program, s, f, r); err != nil {
 		return err
 	}
+	r.Profiles = o.profiles
 	r.goals()
 	return o.tell(r)
 }
@@ -283,6 +285,10 @@ func (r *report) print(out io.Writer) {
 		fmt.Fprintf(w, "%s\t%.0f\t%.0f\t%.2f\t%s\t%.0f\t%.1f\t%.1f\t%.0f\t%.0f\t%d\t\n", v.Name, v.Floor, v.Node, v.Ratio, of, v.Rate, v.P50, v.P99, v.Mallocs, v.Bytes/1000, v.Dials)
 	}
 	_ = w.Flush()
+	if len(r.Profiles) > 0 {
+		fmt.Fprintln(out)
+		printProfiles(out, r.Profiles)
+	}
 	if r.WAL32 != nil {
 		fmt.Fprintf(out, "\npages of the database's log a transfer, with 32 clients: %s\npages of the database's log a transfer, with one: %s\n", r.WAL32, r.WAL1)
 	}
