@@ -97,6 +97,12 @@ func (n *Node) writeArchive(ctx context.Context, actor, folder string, list *env
 	}
 	out.Sum = envelope.HashOf(text)
 	return n.store.update(ctx, func(t *tx) error {
+		// A reader waits for the root of the day on which it was begun, or of the next. One that only a
+		// later root will name would be called inserted until then.
+		if last := list.At.Truncate(24*time.Hour).AddDate(0, 0, 2); !t.now.Before(last) {
+			return refuse(NotPossible, "notPossible", "the archive was begun at %s and is done after the next day, too late for the roots that name it; write it again, on a quieter machine or a faster disk",
+				list.At.Format(time.RFC3339))
+		}
 		if err := t.audit(actor, "archive.made", envelope.Hash{}, fmt.Sprintf("%s with %d bills", out.Sum, out.Bills)); err != nil {
 			return err
 		}

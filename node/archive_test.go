@@ -3,6 +3,8 @@ package node_test
 import (
 	"os"
 	"path/filepath"
+	"strings"
+	"sync/atomic"
 	"testing"
 	"time"
 
@@ -106,6 +108,38 @@ func TestArchive(t *testing.T) {
 	if _, err := ebltest.New(t).Platform("b.example").Node().Archive(t.Context(), "op", dir, false); err == nil {
 		t.Error("another platform wrote to the archive")
 	}
+}
+
+// TestArchiveThatTakesDaysIsNone: no root that a reader waits for would name it, so it is refused,
+// and nothing of it stays.
+func TestArchiveThatTakesDaysIsNone(t *testing.T) {
+	c := &clock{}
+	var slow atomic.Bool
+	a := ebltest.New(t).Platform("a.example", ebltest.Configure(func(cfg *node.Config) {
+		cfg.Now = func() time.Time {
+			if slow.Load() {
+				c.skip(day)
+			}
+			return c.now()
+		}
+	}))
+	al := a.User("al")
+	a.Issue(al.ID)
+	a.Issue(al.ID)
+	dir := filepath.Join(t.TempDir(), "archive")
+	slow.Store(true)
+	_, err := a.Node().Archive(t.Context(), "op", dir, false)
+	slow.Store(false)
+	if e := node.AsError(err); err == nil || e.Code != node.NotPossible || !strings.Contains(e.Error(), "too late for the roots") {
+		t.Errorf("got %v, want it refused as too late", err)
+	}
+	if left, _ := filepath.Glob(filepath.Join(dir, "*Z")); len(left) != 0 {
+		t.Errorf("left: %v", left)
+	}
+	if out, err := a.Node().Archive(t.Context(), "op", dir, false); err != nil || out.Bills != 2 {
+		t.Errorf("written again: got %+v and %v", out, err)
+	}
+	mustBeClean(t, a)
 }
 
 // TestRetention: what ended ten years ago loses its document, unless it is held; heads,
