@@ -51,11 +51,12 @@ func checkMediaType(r *http.Request) *node.Error {
 // readBody reads at most limit bytes and not one more. What is refused before is not
 // read at all, not even asked for by 100 Continue.
 func readBody(c *gin.Context, limit int) ([]byte, *node.Error) {
-	return readBodyInto(c, limit, nil)
+	return readBodyInto(c, limit, nil, nil)
 }
 
-// readBodyInto is readBody with a buffer to use, if it is large enough.
-func readBodyInto(c *gin.Context, limit int, buf []byte) ([]byte, *node.Error) {
+// readBodyInto is readBody with a buffer to use, if it is large enough, and with large, unless
+// nil, asked before more than largeBody is read.
+func readBodyInto(c *gin.Context, limit int, buf []byte, large *largeReader) ([]byte, *node.Error) {
 	tooLarge := refuse(node.TooLarge, "tooLarge", fmt.Sprintf("the body is over the limit of %d bytes (limit: body)", limit))
 	r := c.Request
 	if r.ContentLength > int64(limit) {
@@ -68,9 +69,23 @@ func readBodyInto(c *gin.Context, limit int, buf []byte) ([]byte, *node.Error) {
 		// what it seems; so nothing follows.
 		c.Header("Connection", "close")
 	}
-	buf, err := readAll(http.MaxBytesReader(c.Writer, r.Body, int64(limit)), buf[:0], r.ContentLength)
+	in := io.Reader(http.MaxBytesReader(c.Writer, r.Body, int64(limit)))
+	if large != nil {
+		if large.r, in = in, large; r.ContentLength > largeBody {
+			if e := large.ask(); e != nil {
+				c.Header("Connection", "close")
+				return nil, e
+			}
+			// What was asked for is believed, since it costs nothing before it comes.
+			buf = make([]byte, 0, int(r.ContentLength)+bytes.MinRead)
+		}
+	}
+	buf, err := readAll(in, buf[:0], r.ContentLength)
 	if err != nil {
 		c.Header("Connection", "close")
+		if e, ok := errors.AsType[*node.Error](err); ok {
+			return nil, e
+		}
 		if _, ok := errors.AsType[*http.MaxBytesError](err); ok {
 			return nil, tooLarge
 		}
@@ -79,6 +94,37 @@ func readBodyInto(c *gin.Context, limit int, buf []byte) ([]byte, *node.Error) {
 		return nil, e
 	}
 	return buf, nil
+}
+
+// A largeReader asks the limiter before it reads more than largeBody.
+type largeReader struct {
+	r     io.Reader
+	n     int
+	limit *limiter
+	who   string
+	leave func() // nil: not asked, or not let in
+}
+
+func (l *largeReader) ask() (refusal *node.Error) {
+	l.leave, refusal = l.limit.enterLarge(l.who)
+	return refusal
+}
+
+func (l *largeReader) done() {
+	if l.leave != nil {
+		l.leave()
+	}
+}
+
+func (l *largeReader) Read(p []byte) (int, error) {
+	if l.leave == nil && l.n > largeBody {
+		if e := l.ask(); e != nil {
+			return 0, e
+		}
+	}
+	n, err := l.r.Read(p)
+	l.n += n
+	return n, err
 }
 
 // readAll reads all of r. A length is only a claim: the buffer grows with what has come, to
@@ -117,13 +163,24 @@ type bodyPool struct{ sync.Pool }
 // maxPooled is the largest buffer that is kept.
 const maxPooled = 512 << 10
 
-func (p *bodyPool) read(c *gin.Context, limit int) ([]byte, *node.Error) {
+// read is readBody for a peer who has entered limit. leave must be called, when the body is no
+// longer needed.
+func (p *bodyPool) read(c *gin.Context, most int, limit *limiter) (body []byte, leave func(), refusal *node.Error) {
 	buf, _ := p.Get().(*[]byte)
 	if buf == nil {
 		buf = new([]byte)
 	}
-	return readBodyInto(c, limit, *buf)
+	var large *largeReader
+	leave = atOnce
+	if n := c.Request.ContentLength; n < 0 || n > largeBody {
+		l := &largeReader{limit: limit, who: eventOf(c).who}
+		large, leave = l, l.done
+	}
+	body, refusal = readBodyInto(c, most, *buf, large)
+	return body, leave, refusal
 }
+
+func atOnce() {}
 
 func (p *bodyPool) give(buf []byte) {
 	if cap(buf) <= maxPooled {
@@ -146,6 +203,9 @@ func readJSON(c *gin.Context, limit int, v any) ([]byte, *node.Error) {
 }
 
 func decodeStrict(body []byte, v any) *node.Error {
+	if err := (envelope.Limits{}).CheckWidth(body); err != nil {
+		return node.AsError(err)
+	}
 	if _, err := envelope.Canonicalize(body); err != nil {
 		return node.AsError(err)
 	}

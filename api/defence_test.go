@@ -2,6 +2,7 @@ package api_test
 
 import (
 	"bufio"
+	"bytes"
 	"context"
 	"crypto/tls"
 	"crypto/x509"
@@ -92,6 +93,61 @@ func TestConnectionsOfOnePeerAreLimited(t *testing.T) {
 	}
 	_ = held[1].Close()
 	waitFor(t, "the place to be free", func() bool { return askOver(openTo(t, addr, &carrier.TLS)) == 200 })
+}
+
+// TestLargeBodiesOfAPeerAreFewAtOnce: of what has more than 1 MiB two are read at once, also
+// where nobody said how much will come; smaller ones, and other peers, are not touched. One that
+// is refused is not read.
+func TestLargeBodiesOfAPeerAreFewAtOnce(t *testing.T) {
+	w := ebltest.NewTLS(t)
+	carrier, bank, shop := w.Platform("carrier.example"), w.Platform("bank.example"), w.Platform("shop.example")
+	bob := bank.User("bob")
+	url := "https://" + bank.Addr + "/v1/transferblocks"
+	large := bytes.Repeat([]byte(" "), 2<<20)
+	offer, _ := carrier.Offer(bob.ID)
+	begin := func(head string, body []byte) *tls.Conn {
+		conn := openTo(t, bank.Addr, &carrier.TLS)
+		if _, err := conn.Write(append([]byte("PUT /v1/transferblocks HTTP/1.1\r\nHost: bank.example\r\nContent-Type: application/json\r\n"+head+"\r\n\r\n"), body...)); err != nil {
+			t.Fatal(err)
+		}
+		return conn
+	}
+	answer := func(conn net.Conn) int {
+		_ = conn.SetReadDeadline(time.Now().Add(10 * time.Second))
+		res, err := http.ReadResponse(bufio.NewReader(conn), nil)
+		if err != nil {
+			return 0
+		}
+		defer res.Body.Close()
+		return res.StatusCode
+	}
+	chunk := append([]byte("120000\r\n"), bytes.Repeat([]byte(" "), 0x120000)...) // a bit more than 1 MiB
+	hold := func() *tls.Conn {
+		conn := begin("Content-Length: 2097152\r\nExpect: 100-continue", nil)
+		if got := answer(conn); got != 100 { // it is let in, and read
+			t.Fatalf("got %d, want 100", got)
+		}
+		return conn
+	}
+	hold()
+	second := hold()
+	client := tlsClient(t, carrier)
+	c := do(t, client, call{method: "PUT", url: url, body: large}).want(t, 429, 7129)
+	if got := c.got.Get("Retry-After"); got != "1" {
+		t.Errorf("Retry-After: got %q, want 1", got)
+	}
+	if got := answer(begin("Transfer-Encoding: chunked", append(bytes.Clone(chunk), "\r\n1\r\n \r\n0\r\n\r\n"...))); got != 429 {
+		t.Errorf("one that does not say how much it is: got %d, want 429", got)
+	}
+	do(t, client, call{method: "PUT", url: url, body: offer}).want(t, 200, 0)
+	do(t, tlsClient(t, shop), call{method: "PUT", url: url, body: large}).want(t, 400, 7001)
+	_ = second.Close()
+	waitFor(t, "the place to be free", func() bool {
+		return do(t, client, call{method: "PUT", url: url, body: large}).status == 400
+	})
+	for range 3 { // it is given back
+		do(t, client, call{method: "PUT", url: url, body: large}).want(t, 400, 7001)
+	}
 }
 
 // certificateOf is a certificate with a key of its own.

@@ -1,6 +1,7 @@
 package api
 
 import (
+	"fmt"
 	"math"
 	"sync"
 	"time"
@@ -24,7 +25,16 @@ type limiter struct {
 type allowance struct {
 	bucket  *rate.Limiter
 	running int
+	large   int // of those, with a large body
 }
+
+// What is read of a body up to largeBody costs little. Of larger ones a peer may have
+// largeAtOnce under way: each takes some four times its size until it is answered, and sixteen
+// of 8 MiB would take more than all else that a node does.
+const (
+	largeBody   = 1 << 20
+	largeAtOnce = 2
+)
 
 // maxCallers bounds the memory: beyond it, callers who are at rest are forgotten.
 const maxCallers = 4096
@@ -57,6 +67,22 @@ func (l *limiter) enter(name string) (leave func(), refusal *node.Error) {
 		l.mu.Lock()
 		defer l.mu.Unlock()
 		a.running--
+	}, nil
+}
+
+// enterLarge is enter for the body of a request that is in already.
+func (l *limiter) enterLarge(name string) (leave func(), refusal *node.Error) {
+	l.mu.Lock()
+	defer l.mu.Unlock()
+	a := l.m[name] // which is not forgotten while a request of it runs
+	if a.large >= largeAtOnce {
+		return nil, tooMany(fmt.Sprintf("%d of your requests with a body of more than %d bytes are running; send the next when they are answered", a.large, largeBody), 1)
+	}
+	a.large++
+	return func() {
+		l.mu.Lock()
+		defer l.mu.Unlock()
+		a.large--
 	}, nil
 }
 

@@ -113,18 +113,19 @@ func (h *peerHandler) stillStands(c *gin.Context, p *identity.Platform) error {
 
 // putTransferblock is PUT /v1/transferblocks.
 func (h *peerHandler) putTransferblock(c *gin.Context) {
-	sender, leave, err := h.admit(c, oauth.ScopeTransfer) // 1 to 3
+	sender, depart, err := h.admit(c, oauth.ScopeTransfer) // 1 to 3
 	if err != nil {
 		fail(c, err)
 		return
 	}
-	defer leave()
+	defer depart()
 	if refusal := checkMediaType(c.Request); refusal != nil {
 		fail(c, refusal)
 		return
 	}
 	// crashpoint: r1 r2
-	body, refusal := bodies.read(c, h.node.Limits().BodyLimit())
+	body, leave, refusal := bodies.read(c, h.node.Limits().BodyLimit(), h.limit)
+	defer leave()
 	if refusal != nil {
 		fail(c, refusal)
 		return

@@ -30,36 +30,6 @@ import (
 	"github.com/go-json-experiment/json/jsontext"
 )
 
-// Limits bound what Parse takes. A zero field means the default of the wire
-// document, section 1.
-type Limits struct {
-	Body         int // bytes; default 8 MiB
-	Chain        int // entries; default 1,000
-	Transactions int // of one entry; default 1,000
-	Depth        int // levels of JSON; default 64
-}
-
-func (l Limits) withDefaults() Limits {
-	for _, f := range []struct {
-		p *int
-		d int
-	}{{&l.Body, 8 << 20}, {&l.Chain, 1000}, {&l.Transactions, 1000}, {&l.Depth, MaxDepth}} {
-		if *f.p <= 0 {
-			*f.p = f.d
-		}
-	}
-	return l
-}
-
-// BodyLimit is the largest body that l allows, in bytes.
-func (l Limits) BodyLimit() int { return l.withDefaults().Body }
-
-// ChainLimit is how many entries a chain may have.
-func (l Limits) ChainLimit() int { return l.withDefaults().Chain }
-
-// TransactionsLimit is how many transactions an entry may have.
-func (l Limits) TransactionsLimit() int { return l.withDefaults().Transactions }
-
 // A Transferblock is a document with its chain, well formed and not verified.
 type Transferblock struct {
 	Document []byte // as received; a JSON object whose numbers keep their value
@@ -152,6 +122,9 @@ func ParseKnown(body []byte, limits Limits, find func(first []byte) *Prefix) (*T
 func parse(body []byte, limits Limits, find func([]byte) *Prefix) (*Transferblock, *FormatError) {
 	if len(body) > limits.Body {
 		return nil, &FormatError{Rule: "limit", Path: "$", Limit: "body", Detail: fmt.Sprintf("the body has more than %d bytes", limits.Body)}
+	}
+	if err := checkWidth(body, limits); err != nil {
+		return nil, err
 	}
 	if b := scanBlock(body, limits, find); b != nil {
 		return b, nil
@@ -335,6 +308,9 @@ func parsePayload(data []byte, limits Limits) (Payload, *FormatError) {
 		Transactions []jsontext.Value `json:"transactions"`
 	}
 	tooMany := &FormatError{Rule: "limit", Path: "$.transactions", Limit: "transactions", Detail: fmt.Sprintf("more than %d transactions in one entry", limits.Transactions)}
+	if err := checkWidth(data, limits); err != nil {
+		return Payload{}, err
+	}
 	if len(data) > largePayload {
 		var only struct {
 			Transactions jsontext.Value `json:"transactions"`

@@ -4,6 +4,7 @@ import (
 	"crypto/sha256"
 	"encoding/hex"
 	"errors"
+	"unsafe"
 )
 
 // A Hash is a SHA-256. On the wire it is 64 lower-case hex digits, in the
@@ -12,6 +13,12 @@ type Hash [sha256.Size]byte
 
 // HashOf is the SHA-256 of b.
 func HashOf(b []byte) Hash { return sha256.Sum256(b) }
+
+// hashOfText is HashOf for a string, of which the conversion would make a copy: of each
+// signature that is checked, and of all of a large one. Sum256 only reads.
+func hashOfText(s string) Hash {
+	return sha256.Sum256(unsafe.Slice(unsafe.StringData(s), len(s)))
+}
 
 // ParseHash reads the one spelling a hash has on the wire. Upper-case digits are
 // refused: two spellings of one hash would be two texts under a signature.

@@ -1,6 +1,7 @@
 package envelope
 
 import (
+	"bytes"
 	"errors"
 	"fmt"
 	"math"
@@ -33,8 +34,17 @@ func decode(data []byte, v any, depth int) *FormatError {
 // reread is decode for a part of a text whose depth was checked as a whole: a limit
 // that counts from the root must not be applied again to what lies below it.
 func reread(data []byte, v any) *FormatError {
-	if err := json.Unmarshal(data, v); err != nil {
+	if len(data) < largeText {
+		if err := json.Unmarshal(data, v); err != nil {
+			return jsonError(err)
+		}
+		return nil
+	}
+	if err := json.Unmarshal(data, v, jsontext.AllowDuplicateNames(true)); err != nil {
 		return jsonError(err)
+	}
+	if at := twice(data); at > 0 {
+		return malformed("duplicateName", "$", "a member name occurs twice in one object, the second time before byte %d", at)
 	}
 	return nil
 }
@@ -251,6 +261,11 @@ func decimal(text string) (digits string, exp int, ok bool) {
 // sameValue reports whether two valid JSON texts are the same value: members in
 // any order, strings by their characters, numbers by their decimal value.
 func sameValue(a, b jsontext.Value) bool {
+	if len(a) >= largeText || len(b) >= largeText {
+		sumA, _ := sumOf(a, exactNumber)
+		sumB, _ := sumOf(b, exactNumber)
+		return sumA == sumB
+	}
 	switch ka, kb := a.Kind(), b.Kind(); {
 	case ka != kb:
 		return false
@@ -290,7 +305,7 @@ func sameValue(a, b jsontext.Value) bool {
 }
 
 func trimJSON(v jsontext.Value) []byte {
-	return []byte(strings.Trim(string(v), " \t\r\n"))
+	return bytes.Trim(v, " \t\r\n")
 }
 
 // marshal writes JSON; names of maps come out in any order, so canonicalize after it.

@@ -3,6 +3,7 @@ package envelope_test
 import (
 	"encoding/base64"
 	"errors"
+	"fmt"
 	"strings"
 	"testing"
 
@@ -131,7 +132,7 @@ func TestLimits(t *testing.T) {
 }
 
 // TestDefaultLimits are those of the wire document: 8 MiB, 1,000 entries, 1,000
-// transactions, 64 levels. Nothing is verified before they are checked.
+// transactions, 64 levels; and ours, 10,000 members and 500,000 values. Nothing is verified before they are checked.
 func TestDefaultLimits(t *testing.T) {
 	head, tail := frame(t)
 	entry := strings.TrimSuffix(strings.TrimPrefix(tail, `,"endorsementChain":[`), `]}`)
@@ -144,11 +145,20 @@ func TestDefaultLimits(t *testing.T) {
 		jws := base64.RawURLEncoding.EncodeToString([]byte(`{"alg":"ES256"}`)) + "." + base64.RawURLEncoding.EncodeToString([]byte(p)) + ".AAAA"
 		return head + `{},"endorsementChain":[{"envelopeHash":"` + strings.Repeat("0", 64) + `","signature":"` + jws + `"}]}`
 	}
+	members := func(n int) string {
+		var b strings.Builder
+		for i := range n {
+			fmt.Fprintf(&b, `"%d":0,`, i)
+		}
+		return strings.TrimSuffix(b.String(), ",")
+	}
 	pad := func(size int) string { return head + "{}" + tail + strings.Repeat(" ", size-len(head+"{}"+tail)) }
 	for _, c := range []struct{ name, most, more string }{
 		{"body", pad(8 << 20), pad(8<<20 + 1)},
 		{"chain", chain(1000), chain(1001)},
 		{"transactions", transactions(1000), transactions(1001)},
+		{"members", head + "{" + members(10_000) + "}" + tail, head + "{" + members(10_001) + "}" + tail},
+		{"values", head + `{"x":[` + strings.Repeat("0,", 499_992) + "0]}" + tail, head + `{"x":[` + strings.Repeat("0,", 499_993) + "0]}" + tail},
 		{"depth", head + `{"x":` + strings.Repeat("[", 62) + strings.Repeat("]", 62) + "}" + tail, head + `{"x":` + strings.Repeat("[", 63) + strings.Repeat("]", 63) + "}" + tail},
 	} {
 		if _, err := envelope.Parse([]byte(c.most), envelope.Limits{}); err != nil {

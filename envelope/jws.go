@@ -106,7 +106,7 @@ func parseJWS(s string) (JWS, *FormatError) {
 		}
 		headers.put(head, j.Header)
 	}
-	j.sums = &sums{HashOf(j.Payload), HashOf([]byte(s[:j.signed]))}
+	j.sums = &sums{HashOf(j.Payload), hashOfText(s[:j.signed])}
 	return j, nil
 }
 

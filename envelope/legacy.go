@@ -91,6 +91,13 @@ func documentHash(document []byte, quirk string) (Hash, error) {
 		}
 		return HashOf(b.Bytes()), nil
 	}
+	if len(document) >= largeText {
+		h, ok := sumOf(document, canonicalNumberOf)
+		if !ok {
+			return Hash{}, malformed("number", "$", "it has no form in RFC 8785")
+		}
+		return h, nil
+	}
 	c, err := canonical(document)
 	if err != nil {
 		return Hash{}, err

@@ -2,6 +2,7 @@ package envelope
 
 import (
 	"bytes"
+	"strings"
 	"unicode/utf8"
 
 	"eblnode/identity"
@@ -198,7 +199,7 @@ const largeDocument = 1 << 20
 
 // scanBlock is nil where the text is not a block, or not an ordinary one.
 func scanBlock(body []byte, limits Limits, find func([]byte) *Prefix) *Transferblock {
-	if !jsontext.Value(body).IsValid() {
+	if !valid(body) {
 		return nil
 	}
 	c := newScanner(body, limits.Depth)
@@ -297,14 +298,24 @@ func (b *Transferblock) scanChain(c *scanner, limits Limits, find func([]byte) *
 			}
 		}
 	}
-	// One text for all, which is what stays of the request where the chain is kept.
-	k := b.Known()
-	start := parts[k].from
-	text := string(c.s[start:parts[len(parts)-1].to])
+	// One text for all, which is what stays of the request where the chain is kept: of what a
+	// peer put between them, nothing.
+	k, size := b.Known(), 0
+	for i := k; i < len(parts); i++ {
+		size += parts[i].to - parts[i].from
+	}
+	var all strings.Builder
+	all.Grow(size)
+	for i := k; i < len(parts); i++ {
+		all.Write(c.s[parts[i].from:parts[i].to])
+	}
+	text, at := all.String(), 0
 	for i := k; i < len(parts); i++ {
 		e, p := &b.Entries[i], &parts[i]
+		raw := text[at : at+p.to-p.from]
+		at += len(raw)
 		var err *FormatError
-		if e.JWS, err = parseJWS(text[p.from-start : p.to-start]); err != nil {
+		if e.JWS, err = parseJWS(raw); err != nil {
 			c.bad = true
 			return
 		}
@@ -374,7 +385,7 @@ func (c *scanner) plain() []byte {
 // scanPayload is parsePayload for what is well formed.
 func scanPayload(data []byte, limits Limits) (Payload, bool) {
 	var p Payload
-	if !jsontext.Value(data).IsValid() {
+	if checkWidth(data, limits) != nil || !valid(data) {
 		return p, false
 	}
 	c := newScanner(data, limits.Depth)

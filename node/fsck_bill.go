@@ -71,7 +71,7 @@ func (c *billCheck) document() {
 }
 
 // anyLength lets stored chains be as long as they are; a limit may have been lowered.
-var anyLength = envelope.Limits{Body: 1 << 40, Chain: maxEntries, Transactions: maxEntries, Depth: 10_000}
+var anyLength = envelope.Limits{Body: 1 << 40, Chain: maxEntries, Transactions: maxEntries, Depth: 10_000, Members: 1 << 40, Values: 1 << 40}
 
 // replay verifies the chain from its bytes, signatures and all, and gives the state after
 // it. false: there is none to go on with.

@@ -161,7 +161,7 @@ func (n *Node) asItCame(ctx context.Context, b *bill) ([]byte, error) {
 		return nil, err
 	}
 	for i := len(rows) - 1; i >= 0; i-- {
-		e, err := envelope.ParseEntry(rows[i].jws, envelope.Limits{Transactions: maxEntries})
+		e, err := envelope.ParseEntry(rows[i].jws, anyLength)
 		if err != nil {
 			return nil, err
 		}

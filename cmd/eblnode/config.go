@@ -74,6 +74,8 @@ type config struct {
 		Chain           int `yaml:"chain"`
 		Transactions    int `yaml:"transactions"`
 		Depth           int `yaml:"depth"`
+		Members         int `yaml:"members"`
+		Values          int `yaml:"values"`
 		VerdictsPerHour int `yaml:"verdictsPerHour"`
 		Rate            int `yaml:"rate"`
 		Burst           int `yaml:"burst"`
@@ -305,7 +307,7 @@ func (c *config) networks(backEnds bool) ([]netip.Prefix, error) {
 }
 
 func (c *config) limits() envelope.Limits {
-	return envelope.Limits{Body: c.Limits.Body, Chain: c.Limits.Chain, Transactions: c.Limits.Transactions, Depth: c.Limits.Depth}
+	return envelope.Limits{Body: c.Limits.Body, Chain: c.Limits.Chain, Transactions: c.Limits.Transactions, Depth: c.Limits.Depth, Members: c.Limits.Members, Values: c.Limits.Values}
 }
 
 // names are the DNS names of our certificates.

@@ -20,7 +20,7 @@ func (o *options) checkLimits(given func(string) bool) error {
 		name  string
 		value int
 		most  int
-	}{{"max-bytes", o.limits.Body, mostBytes}, {"max-entries", o.limits.Chain, mostCount}, {"max-transactions", o.limits.Transactions, mostCount}, {"max-depth", o.limits.Depth, mostDepth}} {
+	}{{"max-bytes", o.limits.Body, mostBytes}, {"max-entries", o.limits.Chain, mostCount}, {"max-transactions", o.limits.Transactions, mostCount}, {"max-depth", o.limits.Depth, mostDepth}, {"max-members", o.limits.Members, mostCount}, {"max-values", o.limits.Values, mostCount}} {
 		switch {
 		case given(l.name) && l.value < 1:
 			return fmt.Errorf("--%s: %d is no limit: at least 1, and without the flag its default", l.name, l.value)

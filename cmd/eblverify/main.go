@@ -115,6 +115,8 @@ their codes: docs/BUNDLE.md.`,
 	f.IntVar(&o.limits.Chain, "max-entries", 0, "longest chain (default 1,000)")
 	f.IntVar(&o.limits.Transactions, "max-transactions", 0, "most transactions of an entry (default 1,000)")
 	f.IntVar(&o.limits.Depth, "max-depth", 0, "deepest JSON (default 64)")
+	f.IntVar(&o.limits.Members, "max-members", 0, "most members of one JSON object (default 10,000)")
+	f.IntVar(&o.limits.Values, "max-values", 0, "most values of one JSON text (default 500,000)")
 	f.DurationVar(&o.timeout, "timeout", 30*time.Second, "longest time for one file; 0: no limit")
 	c.AddCommand(pageCommand(out))
 	if err := c.Execute(); err != nil {

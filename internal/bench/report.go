@@ -214,6 +214,7 @@ func (r *report) goals() {
 	}
 	if r.Memory != nil {
 		r.Goals = append(r.Goals, goal{"memory under load, MiB", 256, float64(r.Memory.Load) / (1 << 20), false},
+			goal{"sixteen large bodies of one peer at once, MiB", 256, float64(r.Memory.AtOnce) / (1 << 20), false},
 			goal{"a body at the limit, of its size", 4, r.Memory.Times, false})
 	}
 	if r.Flood != nil && r.Flood.Alone.P99 > 0 {
@@ -300,7 +301,11 @@ func (r *report) print(out io.Writer) {
 		fmt.Fprintf(out, "sending: %.0f µs a transfer from the outbox, %.0f µs with the order of the user; %.0f a second in all\n", r.Sender.CPU, r.Sender.AllCPU, r.Sender.Wall)
 	}
 	if r.Memory != nil {
-		fmt.Fprintf(out, "memory: peak %d MiB under load; a body of %d bytes takes %d\n", r.Memory.Load>>20, r.Memory.Body, r.Memory.Cost)
+		fmt.Fprintf(out, "memory: peak %d MiB under load; %d MiB with sixteen large bodies at once of the dearest shape; a body at the limit takes, of its size:", r.Memory.Load>>20, r.Memory.AtOnce>>20)
+		for i, f := range r.Memory.Shapes {
+			fmt.Fprintf(out, "%s %s %.1f", map[bool]string{true: ",", false: ""}[i > 0], f.Shape, f.Times)
+		}
+		fmt.Fprintln(out)
 	}
 	for _, v := range r.Verify {
 		fmt.Fprintf(out, "eblverify: %d entries in %.0f µs, %.0f a second and core, peak %d MiB\n", v.Entries, v.Micros, v.Rate, v.Peak>>20)
