@@ -16,6 +16,7 @@ import (
 	"io"
 	"os"
 	"os/signal"
+	"strconv"
 	"sync"
 	"syscall"
 	"time"
@@ -34,7 +35,14 @@ type options struct {
 	profiles        []*profile
 }
 
+// runID tells this run's bills and folders from those of any other. A number of a process
+// comes again, and a bill's name with another signature is a second continuation.
+var runID = strconv.FormatInt(time.Now().UnixNano(), 36)
+
 func main() {
+	if os.Getenv(usageEnv) != "" {
+		os.Exit(tellUsage(os.Args[1:]))
+	}
 	var o options
 	flag.StringVar(&o.root, "root", ".", "the module's folder")
 	flag.StringVar(&o.dir, "dir", "", "work in this folder, on the disk to be measured, and keep it; a later run goes on with it (default: a temporary one)")

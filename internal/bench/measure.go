@@ -3,7 +3,6 @@ package main
 import (
 	"context"
 	"fmt"
-	"os"
 	"slices"
 	"time"
 
@@ -102,7 +101,7 @@ var serial int
 // supply signs, and for a known prefix prepares, blocks.
 func (o *options) supply(ctx context.Context, s *stage, sc scenario, size, count int) ([]*block, error) {
 	serial++
-	prefix := fmt.Sprintf("R%d-%d", os.Getpid(), serial)
+	prefix := fmt.Sprintf("R%s-%d", runID, serial)
 	if !sc.known {
 		return s.party.blocks(sc.alg, prefix, size, sc.entries, count, holder+"@"+nodeDomain)
 	}

@@ -62,7 +62,7 @@ func (g goal) hopeless() bool {
 
 // all runs everything that was asked for.
 func (o *options) all(ctx context.Context, program string, p *party) error {
-	s, err := o.stage(ctx, program, fmt.Sprintf("empty-%d", os.Getpid()), p)
+	s, err := o.stage(ctx, program, fmt.Sprintf("empty-%s", runID), p)
 	if err != nil {
 		return err
 	}
@@ -133,17 +133,17 @@ func (o *options) rest(ctx context.Context, program string, s *stage, f *floor, 
 	}
 	if o.wants("eblverify") {
 		for _, n := range []int{1, 20, 100} {
-			v, err := o.eblverify(ctx, s.party, n)
+			v, err := o.eblverify(ctx, s, n)
 			if err != nil {
 				return err
 			}
 			r.Verify = append(r.Verify, v)
-			o.progress("eblverify, %d entries: %.0f a second and core, peak %d MiB", n, v.Rate, v.Peak>>20)
+			o.progress("eblverify, %d entries: %.0f bundles a second and core, %.2f of the floor, peak %d MiB", n, v.Rate, v.Ratio, v.Peak>>20)
 		}
 	}
 	if o.bills > 0 && o.wants("bills") {
 		s.stop() // what it took in until now is no empty database
-		empty, err := o.stage(ctx, program, fmt.Sprintf("bare-%d", os.Getpid()), s.party)
+		empty, err := o.stage(ctx, program, fmt.Sprintf("bare-%s", runID), s.party)
 		if err != nil {
 			return err
 		}
@@ -303,7 +303,8 @@ func (r *report) print(out io.Writer) {
 		fmt.Fprintf(out, "memory: peak %d MiB under load; a body of %d bytes takes %d\n", r.Memory.Load>>20, r.Memory.Body, r.Memory.Cost)
 	}
 	for _, v := range r.Verify {
-		fmt.Fprintf(out, "eblverify: %d entries in %.0f µs, %.0f a second and core, peak %d MiB\n", v.Entries, v.Micros, v.Rate, v.Peak>>20)
+		fmt.Fprintf(out, "eblverify: bundles of %d entries (%d signatures, %d kB) in %.0f µs, floor %.0f µs, ratio %.2f; %.0f a second and core; peak %d MiB with one file, %d MiB with %d\n",
+			v.Entries, v.Signatures, v.Bytes/1000, v.Micros, v.Floor, v.Ratio, v.Rate, v.PeakOne>>20, v.Peak>>20, v.Files)
 	}
 	if f := r.Flood; f != nil {
 		fmt.Fprintf(out, "an honest peer's blocks, p50 and p99: alone %.1f and %.1f ms; beside %d connections that say nothing %.1f and %.1f; beside a flood (%d requests, %d of them refused, %d handshakes of strangers) %.1f and %.1f\n",
