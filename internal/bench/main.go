@@ -17,7 +17,6 @@ import (
 	"os"
 	"os/signal"
 	"strconv"
-	"sync"
 	"syscall"
 	"time"
 )
@@ -31,7 +30,6 @@ type options struct {
 	bills           int
 	fillOnly        bool
 	out             io.Writer
-	profiled        sync.Mutex
 	profiles        []*profile
 }
 
