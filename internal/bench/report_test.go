@@ -194,3 +194,38 @@ func TestRoundsKeepAllClientsBusy(t *testing.T) {
 		t.Errorf("got %v", names)
 	}
 }
+
+// TestPlotHasOnePointForEachLength: what came by HTTP/2 is no second point of the same curve.
+func TestPlotHasOnePointForEachLength(t *testing.T) {
+	es := scenario{alg: identity.ES256, entries: 1, clients: 32}
+	five, h2 := es, es
+	five.entries, h2.http2 = 5, true
+	dir := t.TempDir()
+	r := &report{Results: []*result{measured(es, 1), measured(five, 1), measured(h2, 1)}}
+	for _, v := range r.Results {
+		v.Node, v.Floor = 400, 100
+	}
+	if err := r.plot(dir); err != nil {
+		t.Fatal(err)
+	}
+	text, err := os.ReadFile(filepath.Join(dir, "chain-length.svg"))
+	if err != nil {
+		t.Fatal(err)
+	}
+	if got := strings.Count(string(text), "<circle"); got != 4 { // floor and first sight
+		t.Errorf("points: got %d, want 4", got)
+	}
+}
+
+// TestPerformancePageHasTheMarks: -doc and -profile find their places in the page they are for.
+func TestPerformancePageHasTheMarks(t *testing.T) {
+	text, err := os.ReadFile("../../docs/PERFORMANCE.md")
+	if err != nil {
+		t.Fatal(err)
+	}
+	for _, name := range []string{"table", "profile"} {
+		if _, err := between(string(text), name, ""); err != nil {
+			t.Error(err)
+		}
+	}
+}
