@@ -6,25 +6,20 @@ import (
 	"encoding/json"
 	"fmt"
 	"os"
-	"os/exec"
 	"path/filepath"
 	"slices"
 	"strconv"
 	"strings"
-	"syscall"
-	"time"
-
-	"eblnode/identity"
 )
 
 // memory is what the node holds under load, and what one body of the largest size takes.
 type memory struct {
-	Load   int64    `json:"peakUnderLoadBytes"`
-	Body   int64    `json:"largeBodyBytes"`
-	Cost   int64    `json:"largeBodyCostBytes"`
-	Times  float64  `json:"largeBodyTimes"`
-	Shapes []filled `json:"largeBodies"`
-	AtOnce int64    `json:"peakOfSixteenLargeAtOnceBytes"`
+	Load   int64       `json:"peakUnderLoadBytes"`
+	Body   int64       `json:"largeBodyBytes"`
+	Cost   int64       `json:"largeBodyCostBytes"`
+	Times  float64     `json:"largeBodyTimes"`
+	Shapes []largeCost `json:"largeBodies"`
+	AtOnce int64       `json:"peakOfSixteenLargeAtOnceBytes"`
 }
 
 // memory reads the peak so far, and sends blocks that fill the limit.
@@ -34,7 +29,7 @@ func (o *options) memory(ctx context.Context, s *stage) (*memory, error) {
 	if m.Shapes, err = o.largeBodies(ctx, s); err != nil {
 		return nil, err
 	}
-	dearest := slices.MaxFunc(m.Shapes, func(a, b filled) int { return cmp.Compare(a.Times, b.Times) })
+	dearest := slices.MaxFunc(m.Shapes, func(a, b largeCost) int { return cmp.Compare(a.Times, b.Times) })
 	m.Body, m.Cost, m.Times = int64(dearest.Bytes), dearest.Cost, dearest.Times
 	if m.AtOnce, err = o.largeAtOnce(ctx, s, dearest.Shape); err != nil {
 		return nil, err
@@ -64,69 +59,6 @@ func memoryOf(pid int, field string) int64 {
 		}
 	}
 	return 0
-}
-
-// verifying is what eblverify does in a second of CPU.
-type verifying struct {
-	Entries int     `json:"entries"`
-	Rate    float64 `json:"perSecondAndCore"`
-	Floor   float64 `json:"floorMicros"`
-	Micros  float64 `json:"micros"`
-	Peak    int64   `json:"peakBytes"`
-}
-
-// eblverify gives the real program many files, and takes off what it costs to start it.
-func (o *options) eblverify(ctx context.Context, p *party, n int) (*verifying, error) {
-	dir := filepath.Join(o.dir, fmt.Sprintf("verify-%d", n))
-	if err := os.MkdirAll(dir, 0o700); err != nil {
-		return nil, err
-	}
-	trust, err := p.entry.JSON()
-	if err != nil {
-		return nil, err
-	}
-	trustFile := filepath.Join(dir, "trust.json")
-	if err := os.WriteFile(trustFile, trust, 0o600); err != nil {
-		return nil, err
-	}
-	count := map[int]int{1: 1000, 20: 200, 100: 60}[n]
-	list, err := p.blocks(identity.ES256, "V", documentSize, n, count, "x@"+peerDomain)
-	if err != nil {
-		return nil, err
-	}
-	var files []string
-	for i, b := range list {
-		name := filepath.Join(dir, fmt.Sprintf("%d.json", i))
-		if err := os.WriteFile(name, b.body, 0o600); err != nil {
-			return nil, err
-		}
-		files = append(files, name)
-	}
-	run := func(files []string) (time.Duration, int64, error) {
-		cmd := exec.CommandContext(ctx, filepath.Join(o.dir, "eblverify"), append([]string{"--json", "--trust", trustFile}, files...)...)
-		if out, err := cmd.Output(); err != nil {
-			return 0, 0, fmt.Errorf("eblverify: %w\n%.500s", err, out)
-		}
-		u := cmd.ProcessState.SysUsage().(*syscall.Rusage)
-		return time.Duration(u.Utime.Nano() + u.Stime.Nano()), u.Maxrss << 10, nil
-	}
-	var costs []float64
-	v := &verifying{Entries: n}
-	for range o.rounds {
-		one, _, err := run(files[:1])
-		if err != nil {
-			return nil, err
-		}
-		all, peak, err := run(files)
-		if err != nil {
-			return nil, err
-		}
-		v.Peak = max(v.Peak, peak)
-		costs = append(costs, micro(all-one)/float64(count-1))
-	}
-	v.Micros = median(costs)
-	v.Rate = 1e6 / v.Micros
-	return v, nil
 }
 
 // fsck lets the program check the database of a stopped node.

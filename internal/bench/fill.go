@@ -15,7 +15,8 @@ import (
 // fill gives the node bills until it has as many: each was signed by the sending platform,
 // came through the peer listener and has its receipt, its events and its record in the
 // witness, so that fsck has nothing to say about it. It takes what the node takes for that
-// many transfers, and so may go on where an earlier run ended.
+// many transfers. A later run goes on where an earlier one ended: if that was within a batch,
+// with new bills, and those of the batch that came in are there beside what was asked for.
 func (o *options) fill(ctx context.Context, s *stage, bills, size int) error {
 	have, err := s.filled()
 	if err != nil {
@@ -30,7 +31,7 @@ func (o *options) fill(ctx context.Context, s *stage, bills, size int) error {
 	go func() { // signs while others send
 		defer close(ready)
 		for at := have; at < bills; at += batch {
-			list, err := s.party.blocks(identity.ES256, fmt.Sprintf("F%d", at), size, 1, min(batch, bills-at), holder+"@"+nodeDomain)
+			list, err := s.party.blocks(identity.ES256, fmt.Sprintf("F%s-%d", runID, at), size, 1, min(batch, bills-at), holder+"@"+nodeDomain)
 			if err != nil {
 				failed <- err
 				return

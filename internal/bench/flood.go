@@ -51,7 +51,7 @@ const (
 // flood measures rounds of an honest peer by turns: alone, beside connections that say
 // nothing, and beside a flood of requests and handshakes.
 func (o *options) flood(ctx context.Context, program string, p *party) (*flooded, error) {
-	dir := o.dir + fmt.Sprintf("/flood-%d", os.Getpid())
+	dir := o.dir + "/flood-" + runID
 	if err := os.MkdirAll(dir, 0o700); err != nil {
 		return nil, err
 	}
@@ -71,7 +71,7 @@ func (o *options) flood(ctx context.Context, program string, p *party) (*flooded
 		return nil, err
 	}
 	defer s.stop()
-	list, err := p.blocks(identity.ES256, fmt.Sprintf("F%d", os.Getpid()), documentSize, 1, honestBurst*(3*o.rounds+1), holder+"@"+nodeDomain)
+	list, err := p.blocks(identity.ES256, "H"+runID, documentSize, 1, honestBurst*(3*o.rounds+1), holder+"@"+nodeDomain)
 	if err != nil {
 		return nil, err
 	}

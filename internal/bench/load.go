@@ -25,30 +25,43 @@ type load struct {
 	clients []*http.Client
 	url     string
 	dials   atomic.Int64
-	resumed atomic.Int64
+	http2   bool // they share one connection
 }
 
-// newLoad makes the clients; h2 makes them share one connection by HTTP/2.
+// newLoad makes the clients, each with a connection of its own, by HTTP/1.1.
 func newLoad(s *stage, clients int) *load {
 	l := &load{stage: s, url: "https://" + s.peer + "/v1/transferblocks"}
 	sessions := tls.NewLRUClientSessionCache(clients)
 	for range clients {
-		l.clients = append(l.clients, &http.Client{Timeout: time.Minute, Transport: &http.Transport{
-			MaxConnsPerHost: 1, MaxIdleConnsPerHost: 1, DisableCompression: true,
-			DialContext: func(ctx context.Context, network, addr string) (net.Conn, error) {
-				l.dials.Add(1)
-				return (&net.Dialer{}).DialContext(ctx, network, addr)
-			},
-			TLSClientConfig: &tls.Config{Certificates: []tls.Certificate{s.party.tls}, MinVersion: tls.VersionTLS13, InsecureSkipVerify: true,
-				ClientSessionCache: sessions, VerifyConnection: func(c tls.ConnectionState) error {
-					if c.DidResume {
-						l.resumed.Add(1)
-					}
-					return s.entry.CheckTLS(c.PeerCertificates, identity.ServerAuth, time.Now())
-				}},
-		}})
+		l.clients = append(l.clients, &http.Client{Timeout: time.Minute, Transport: l.transport(sessions)})
 	}
 	return l
+}
+
+// newSharedLoad makes clients that share one connection by HTTP/2.
+func newSharedLoad(s *stage, clients int) *load {
+	l := &load{stage: s, url: "https://" + s.peer + "/v1/transferblocks", http2: true}
+	t := l.transport(tls.NewLRUClientSessionCache(1))
+	t.ForceAttemptHTTP2 = true
+	for range clients {
+		l.clients = append(l.clients, &http.Client{Timeout: time.Minute, Transport: t})
+	}
+	return l
+}
+
+// transport keeps one connection to the node, whose certificate it checks.
+func (l *load) transport(sessions tls.ClientSessionCache) *http.Transport {
+	return &http.Transport{
+		MaxConnsPerHost: 1, MaxIdleConnsPerHost: 1, DisableCompression: true,
+		DialContext: func(ctx context.Context, network, addr string) (net.Conn, error) {
+			l.dials.Add(1)
+			return (&net.Dialer{}).DialContext(ctx, network, addr)
+		},
+		TLSClientConfig: &tls.Config{Certificates: []tls.Certificate{l.stage.party.tls}, MinVersion: tls.VersionTLS13, InsecureSkipVerify: true,
+			ClientSessionCache: sessions, VerifyConnection: func(c tls.ConnectionState) error {
+				return l.stage.entry.CheckTLS(c.PeerCertificates, identity.ServerAuth, time.Now())
+			}},
+	}
 }
 
 func (l *load) close() {
@@ -70,6 +83,9 @@ func (l *load) put(ctx context.Context, c *http.Client, body []byte) (int, []byt
 		return 0, nil, err
 	}
 	defer resp.Body.Close()
+	if want := map[bool]int{false: 1, true: 2}[l.http2]; resp.ProtoMajor != want {
+		return 0, nil, fmt.Errorf("the node answered by %s, and HTTP/%d was meant", resp.Proto, want)
+	}
 	text, err := io.ReadAll(resp.Body)
 	return resp.StatusCode, text, err
 }

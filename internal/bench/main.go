@@ -16,7 +16,7 @@ import (
 	"io"
 	"os"
 	"os/signal"
-	"sync"
+	"strconv"
 	"syscall"
 	"time"
 )
@@ -30,11 +30,17 @@ type options struct {
 	bills           int
 	fillOnly        bool
 	out             io.Writer
-	profiled        sync.Mutex
 	profiles        []*profile
 }
 
+// runID tells this run's bills and folders from those of any other. A number of a process
+// comes again, and a bill's name with another signature is a second continuation.
+var runID = strconv.FormatInt(time.Now().UnixNano(), 36)
+
 func main() {
+	if os.Getenv(usageEnv) != "" {
+		os.Exit(tellUsage(os.Args[1:]))
+	}
 	var o options
 	flag.StringVar(&o.root, "root", ".", "the module's folder")
 	flag.StringVar(&o.dir, "dir", "", "work in this folder, on the disk to be measured, and keep it; a later run goes on with it (default: a temporary one)")
@@ -44,9 +50,9 @@ func main() {
 	flag.BoolVar(&o.ci, "ci", false, "the short form: fail where a ratio is over twice its target")
 	flag.StringVar(&o.profile, "profile", "", "write pprof files of the node into this folder, and tell what its CPU was spent on")
 	flag.StringVar(&o.plots, "plots", "", "write plots (SVG) into this folder")
-	flag.StringVar(&o.doc, "doc", "", "put the table into this file, between its marks")
-	flag.IntVar(&o.bills, "bills", 0, "compare the empty database with one of so many bills of 1 KiB; they are made first, and stay in -dir")
-	flag.BoolVar(&o.fillOnly, "fill", false, "only make the bills of -bills in -dir")
+	flag.StringVar(&o.doc, "doc", "", "put the table into this file, between its marks; with -profile, that of the profiles too")
+	flag.IntVar(&o.bills, "bills", 0, "compare the empty database with one of at least so many bills of 1 KiB; they are made first, and stay in -dir")
+	flag.BoolVar(&o.fillOnly, "fill", false, "only make the bills of -bills in -dir, and let fsck look at them")
 	flag.Parse()
 	o.out = os.Stdout
 	ctx, stop := signal.NotifyContext(context.Background(), os.Interrupt, syscall.SIGTERM)
@@ -62,16 +68,42 @@ func (o *options) progress(format string, args ...any) {
 	fmt.Fprintf(os.Stderr, time.Now().Format("15:04:05 ")+format+"\n", args...)
 }
 
+// check refuses options that contradict each other.
+func (o *options) check() error {
+	part := ""
+	switch {
+	case o.only != "":
+		part = "-only"
+	case o.ci:
+		part = "-ci"
+	case o.fillOnly:
+		part = "-fill"
+	}
+	switch {
+	case o.rounds < 1:
+		return errors.New("-rounds must be at least 1")
+	case o.bills < 0:
+		return errors.New("-bills must not be below 0")
+	case o.fillOnly && (o.dir == "" || o.bills == 0):
+		return errors.New("-fill needs -dir and -bills")
+	case part != "" && (o.doc != "" || o.plots != ""):
+		return fmt.Errorf("%s measures a part, and -doc and -plots write all anew: not both", part)
+	case o.fillOnly && (o.only != "" || o.ci || o.json || o.profile != ""):
+		return errors.New("-fill measures nothing: not with -only, -ci, -json or -profile")
+	}
+	return nil
+}
+
 func (o *options) run(ctx context.Context) (err error) {
+	if err := o.check(); err != nil {
+		return err
+	}
 	kept := o.dir != ""
 	if !kept {
 		if o.dir, err = os.MkdirTemp("", "eblnode-bench-"); err != nil {
 			return err
 		}
 		defer func() { err = errors.Join(err, os.RemoveAll(o.dir)) }()
-	}
-	if o.fillOnly && (!kept || o.bills == 0) {
-		return errors.New("-fill needs -dir and -bills")
 	}
 	if kept {
 		if err := os.MkdirAll(o.dir, 0o700); err != nil {
@@ -106,7 +138,8 @@ func (o *options) run(ctx context.Context) (err error) {
 		full.stop()
 	}
 	if o.fillOnly {
-		return nil
+		o.progress("fsck, a sample of 1000")
+		return (&stage{dir: o.dir + "/full/node", program: program}).fsck(ctx, 1000)
 	}
 	return o.all(ctx, program, p)
 }

@@ -32,9 +32,45 @@ type walLog struct {
 	frames   []uint32 // the numbers of the pages that were written
 }
 
-func (s *stage) readLog() (walLog, error) {
+func (s *stage) readLog() (walLog, error) { return readLog(filepath.Join(s.dir, "node.db-wal")) }
+
+// framesSince is how many pages were written to the log since; ok is false where that cannot be
+// told.
+func (s *stage) framesSince(before walLog) (n int, ok bool) {
+	return framesSince(filepath.Join(s.dir, "node.db-wal"), before)
+}
+
+func framesSince(path string, before walLog) (n int, ok bool) {
+	after, err := readLog(path)
+	switch {
+	case err != nil || len(before.frames) == 0 || after.pageSize != before.pageSize:
+		return 0, false
+	case after.salt == before.salt:
+		return len(after.frames) - len(before.frames), len(after.frames) >= len(before.frames)
+	case uint32(after.salt>>32) != uint32(before.salt>>32)+1:
+		return 0, false // it began anew more than once
+	}
+	// It began anew once. Where it is shorter than it was, its old end is still there.
+	f, err := os.Open(path)
+	if err != nil {
+		return 0, false
+	}
+	defer f.Close()
+	end := len(after.frames)
+	for frame := make([]byte, 24); ; end++ {
+		if _, err := f.ReadAt(frame, 32+int64(end)*(24+after.pageSize)); err != nil || binary.BigEndian.Uint64(frame[8:]) != before.salt {
+			break
+		}
+	}
+	if end == len(after.frames) || end < len(before.frames) {
+		return 0, false
+	}
+	return end - len(before.frames) + len(after.frames), true
+}
+
+func readLog(path string) (walLog, error) {
 	var l walLog
-	f, err := os.Open(filepath.Join(s.dir, "node.db-wal"))
+	f, err := os.Open(path)
 	if err != nil {
 		return l, err
 	}
@@ -56,7 +92,7 @@ func (s *stage) readLog() (walLog, error) {
 
 // wal counts the pages written to the log for each transfer.
 func (o *options) wal(ctx context.Context, s *stage, clients int) (*pages, error) {
-	sc := scenario{identity.ES256, 1, clients, false}
+	sc := scenario{alg: identity.ES256, entries: 1, clients: clients}
 	const count = 128
 	for range 20 { // until the log did not begin anew meanwhile
 		list, err := o.supply(ctx, s, sc, documentSize, count+clients)

@@ -71,7 +71,7 @@ func (r *report) plot(dir string) error {
 	for _, v := range r.Results {
 		x := float64(v.Entries)
 		switch {
-		case v.Clients != 32:
+		case v.Clients != 32 || v.HTTP2:
 		case v.Known && v.Alg == string(identity.ES256):
 			known.x, known.y = append(known.x, x), append(known.y, v.Node)
 		case v.Alg == string(identity.ES256):

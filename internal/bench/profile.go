@@ -40,42 +40,47 @@ type profile struct {
 	Parts map[string]float64 `json:"parts"`
 }
 
-// profileNode takes a CPU profile of the node while something runs.
-func (o *options) profileNode(ctx context.Context, s *stage, name string) (stop func()) {
-	done := make(chan struct{})
-	go func() {
-		defer close(done)
-		err := func() error {
-			text, err := s.ask(ctx, fmt.Sprintf("/debug/pprof/profile?seconds=%d", max(2, o.rounds/5)))
-			if err != nil {
-				return err
-			}
-			path := filepath.Join(o.profile, "cpu-"+strings.NewReplacer("/", "-", " ", "-", "=", "").Replace(name)+".pprof")
-			if err := os.WriteFile(path, text, 0o600); err != nil {
-				return err
-			}
-			p, err := partsOf(ctx, path)
-			if err != nil {
-				return err
-			}
-			p.Name = name
-			o.profiled.Lock()
-			defer o.profiled.Unlock()
-			o.profiles = append(o.profiles, p)
-			return nil
-		}()
+// profileNode begins a CPU profile of the node; stop ends it and keeps it in a file. Only what
+// runs between the two is in it: not the floor, nor what prepares a round.
+func (t *tally) profileNode(ctx context.Context) (stop func() error, err error) {
+	if t.profile == "" {
+		return func() error { return nil }, nil
+	}
+	s := t.load.stage
+	if _, err := s.ask(ctx, "/cpu/start"); err != nil {
+		return nil, err
+	}
+	return func() error {
+		text, err := s.ask(ctx, "/cpu/stop")
 		if err != nil {
-			o.progress("no profile: %s", err)
+			return err
 		}
-	}()
-	return func() { <-done }
+		folder, _, _ := strings.Cut(filepath.Base(filepath.Dir(s.dir)), "-")
+		name := fmt.Sprintf("cpu-%s-%s-%d.pprof", strings.NewReplacer("/", "-", "=", "").Replace(t.sc.name()), folder, len(t.profiles)+1)
+		t.profiles = append(t.profiles, filepath.Join(t.profile, name))
+		return os.WriteFile(t.profiles[len(t.profiles)-1], text, 0o600)
+	}, nil
 }
 
-// partsOf asks Go's own tool for the stacks of a profile, and shares them out.
-func partsOf(ctx context.Context, path string) (*profile, error) {
-	text, err := exec.CommandContext(ctx, "go", "tool", "pprof", "-traces", path).Output()
+// profiled puts the profiles of a tally's rounds together.
+func (o *options) profiled(ctx context.Context, t *tally, name string) error {
+	if len(t.profiles) == 0 {
+		return nil
+	}
+	p, err := partsOf(ctx, t.profiles...)
 	if err != nil {
-		return nil, fmt.Errorf("reading %s: %w", path, err)
+		return err
+	}
+	p.Name = name
+	o.profiles = append(o.profiles, p)
+	return nil
+}
+
+// partsOf asks Go's own tool for the stacks of profiles, and shares them out.
+func partsOf(ctx context.Context, paths ...string) (*profile, error) {
+	text, err := exec.CommandContext(ctx, "go", append([]string{"tool", "pprof", "-traces"}, paths...)...).Output()
+	if err != nil {
+		return nil, fmt.Errorf("reading %s: %w", paths, err)
 	}
 	p, all := &profile{Parts: map[string]float64{}}, 0.0
 	var stack strings.Builder
@@ -104,7 +109,7 @@ func partsOf(ctx context.Context, path string) (*profile, error) {
 		}
 		if first, rest, _ := strings.Cut(line, " "); took == 0 {
 			if took, err = time.ParseDuration(first); err != nil {
-				return nil, fmt.Errorf("reading %s: %w", path, err)
+				return nil, fmt.Errorf("reading %s: %w", paths, err)
 			}
 			line = rest
 		}

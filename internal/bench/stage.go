@@ -50,6 +50,7 @@ type stage struct {
 const probe = `package main
 
 import (
+	"bytes"
 	"encoding/json"
 	"net"
 	"net/http"
@@ -57,6 +58,7 @@ import (
 	"os"
 	"runtime"
 	"runtime/debug"
+	"runtime/pprof"
 )
 
 func init() {
@@ -75,6 +77,18 @@ func init() {
 		var m runtime.MemStats
 		runtime.ReadMemStats(&m)
 		_ = json.NewEncoder(w).Encode(map[string]uint64{"mallocs": m.Mallocs, "bytes": m.TotalAlloc, "heap": m.HeapAlloc, "sys": m.Sys})
+	})
+	var profile bytes.Buffer
+	http.HandleFunc("/cpu/start", func(w http.ResponseWriter, r *http.Request) {
+		profile.Reset()
+		runtime.SetCPUProfileRate(500) // StartCPUProfile's own 100 is then refused, with a line in the log
+		if err := pprof.StartCPUProfile(&profile); err != nil {
+			http.Error(w, err.Error(), http.StatusConflict)
+		}
+	})
+	http.HandleFunc("/cpu/stop", func(w http.ResponseWriter, r *http.Request) {
+		pprof.StopCPUProfile()
+		_, _ = w.Write(profile.Bytes())
 	})
 	go func() { _ = http.Serve(l, nil) }()
 }
@@ -277,7 +291,11 @@ func (s *stage) ask(ctx context.Context, path string) ([]byte, error) {
 		return nil, fmt.Errorf("asking the probe: %w", err)
 	}
 	defer resp.Body.Close()
-	return io.ReadAll(resp.Body)
+	text, err := io.ReadAll(resp.Body)
+	if err == nil && resp.StatusCode != http.StatusOK {
+		err = fmt.Errorf("asking the probe: %d %.200s", resp.StatusCode, text)
+	}
+	return text, err
 }
 
 // memstats are the node's own counts of its memory.

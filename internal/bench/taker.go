@@ -10,7 +10,6 @@ import (
 	"log"
 	"net"
 	"net/http"
-	"os"
 	"sync"
 	"sync/atomic"
 	"time"
@@ -194,7 +193,7 @@ type sending struct {
 // answers each block in a millisecond. And all of it, orders included, without that.
 func (s *stage) sender(ctx context.Context, l *load, count int) (*sending, error) {
 	serial++
-	list, err := s.party.blocks(identity.ES256, fmt.Sprintf("S%d-%d", os.Getpid(), serial), documentSize, 1, 2*count, holder+"@"+nodeDomain)
+	list, err := s.party.blocks(identity.ES256, fmt.Sprintf("S%s-%d", runID, serial), documentSize, 1, 2*count, holder+"@"+nodeDomain)
 	if err != nil {
 		return nil, err
 	}
