@@ -9,32 +9,35 @@ import (
 	"eblnode/node"
 )
 
-// TestAllocationsOfATransfer: the number hardly varies from run to run, so that a change
-// which costs something shows. Who makes it smaller on purpose lowers it here.
+// What a transfer costs the receiver, without the network, in allocations. It is exact, so
+// that one more shows; who makes it cost less on purpose lowers it here.
+var allocsOfATransfer = []struct {
+	ebltest.Allocs
+	entries int
+	known   bool // it comes back with two entries more; else it is seen for the first time
+}{
+	{ebltest.Allocs{Of: "n=1", Want: 443}, 1, false},
+	{ebltest.Allocs{Of: "n=20", Want: 1066}, 20, false},
+	{ebltest.Allocs{Of: "n=100", Want: 3682}, 100, false},
+	{ebltest.Allocs{Of: "n=20, of which 18 are known", Want: 755}, 20, true},
+}
+
+// TestAllocationsOfATransfer counts what PutTransferblock allocates; see [ebltest.Allocs].
+// That of the network is counted in package api.
 func TestAllocationsOfATransfer(t *testing.T) {
-	for entries, most := range map[int]float64{1: 446, 20: 1070} {
-		w := ebltest.New(t)
-		from, to := w.Platform("a.example", ebltest.Manual()), w.Platform("b.example", ebltest.Manual())
-		bob := to.User("bob")
-		const runs = 50
-		var bodies [][]byte
-		for range runs + 11 { // AllocsPerRun runs once more, to warm up
-			bodies = append(bodies, chainTo(from, bob.ID, entries))
+	ebltest.CheckMeasuredGo(t)
+	for _, a := range allocsOfATransfer {
+		blocks := newBlocks
+		if a.known {
+			blocks = comebacks
 		}
-		put := func() {
+		from, to, bodies := blocks(t, a.entries, ebltest.AllocRuns)
+		a.Check(t, func() {
 			r, err := to.Node().PutTransferblock(t.Context(), node.Request{Sender: from.Domain(), Body: bodies[0]})
 			if err != nil || r.Receipt == "" {
 				t.Fatalf("got %+v and %v", r, err)
 			}
 			bodies = bodies[1:]
-		}
-		for range 10 {
-			put()
-		}
-		got := testing.AllocsPerRun(runs, put)
-		t.Logf("n=%d: %.0f allocations", entries, got)
-		if got > most || got < most*0.95 {
-			t.Errorf("n=%d: got %.0f allocations a transfer, want %.0f or a little less", entries, got, most)
-		}
+		})
 	}
 }
