@@ -71,7 +71,7 @@ func (s scenario) target() float64 {
 func (s scenario) perRound() int {
 	n := map[int]int{1: 512, 5: 256, 20: 96, 100: 64}[s.entries]
 	if s.known {
-		n = map[int]int{5: 192, 20: 64, 100: 64}[s.entries]
+		n = map[int]int{5: 192, 20: 64, 100: 32}[s.entries] // what the node keeps in memory of all its rounds
 	}
 	if s.entries == 100 && s.alg == identity.RS256 {
 		n = 32
@@ -130,11 +130,8 @@ func (o *options) supply(ctx context.Context, s *stage, sc scenario, size, count
 
 // measure runs the rounds of a scenario, floor and node by turns.
 func (o *options) measure(ctx context.Context, s *stage, f *floor, sc scenario, size int) (*result, error) {
-	count, rounds := sc.perRound(), o.rounds+1 // one before, for connections and caches
-	if sc.known {
-		rounds = 1 // each round's chains are made before it: of all, the node would forget some
-	}
-	list, err := o.supply(ctx, s, sc, size, count*rounds)
+	count := sc.perRound()
+	list, err := o.supply(ctx, s, sc, size, count*(o.rounds+1)) // one round before, for connections and caches
 	if err != nil {
 		return nil, err
 	}
@@ -148,25 +145,25 @@ func (o *options) measure(ctx context.Context, s *stage, f *floor, sc scenario, 
 	unknown.known = false
 	first := tally{load: l, floor: f, sc: unknown} // for a known prefix: first sight of others, in the same rounds
 	var of []float64
+	var fresh []*block
+	few := max(count/2, min(count, sc.clients))
+	if sc.known {
+		if fresh, err = o.supply(ctx, s, unknown, size, few*o.rounds); err != nil {
+			return nil, err
+		}
+	}
 	for range o.rounds {
+		list = list[count:]
+		if err := t.round(ctx, list[:count]); err != nil {
+			return nil, err
+		}
 		if !sc.known {
-			list = list[count:]
-			if err := t.round(ctx, list[:count]); err != nil {
-				return nil, err
-			}
 			continue
 		}
-		fresh, err := o.supply(ctx, s, unknown, size, max(count/2, min(count, sc.clients)))
-		if err != nil {
+		if err := first.round(ctx, fresh[:few]); err != nil {
 			return nil, err
 		}
-		if list, err = o.supply(ctx, s, sc, size, count); err != nil {
-			return nil, err
-		}
-		unhurried()
-		if err := errors.Join(t.round(ctx, list), first.round(ctx, fresh)); err != nil {
-			return nil, err
-		}
+		fresh = fresh[few:]
 		of = append(of, t.last()/first.last())
 	}
 	if err := o.profiled(ctx, &t, sc.name()); err != nil {

@@ -1,6 +1,7 @@
 package main
 
 import (
+	"cmp"
 	"context"
 	"database/sql"
 	"encoding/binary"
@@ -22,7 +23,13 @@ import (
 type pages struct {
 	All    float64            `json:"all"`
 	Tables map[string]float64 `json:"byTable"`
+	// Control are those without what the tables of evidence add: audit log, witness, events.
+	Control float64 `json:"withoutEvidence"`
 }
+
+// evidenceTables hold what nothing but a proof needs.
+var evidenceTables = []string{"audit", "audit_roots", "witness", "witness_pending", "events", "evidence", "evidence_parts"}
+
 
 // A walLog is where the database's write-ahead log stands. Its salt changes when it begins anew,
 // and a frame with another salt is an old one.
@@ -90,8 +97,22 @@ func readLog(path string) (walLog, error) {
 	}
 }
 
-// wal counts the pages written to the log for each transfer.
+// wal counts the pages written to the log for each transfer: thrice, and the middle one counts,
+// since how many share a commit is chance.
 func (o *options) wal(ctx context.Context, s *stage, clients int) (*pages, error) {
+	var list []*pages
+	for range 3 {
+		p, err := o.walOnce(ctx, s, clients)
+		if err != nil {
+			return nil, err
+		}
+		list = append(list, p)
+	}
+	slices.SortFunc(list, func(a, b *pages) int { return cmp.Compare(a.All, b.All) })
+	return list[1], nil
+}
+
+func (o *options) walOnce(ctx context.Context, s *stage, clients int) (*pages, error) {
 	sc := scenario{alg: identity.ES256, entries: 1, clients: clients}
 	const count = 128
 	for range 20 { // until the log did not begin anew meanwhile
@@ -150,6 +171,10 @@ func (s *stage) pagesOf(ctx context.Context, frames []uint32, transfers float64)
 			name = "free"
 		}
 		p.Tables[name] += 1 / transfers
+	}
+	p.Control = p.All
+	for _, name := range evidenceTables {
+		p.Control -= p.Tables[name]
 	}
 	return p, rows.Err()
 }

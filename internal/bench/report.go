@@ -214,7 +214,7 @@ func (r *report) goals() {
 		add("32 clients, of one client's rate", 2.5, r.Group, true)
 	}
 	if r.WAL32 != nil {
-		add("pages of the log a transfer, n=1, 32 clients, new database", 5, r.WAL32.All, false)
+		add("pages of the log a transfer, n=1, 32 clients, new database, without those of evidence", 5, r.WAL32.Control, false)
 	}
 	if r.Sizes != nil {
 		add(fmt.Sprintf("%d stored bills, of the empty database", r.Sizes.Bills), 1.15, r.Sizes.Ratio, false)
