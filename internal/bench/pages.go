@@ -30,7 +30,6 @@ type pages struct {
 // evidenceTables hold what nothing but a proof needs.
 var evidenceTables = []string{"audit", "audit_roots", "witness", "witness_pending", "events", "evidence", "evidence_parts"}
 
-
 // A walLog is where the database's write-ahead log stands. Its salt changes when it begins anew,
 // and a frame with another salt is an old one.
 type walLog struct {
