@@ -29,7 +29,7 @@ type allowance struct {
 }
 
 // What is read of a body up to largeBody costs little. Of larger ones a peer may have
-// largeAtOnce under way: each takes some four times its size until it is answered, and sixteen
+// largeAtOnce under way: each takes two to four times its size until it is answered, a very unkind one ten, and sixteen
 // of 8 MiB would take more than all else that a node does.
 const (
 	largeBody   = 1 << 20
@@ -75,8 +75,8 @@ func (l *limiter) enterLarge(name string) (leave func(), refusal *node.Error) {
 	l.mu.Lock()
 	defer l.mu.Unlock()
 	a := l.m[name] // which is not forgotten while a request of it runs
-	if a.large >= largeAtOnce {
-		return nil, tooMany(fmt.Sprintf("%d of your requests with a body of more than %d bytes are running; send the next when they are answered", a.large, largeBody), 1)
+	if a == nil || a.large >= largeAtOnce {
+		return nil, tooMany(fmt.Sprintf("%d of your requests with a body of more than %d bytes are running; send the next when they are answered", largeAtOnce, largeBody), 1)
 	}
 	a.large++
 	return func() {

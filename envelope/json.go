@@ -68,13 +68,17 @@ func checkDepth(data []byte, depth int) *FormatError {
 			inString = true
 		case '{', '[':
 			if level++; level > depth {
-				return &FormatError{Rule: "limit", Path: "$", Limit: "depth", Detail: fmt.Sprintf("JSON nests deeper than %d levels", depth)}
+				return tooDeep(depth)
 			}
 		case '}', ']':
 			level--
 		}
 	}
 	return nil
+}
+
+func tooDeep(depth int) *FormatError {
+	return &FormatError{Rule: "limit", Path: "$", Limit: "depth", Detail: fmt.Sprintf("JSON nests deeper than %d levels", depth)}
 }
 
 // tooWide reports whether an array at that level (the root is 1) has more than most

@@ -85,6 +85,9 @@ func parseJWS(s string) (JWS, *FormatError) {
 	case sig == "":
 		return JWS{}, malformed("jws", "$", "the JWS has no signature")
 	}
+	if len(head) > maxHeaderRead {
+		return JWS{}, &FormatError{Rule: "limit", Path: "$.header", Limit: "header", Detail: fmt.Sprintf("the JWS header has more than %d characters", maxHeaderRead)}
+	}
 	j := JWS{Raw: s, signed: len(head) + 1 + len(body)}
 	var header []byte
 	var err error
@@ -109,6 +112,10 @@ func parseJWS(s string) (JWS, *FormatError) {
 	j.sums = &sums{HashOf(j.Payload), hashOfText(s[:j.signed])}
 	return j, nil
 }
+
+// maxHeaderRead bounds a header, in characters of base64: a chain of certificates has a tenth of
+// it, and a list of empty ones costs twenty times its bytes.
+const maxHeaderRead = 128 << 10
 
 // headers are those seen last: a platform writes the same one under each of its keys, and
 // the certificates in it are long.

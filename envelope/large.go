@@ -32,6 +32,8 @@ type member struct {
 // A walker goes through one valid JSON text.
 type walker struct {
 	scanner
+	starts  []int32  // where each object and array begins, in ascending order
+	ends    []int32  // and behind which byte it ends
 	members []member // of all objects that are open: a stack
 	names   []byte   // of those members, which were escaped in the text
 }
@@ -40,12 +42,42 @@ func newWalker(text []byte) *walker {
 	return &walker{scanner: scanner{s: text, depth: len(text)}}
 }
 
-// object puts the members of the object that begins here onto the stack, in the order of RFC
-// 8785; twice is where the value of one begins whose name another has, or 0. read must read
+// mark notes where all objects and arrays end, so that pass need not go through them: else one
+// that lies below sixty others would be read sixty times.
+func (w *walker) mark() {
+	var open []int32
+	for i := 0; i < len(w.s); i++ {
+		switch w.s[i] {
+		case '"':
+			w.i = i
+			w.text()
+			i = w.i - 1
+		case '{', '[':
+			open = append(open, int32(len(w.starts)))
+			w.starts, w.ends = append(w.starts, int32(i)), append(w.ends, 0)
+		case '}', ']':
+			w.ends[open[len(open)-1]] = int32(i + 1)
+			open = open[:len(open)-1]
+		}
+	}
+	w.i = 0
+}
+
+// pass goes behind the value that begins here.
+func (w *walker) pass() {
+	if b := w.s[w.i]; b != '{' && b != '[' {
+		w.skip(false)
+		return
+	}
+	n, _ := slices.BinarySearch(w.starts, int32(w.i))
+	w.i = int(w.ends[n])
+}
+
+// object puts the members of the object that begins here onto the stack, in order of their
+// names; twice is where the value of one begins whose name another has, or 0. read must read
 // the value that begins where it is called.
-func (w *walker) object(read func()) (list []member, twice int) {
+func (w *walker) object(read func(), order func(a, b []byte) int) (list []member, twice int) {
 	base := len(w.members)
-	ascii := true
 	w.each('}', func() {
 		at := w.i
 		raw, plain := w.text()
@@ -53,7 +85,6 @@ func (w *walker) object(read func()) (list []member, twice int) {
 		if !plain {
 			m.name = w.unescaped(w.s[at:w.i])
 		}
-		ascii = ascii && isASCII(m.name)
 		w.next()
 		w.i++ // the colon
 		w.next()
@@ -63,10 +94,6 @@ func (w *walker) object(read func()) (list []member, twice int) {
 		w.members = append(w.members, m)
 	})
 	list = w.members[base:]
-	order := bytes.Compare
-	if !ascii {
-		order = compareUTF16
-	}
 	slices.SortFunc(list, func(a, b member) int { return cmp.Or(order(a.name, b.name), cmp.Compare(a.from, b.from)) })
 	for i := 1; i < len(list); i++ {
 		if bytes.Equal(list[i-1].name, list[i].name) {
@@ -88,27 +115,22 @@ func (w *walker) unescaped(quoted []byte) []byte {
 	return names[start:len(names):len(names)]
 }
 
-func isASCII(s []byte) bool {
-	for _, b := range s {
-		if b >= utf8.RuneSelf {
-			return false
-		}
-	}
-	return true
-}
-
 // compareUTF16 is the order of RFC 8785, section 3.2.3: by UTF-16 code units, so that what
 // needs two of them comes before U+E000.
 func compareUTF16(a, b []byte) int {
-	for len(a) > 0 && len(b) > 0 {
-		x, n := utf8.DecodeRune(a)
-		y, m := utf8.DecodeRune(b)
-		if x != y {
-			return cmp.Or(cmp.Compare(firstUnit(x), firstUnit(y)), cmp.Compare(x, y)) // equal first units have a second
-		}
-		a, b = a[n:], b[m:]
+	n := 0
+	for n < len(a) && n < len(b) && a[n] == b[n] {
+		n++
 	}
-	return cmp.Compare(len(a), len(b))
+	if n == len(a) || n == len(b) {
+		return cmp.Compare(len(a), len(b))
+	}
+	for n > 0 && !utf8.RuneStart(a[n]) {
+		n--
+	}
+	x, _ := utf8.DecodeRune(a[n:])
+	y, _ := utf8.DecodeRune(b[n:])
+	return cmp.Or(cmp.Compare(firstUnit(x), firstUnit(y)), cmp.Compare(x, y)) // equal first units have a second
 }
 
 func firstUnit(r rune) rune {
@@ -133,7 +155,7 @@ func twice(text []byte) (at int) {
 	var value func()
 	object := func() {
 		base, names := len(w.members), len(w.names)
-		_, found := w.object(value)
+		_, found := w.object(value, bytes.Compare)
 		w.members, w.names = w.members[:base], w.names[:names]
 		if found > 0 && (at == 0 || found < at) {
 			at = found
@@ -160,6 +182,7 @@ type numberForm func(dst, text []byte) ([]byte, bool)
 // number's. False: one of them has no such form.
 func writeCanonical(out io.Writer, text []byte, number numberForm) bool {
 	w := &canonicalWriter{walker: newWalker(text), out: out, number: number}
+	w.mark()
 	w.next()
 	w.value()
 	w.flush(true)
@@ -186,7 +209,7 @@ func (w *canonicalWriter) value() {
 	switch start := w.i; w.s[start] {
 	case '{':
 		base, names := len(w.members), len(w.names)
-		list, _ := w.object(func() { w.skip(false) })
+		list, _ := w.object(w.pass, compareUTF16)
 		end := w.i
 		w.buf = append(w.buf, '{')
 		for i := range list {

@@ -8,6 +8,7 @@ import (
 	"runtime"
 	"strings"
 	"testing"
+	"time"
 
 	"github.com/go-json-experiment/json/jsontext"
 )
@@ -111,6 +112,29 @@ func TestLargeTextsAreReadAsTheLibraryReadsThem(t *testing.T) {
 	}
 }
 
+// TestDeepTextsAreReadOnce: what lies below sixty objects is not gone through sixty times.
+func TestDeepTextsAreReadOnce(t *testing.T) {
+	nest := func(levels int) []byte {
+		inner := `[` + strings.Repeat(`{"b":1,"a":"\n"}, `, 100_000) + `0]`
+		return []byte(strings.Repeat(`{"b":0,"a":`, levels) + inner + strings.Repeat(`}`, levels))
+	}
+	took := func(levels int) time.Duration {
+		least := time.Hour
+		for range 3 {
+			text, start := nest(levels), time.Now()
+			if _, ok := sumOf(text, canonicalNumberOf); !ok {
+				t.Fatal("no hash")
+			}
+			least = min(least, time.Since(start))
+		}
+		return least
+	}
+	if flat, deep := took(1), took(60); deep > 4*flat {
+		t.Errorf("below sixty objects: %s, below one: %s", deep, flat)
+	}
+	sameAsTheLibrary(t, nest(60))
+}
+
 func FuzzLargeText(f *testing.F) {
 	f.Add([]byte(`{"b":[1e20,{"😀":"\u0041"}],"a":{"x":-0,"\u0078":1}}`))
 	f.Add([]byte(` { "z" : [ ] , "é":{}, "e\u0301":"\/" } `))
@@ -177,6 +201,15 @@ func TestWidthIsCounted(t *testing.T) {
 				t.Errorf("%s: one less than %v: got %v, want %s named", text, want, err, name)
 			}
 		}
+	}
+	// What lies behind a value that is too deep must not be read uncounted.
+	deep := `{"d":` + strings.Repeat("[", 65) + strings.Repeat("]", 65) + `,` + strings.Repeat(`"":0,`, 20_000) + `"":0}`
+	if err := checkWidth([]byte(deep), Limits{}.withDefaults()); err == nil || err.Limit != "depth" {
+		t.Errorf("members behind a deep value: got %v, want depth named", err)
+	}
+	head := base64.RawURLEncoding.EncodeToString([]byte(`{"alg":"ES256","x5c":[` + strings.Repeat(`"",`, 40_000) + `""]}`))
+	if _, err := parseJWS(head + ".e30.AAAA"); err == nil || err.Limit != "header" {
+		t.Errorf("a header of %d characters: got %v, want its limit named", len(head), err)
 	}
 	for _, odd := range []string{"", "]", "}}", `"`, `{"`, "[[[[", `,,,`, `{"a\`} { // anything may come
 		_ = Limits{Members: 1, Values: 1}.CheckWidth([]byte(odd))

@@ -45,7 +45,8 @@ func (l Limits) CheckWidth(text []byte) error {
 }
 
 // checkWidth bounds the members of each object and the values of the whole. It too runs
-// before the parser, which keeps every name of an object that is open, to find the second of
+// before the parser, and says so where it nests too deep, since what lies behind is not counted.
+// The parser keeps every name of an object that is open, to find the second of
 // two: 8 MiB of short names took it 160 MiB, and their canonical form 700.
 func checkWidth(data []byte, l Limits) *FormatError {
 	if len(data) < 2*l.Values && len(data) < len(`"":0,`)*l.Members {
@@ -89,7 +90,7 @@ func checkWidth(data []byte, l Limits) *FormatError {
 			}
 		case '{', '[':
 			if len(open) >= l.Depth {
-				return nil // checkDepth says so
+				return tooDeep(l.Depth)
 			}
 			open, in = append(open, in), container{object: c == '{'}
 		}
