@@ -13,7 +13,6 @@ import (
 	"testing"
 
 	"eblnode/api"
-	"eblnode/envelope"
 	"eblnode/internal/ebltest"
 	"eblnode/node"
 )
@@ -51,7 +50,7 @@ func newPuts(t testing.TB, entries, count int) (http.Handler, []offered) {
 	h := api.NewPeerHandler(to.Node(), api.Options{Log: slog.New(slog.NewJSONHandler(io.Discard, nil)), Metrics: api.NewMetrics(to.Node()), Rate: 1 << 20, Burst: 1 << 20})
 	var puts []offered
 	for range count {
-		body := blockOf(from, bob.ID, entries)
+		body := from.OfferOf(bob.ID, entries)
 		r := httptest.NewRequestWithContext(t.Context(), http.MethodPut, "https://b.example/v1/transferblocks", bytes.NewReader(body))
 		r.Header.Set("Content-Type", "application/json")
 		r.TLS = &tls.ConnectionState{PeerCertificates: []*x509.Certificate{from.TLS.Leaf}}
@@ -69,24 +68,4 @@ func put(t testing.TB, h http.Handler, p offered) {
 	if p.answer.Code != http.StatusOK || strings.Count(p.answer.Body.String(), ".") != 2 {
 		t.Fatalf("got %d and %s, want a receipt", p.answer.Code, p.answer.Body)
 	}
-}
-
-// blockOf is a new block of so many entries whose bill goes to the identifier to.
-func blockOf(p *ebltest.Platform, to string, entries int) []byte {
-	doc := p.Document()
-	hash := envelope.HashOf(doc)
-	var chain []envelope.Entry
-	var previous envelope.Hash
-	for i := range entries {
-		tx := ebltest.Tx{Instruction: envelope.Transfer, To: fmt.Sprintf("desk%d@%s", i, p.Domain())}
-		if i == 0 {
-			tx.Instruction = envelope.Issue
-		}
-		if i == entries-1 {
-			tx.To = to
-		}
-		e := p.Seal(hash, previous, tx)
-		chain, previous = append(chain, e), e.Claimed
-	}
-	return ebltest.Body(doc, chain...)
 }

@@ -29,8 +29,8 @@ type allowance struct {
 }
 
 // What is read of a body up to largeBody costs little. Of larger ones a peer may have
-// largeAtOnce under way: each takes two to four times its size until it is answered, a very unkind one ten, and sixteen
-// of 8 MiB would take more than all else that a node does.
+// largeAtOnce under way: each takes two to four times its size until it is answered, a very
+// unkind one ten, and sixteen of 8 MiB would take more than all else that a node does.
 const (
 	largeBody   = 1 << 20
 	largeAtOnce = 2

@@ -171,6 +171,9 @@ func TestLargeBlocksAreReadLikeSmallOnes(t *testing.T) {
 	if valid([]byte(bad)) || !valid([]byte(document)) {
 		t.Error("valid does not see the name that stands twice, or sees one that does not")
 	}
+	if _, err := documentHash([]byte(b.String()+`1e400]}`), ""); err == nil {
+		t.Error("a number beyond every double: got a hash")
+	}
 	if !sameValue(jsontext.Value(document), c) || sameValue(jsontext.Value(document), jsontext.Value(b.String()+`{"x":2}]}`)) {
 		t.Error("large values are not compared by value")
 	}

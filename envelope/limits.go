@@ -44,10 +44,10 @@ func (l Limits) CheckWidth(text []byte) error {
 	return nil
 }
 
-// checkWidth bounds the members of each object and the values of the whole. It too runs
-// before the parser, and says so where it nests too deep, since what lies behind is not counted.
-// The parser keeps every name of an object that is open, to find the second of
-// two: 8 MiB of short names took it 160 MiB, and their canonical form 700.
+// checkWidth bounds the members of each object and the values of the whole. It runs before the
+// parser, which keeps every name of an object that is open, to find the second of two: 8 MiB of
+// short names took it 160 MiB, and their canonical form 700. What nests too deep is refused
+// here too, since nothing behind it is counted.
 func checkWidth(data []byte, l Limits) *FormatError {
 	if len(data) < 2*l.Values && len(data) < len(`"":0,`)*l.Members {
 		return nil // no text so short has so many

@@ -90,7 +90,7 @@ func newBlocks(t testing.TB, entries, blocks int) (from, to *ebltest.Platform, b
 	from, to = w.Platform("a.example", ebltest.Manual()), w.Platform("b.example", ebltest.Manual(), manyVerdicts)
 	bob := to.User("bob")
 	for range blocks {
-		bodies = append(bodies, chainTo(from, bob.ID, entries))
+		bodies = append(bodies, from.OfferOf(bob.ID, entries))
 	}
 	return from, to, bodies
 }
@@ -105,7 +105,7 @@ func comebacks(t testing.TB, entries, blocks int) (from, to *ebltest.Platform, b
 	stop := to.Run()
 	defer stop()
 	for range blocks {
-		first := chainTo(issuer, bob.ID, entries-2)
+		first := issuer.OfferOf(bob.ID, entries-2)
 		if r, err := to.Put(issuer, first); err != nil || r.Receipt == "" {
 			t.Fatalf("got %+v and %v", r, err)
 		}
@@ -117,24 +117,4 @@ func comebacks(t testing.TB, entries, blocks int) (from, to *ebltest.Platform, b
 		}
 	}
 	return from, to, bodies
-}
-
-// chainTo is a new block of so many entries whose bill goes to the identifier to.
-func chainTo(p *ebltest.Platform, to string, entries int) []byte {
-	doc := p.Document()
-	hash := envelope.HashOf(doc)
-	var chain []envelope.Entry
-	var previous envelope.Hash
-	for i := range entries {
-		tx := ebltest.Tx{Instruction: envelope.Transfer, To: fmt.Sprintf("desk%d@%s", i, p.Domain())}
-		if i == 0 {
-			tx.Instruction = envelope.Issue
-		}
-		if i == entries-1 {
-			tx.To = to
-		}
-		e := p.Seal(hash, previous, tx)
-		chain, previous = append(chain, e), e.Claimed
-	}
-	return ebltest.Body(doc, chain...)
 }

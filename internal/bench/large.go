@@ -3,6 +3,7 @@ package main
 import (
 	"context"
 	"encoding/base64"
+	"errors"
 	"fmt"
 	"net/http"
 	"os"
@@ -25,11 +26,11 @@ type shape struct {
 }
 
 func shapes() []shape {
-	document := func(alg func(b *strings.Builder)) func(*party, string) ([]byte, error) {
+	document := func(fill func(b *strings.Builder)) func(*party, string) ([]byte, error) {
 		return func(p *party, reference string) ([]byte, error) {
 			var b strings.Builder
 			fmt.Fprintf(&b, `{"carrierCode":"NLNE","isToOrder":true,"transportDocumentReference":%q,"z":[`, reference)
-			alg(&b)
+			fill(&b)
 			b.WriteString(`"` + strings.Repeat("x", largest-b.Len()) + `"]}`)
 			return p.sealed([]byte(b.String()))
 		}
@@ -187,12 +188,7 @@ func (o *options) largeAtOnce(ctx context.Context, s *stage, name string) (int64
 		wg.Wait()
 		return nil
 	})
-	for _, e := range errs {
-		if err == nil {
-			err = e
-		}
-	}
-	return memoryOf(s.pid(), "VmHWM"), err
+	return memoryOf(s.pid(), "VmHWM"), errors.Join(append(errs, err)...)
 }
 
 // peakOver is how far the memory of the node rose while f ran, above what it held before.

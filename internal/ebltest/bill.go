@@ -207,6 +207,27 @@ func (p *Platform) Offer(to string) (body []byte, document envelope.Hash) {
 	return Body(doc, p.Seal(document, envelope.Hash{}, Tx{Instruction: envelope.Issue, To: to})), document
 }
 
+// OfferOf is an Offer whose chain has so many entries: it went from desk to desk before.
+func (p *Platform) OfferOf(to string, entries int) (body []byte) {
+	p.t.Helper()
+	doc := p.Document()
+	hash := envelope.HashOf(doc)
+	var chain []envelope.Entry
+	var previous envelope.Hash
+	for i := range entries {
+		tx := Tx{Instruction: envelope.Transfer, To: fmt.Sprintf("desk%d@%s", i, p.Domain())}
+		if i == 0 {
+			tx.Instruction = envelope.Issue
+		}
+		if i == entries-1 {
+			tx.To = to
+		}
+		e := p.Seal(hash, previous, tx)
+		chain, previous = append(chain, e), e.Claimed
+	}
+	return Body(doc, chain...)
+}
+
 // Body puts a document and a chain together as they are sent.
 func Body(document []byte, chain ...envelope.Entry) []byte {
 	return (&envelope.Transferblock{Document: document, Entries: chain}).Marshal(false)
