@@ -133,6 +133,10 @@ func (o *OCSP) ask(ctx context.Context, q identity.Question) ([]byte, error) {
 	}
 	// Who waits may give up; the question goes on, for the others and for the next.
 	done := o.group.DoChan(string(key[:]), func() (any, error) {
+		// A question that ended between the look above and this call has its answer already.
+		if der, err, ok := o.kept(key); ok {
+			return der, err
+		}
 		ctx, cancel := context.WithTimeout(context.WithoutCancel(ctx), o.cfg.Timeout)
 		defer cancel()
 		return o.fetch(ctx, key, q)

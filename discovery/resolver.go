@@ -71,6 +71,10 @@ func (r *Resolver) lookup(ctx context.Context, q question) (*answer, bool, error
 	// others may wait for it, and its answer is worth keeping.
 	shared := context.WithoutCancel(ctx)
 	done := r.flight.DoChan(fmt.Sprintf("%d %d %t %s", gen, q.qtype, q.keys, q.name), func() (any, error) {
+		// An exchange that ended between the look above and this call has answered already.
+		if e, _ := r.cache.get(q, r.now()); e != nil {
+			return e, nil
+		}
 		ctx, cancel := context.WithTimeout(shared, r.timeout)
 		defer cancel()
 		return r.ask(ctx, q, gen), nil
