@@ -51,21 +51,11 @@ func reread(data []byte, v any) *FormatError {
 
 // checkDepth runs before the parser, so that a body of brackets costs one scan.
 func checkDepth(data []byte, depth int) *FormatError {
-	level, inString := 0, false
+	level := 0
 	for i := 0; i < len(data); i++ {
-		c := data[i]
-		if inString {
-			switch c {
-			case '\\':
-				i++
-			case '"':
-				inString = false
-			}
-			continue
-		}
-		switch c {
+		switch data[i] {
 		case '"':
-			inString = true
+			i = afterString(data, i+1) - 1
 		case '{', '[':
 			if level++; level > depth {
 				return tooDeep(depth)
@@ -85,21 +75,11 @@ func tooDeep(depth int) *FormatError {
 // elements. It runs before the parser, which takes fifty bytes of memory for each element
 // of two.
 func tooWide(data []byte, level, most int) bool {
-	at, inString, inArray, count := 0, false, false, 0
+	at, inArray, count := 0, false, 0
 	for i := 0; i < len(data); i++ {
-		c := data[i]
-		if inString {
-			switch c {
-			case '\\':
-				i++
-			case '"':
-				inString = false
-			}
-			continue
-		}
-		switch c {
+		switch c := data[i]; c {
 		case '"':
-			inString = true
+			i = afterString(data, i+1) - 1
 		case '{', '[':
 			if at++; at == level {
 				inArray, count = c == '[', 1

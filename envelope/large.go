@@ -143,9 +143,9 @@ func firstUnit(r rune) rune {
 // valid says whether a text is strict JSON without the second of two names.
 func valid(text []byte) bool {
 	if len(text) < largeText {
-		return jsontext.Value(text).IsValid()
+		return isJSON(text)
 	}
-	return jsontext.Value(text).IsValid(jsontext.AllowDuplicateNames(true)) && twice(text) == 0
+	return isJSON(text, jsontext.AllowDuplicateNames(true)) && twice(text) == 0
 }
 
 // twice gives the place of a member whose name another of its object has, after unescaping;

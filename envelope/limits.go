@@ -83,11 +83,7 @@ func checkWidth(data []byte, l Limits) *FormatError {
 		}
 		switch c {
 		case '"':
-			for i++; i < len(data) && data[i] != '"'; i++ {
-				if data[i] == '\\' {
-					i++
-				}
-			}
+			i = afterString(data, i+1) - 1
 		case '{', '[':
 			if len(open) >= l.Depth {
 				return tooDeep(l.Depth)
