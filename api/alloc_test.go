@@ -15,8 +15,8 @@ var allocsOfATransfer = []struct {
 	ebltest.Allocs
 	entries int
 }{
-	{ebltest.Allocs{Of: "n=1", Want: 474}, 1},
-	{ebltest.Allocs{Of: "n=20", Want: 1078}, 20},
+	{ebltest.Allocs{Of: "n=1", Want: 475}, 1},
+	{ebltest.Allocs{Of: "n=20", Want: 1079}, 20},
 }
 
 // TestAllocationsOfATransfer counts what the peer handler allocates; see [ebltest.Allocs].

@@ -256,8 +256,8 @@ func (in *incoming) accept(t *tx, b *bill, open *transfer) (Reply, func(), error
 	}
 	// crashpoint: r6
 	hash := in.hash()
-	if err := t.exec("INSERT INTO receipts (envelope_hash, bill, idx, peer, request_sum, receipt, at) VALUES (?, ?, ?, ?, ?, ?, ?)",
-		hash[:], b.id, b.state.Length-1, in.sender.String(), in.sum[:], receipt, millis(t.now)); err != nil {
+	if err := t.exec("INSERT INTO receipts (id, bill, idx, envelope_hash, peer, request_sum, receipt, at) VALUES (?, ?, ?, ?, ?, ?, ?, ?)",
+		b.id*maxEntries+int64(b.state.Length-1), b.id, b.state.Length-1, hash[:], in.sender.String(), in.sum[:], receipt, millis(t.now)); err != nil {
 		return Reply{}, nil, err
 	}
 	if !fresh {

@@ -225,7 +225,7 @@ func (f *bundleFile) receipts(ctx context.Context) error {
 			return err
 		})
 	}
-	if err := read(`SELECT e.idx, r.receipt FROM entries e CROSS JOIN receipts r ON r.envelope_hash = e.hash
+	if err := read(`SELECT e.idx, r.receipt FROM entries e CROSS JOIN receipts r ON r.id = e.id AND r.envelope_hash = e.hash
 	  WHERE e.id >= ?1 * 1048576 AND e.id < (?1 + 1) * 1048576 ORDER BY e.id`); err != nil {
 		return err
 	}

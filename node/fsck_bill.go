@@ -287,7 +287,8 @@ func carries(e *envelope.Entry, steps [][]byte) bool {
 // receipt checks that we signed a receipt for each entry that gave us the bill, and for no
 // other.
 func (c *billCheck) receipt(i int, name string, v *chain.Entry) {
-	r, found := c.f.receipts[c.f.entries[i].hash]
+	e := &c.f.entries[i]
+	r, found := c.f.receipts[e.idx]
 	toUs := v.After.Possessor.Host == c.domain
 	bad := func(format string, args ...any) { c.bad("receipts", name, cureBackup, format, args...) }
 	switch {
@@ -299,7 +300,12 @@ func (c *billCheck) receipt(i int, name string, v *chain.Entry) {
 	case !toUs:
 		bad("there is a receipt for an entry that gave the bill to %s", v.After.Possessor)
 	}
-	j, err := envelope.OpenReceipt([]byte(r.receipt), c.f.entries[i].claimed, c.us, fromMillis(r.at))
+	for _, no := range c.f.refused[e.idx] {
+		if no.code == string(envelope.BadEnvelopeCode) || no.jwsSum == envelope.HashOf([]byte(e.jws)) {
+			c.bad("rejections", fmt.Sprintf("rejection %d of envelope %s", no.id, e.hash), cureBackup, "code: the envelope was accepted, and rejected with %s", no.code)
+		}
+	}
+	j, err := envelope.OpenReceipt([]byte(r.receipt), e.claimed, c.us, fromMillis(r.at))
 	if err != nil {
 		bad("receipt: %v", err)
 		return

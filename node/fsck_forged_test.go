@@ -326,3 +326,46 @@ func TestFsckNamesForgedReleases(t *testing.T) {
 	unlock(t, a)
 	nameEach(t, a, "releases")
 }
+
+// TestFsckNamesARejectionOfWhatWasAccepted: a platform that signs both a receipt and a no for
+// one envelope has given its sender the bill back, and kept it.
+func TestFsckNamesARejectionOfWhatWasAccepted(t *testing.T) {
+	w := ebltest.New(t)
+	a, b := w.Platform("a.example", ebltest.Manual()), w.Platform("b.example", ebltest.Manual())
+	body, _ := a.Offer(b.User("bob").ID)
+	if _, err := b.Put(a, body); err != nil {
+		t.Fatal(err)
+	}
+	block, err := envelope.Parse(body, envelope.Limits{})
+	if err != nil {
+		t.Fatal(err)
+	}
+	last, now := block.Last(), time.Now()
+	for _, c := range []struct {
+		code  envelope.ResponseCode
+		other bool // the no is for another signature over the same envelope: that is lawful
+	}{{envelope.BadEnvelopeCode, false}, {envelope.BadSignatureCode, false}, {envelope.BadSignatureCode, true}} {
+		no := envelope.Rejection{EnvelopeHash: last.Hash(), JWSSum: envelope.HashOf([]byte(last.JWS.Raw)), Sender: a.Domain(), Receiver: b.Domain(), Code: c.code, Reason: "no", At: now}
+		if c.other {
+			no.JWSSum[0]++
+		}
+		jws, err := envelope.SignRejection(no, b.Signer)
+		if err != nil {
+			t.Fatal(err)
+		}
+		sum := block.RequestSum()
+		whileStopped(t, b, func(exec func(string, ...any), _ *sql.DB) {
+			exec("DELETE FROM rejections")
+			exec("INSERT INTO rejections (envelope_hash, jws_sum, request_sum, peer, code, refusal, rejection, at) VALUES (?, ?, ?, ?, ?, '{}', ?, ?)",
+				no.EnvelopeHash[:], no.JWSSum[:], sum[:], a.Domain().String(), string(c.code), jws, now.UnixMilli())
+		})
+		r, err := b.Node().Fsck(t.Context(), node.FsckOptions{})
+		if err != nil {
+			t.Fatal(err)
+		}
+		found := slices.ContainsFunc(r.Findings, func(f node.Finding) bool { return f.Table == "rejections" && strings.Contains(f.What, "was accepted, and rejected") })
+		if found == c.other {
+			t.Errorf("%s, another signature %t: found %t among %v", c.code, c.other, found, r.Findings)
+		}
+	}
+}

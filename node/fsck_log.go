@@ -69,9 +69,6 @@ func (l *ledger) rejection(s *storedRejection) (list []Finding) {
 	} else if code, _ := responseCode(stored.error()); code != rej.Code || stored.Text != rej.Reason || stored.At != millis(rej.At) {
 		bad("refusal: it says %d %s, what we signed %s %s", stored.Code, stored.Text, rej.Code, rej.Reason)
 	}
-	if s.accepted.Valid && (rej.Code == envelope.BadEnvelopeCode || envelope.HashOf([]byte(s.accepted.String)) == rej.JWSSum) {
-		bad("code: the envelope was accepted, and rejected with %s", rej.Code)
-	}
 	if s.same > 1 {
 		bad("request_sum: the same request was rejected %d times and has no one answer", s.same)
 	}

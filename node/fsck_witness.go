@@ -22,7 +22,8 @@ var witnessed = map[string]struct{ table, query string }{
 	recordSettled: {"transfers", `SELECT count(*) FROM transfers x JOIN bills b ON b.id = x.bill
 	  WHERE b.document_hash = ?1 AND x.envelope_hash = ?2 AND x.state NOT IN ('prepared', 'sending')
 	    AND (?3 = '' OR x.verdict = ?3 OR x.settled_by = 'operators')`},
-	recordAccepted:  {"receipts", "SELECT count(*) FROM receipts WHERE ?1 IS NOT NULL AND envelope_hash = ?2 AND receipt = ?3"},
+	recordAccepted: {"receipts", `SELECT count(*) FROM bills b JOIN receipts r ON r.id >= b.id * 1048576 AND r.id < (b.id + 1) * 1048576
+	  WHERE b.document_hash = ?1 AND r.envelope_hash = ?2 AND r.receipt = ?3`},
 	recordRejection: {"rejections", "SELECT count(*) FROM rejections WHERE ?1 IS NOT NULL AND envelope_hash = ?2 AND rejection = ?3"},
 	recordVerdict: {"verdicts", `SELECT count(*) FROM verdicts v JOIN bills b ON b.id = v.bill
 	  WHERE b.document_hash = ?1 AND ?2 IS NOT NULL AND v.verdict = ?3`},

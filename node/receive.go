@@ -243,8 +243,8 @@ func (in *incoming) repeat(ctx context.Context, q querier) (*Reply, error) {
 	if in.bill == 0 { // what was accepted has a bill
 		return in.asked(ctx, q)
 	}
-	err = q.QueryRowContext(ctx, "SELECT receipt FROM receipts WHERE envelope_hash = ? AND peer = ? AND request_sum = ?",
-		hash[:], in.sender.String(), in.sum[:]).Scan(&receipt)
+	err = q.QueryRowContext(ctx, "SELECT receipt FROM receipts WHERE id >= ? AND id < ? AND envelope_hash = ? AND peer = ? AND request_sum = ?",
+		in.bill*maxEntries, (in.bill+1)*maxEntries, hash[:], in.sender.String(), in.sum[:]).Scan(&receipt)
 	if err == nil {
 		return &Reply{Receipt: receipt}, nil
 	}
@@ -352,7 +352,8 @@ func (in *incoming) accepted(t *tx) (*Reply, error) {
 		return nil, err // what was accepted has a bill
 	}
 	var receipt, peer string
-	err = t.QueryRowContext(t.ctx, "SELECT receipt, peer FROM receipts WHERE envelope_hash = ?", hash[:]).Scan(&receipt, &peer)
+	err = t.QueryRowContext(t.ctx, "SELECT receipt, peer FROM receipts WHERE id >= ? AND id < ? AND envelope_hash = ?",
+		in.bill*maxEntries, (in.bill+1)*maxEntries, hash[:]).Scan(&receipt, &peer)
 	switch {
 	case errors.Is(err, sql.ErrNoRows):
 		return nil, nil

@@ -63,9 +63,11 @@ func (n *Node) keepRefused(ctx context.Context, r Request, block *envelope.Trans
 
 // answered tells whether these bytes have our receipt or our signed rejection.
 func (t *tx) answered(peer identity.Host, block *envelope.Transferblock) (yes bool, err error) {
-	hash, sum := block.Last().Hash(), block.RequestSum()
+	last, sum := block.Last(), block.RequestSum()
+	hash, document := last.Hash(), last.Payload.DocumentHash
 	err = t.QueryRowContext(t.ctx, `SELECT EXISTS (SELECT 1 FROM rejections WHERE envelope_hash = ?1 AND request_sum = ?2 AND peer = ?3)
-	  OR EXISTS (SELECT 1 FROM receipts WHERE envelope_hash = ?1 AND request_sum = ?2 AND peer = ?3)`, hash[:], sum[:], peer.String()).Scan(&yes)
+	  OR EXISTS (SELECT 1 FROM bills b JOIN receipts r ON r.id >= b.id * 1048576 AND r.id < (b.id + 1) * 1048576
+	    WHERE b.document_hash = ?4 AND r.envelope_hash = ?1 AND r.request_sum = ?2 AND r.peer = ?3)`, hash[:], sum[:], peer.String(), document[:]).Scan(&yes)
 	return yes, err
 }
 

@@ -120,7 +120,8 @@ type billFile struct {
 
 	entries   []storedEntry
 	steps     []storedStep
-	receipts  map[envelope.Hash]storedReceipt
+	receipts  map[int]storedReceipt   // by the index of their entries
+	refused   map[int][]storedRefused // by the same: rejections of an envelope that is an entry
 	transfers []*transfer
 	branches  []storedBranch
 	parties   []string
@@ -146,6 +147,12 @@ type storedReceipt struct {
 	at            int64
 }
 
+type storedRefused struct {
+	id     int64
+	code   string
+	jwsSum envelope.Hash
+}
+
 type storedBranch struct {
 	id   int64
 	idx  int
@@ -163,7 +170,7 @@ func (s *store) loadFiles(ctx context.Context, from, to int64) ([]*billFile, err
 		err := each(ctx, q, `SELECT id, document_hash, coalesce(document, x''), carrier_code, reference, sub_reference, to_order, live, profile,
 		    issuing, issuer, possessor, status, returned_by, head, length, control, EXISTS (SELECT 1 FROM deletions WHERE deletions.bill = bills.id) FROM bills LEFT JOIN documents ON documents.bill = id WHERE id BETWEEN ? AND ? ORDER BY id`, bills,
 			func(scan func(...any) error) error {
-				f := &billFile{receipts: map[envelope.Hash]storedReceipt{}}
+				f := &billFile{receipts: map[int]storedReceipt{}, refused: map[int][]storedRefused{}}
 				err := scan(&f.id, sqlHash{&f.hash}, &f.document, &f.reference.CarrierCode, &f.reference.Number, &f.reference.SubReference,
 					&f.toOrder, &f.live, &f.profile, &f.issuing, &f.issuer, &f.possessor, &f.status, &f.returnedBy, sqlHash{&f.head}, &f.length, &f.control, &f.deleted)
 				list = append(list, f)
@@ -183,7 +190,7 @@ func (s *store) loadFiles(ctx context.Context, from, to int64) ([]*billFile, err
 	return list, err
 }
 
-// loadChains reads entries, steps and receipts.
+// loadChains reads entries, steps, receipts, and rejections of what is an entry.
 func loadChains(ctx context.Context, q querier, files map[int64]*billFile, keys, _ []any) error {
 	err := each(ctx, q, "SELECT bill, idx, hash, claimed, jws, signer, key, signed_at, stored_at FROM entries WHERE id >= ? AND id < ? ORDER BY id", keys,
 		func(scan func(...any) error) error {
@@ -211,16 +218,31 @@ func loadChains(ctx context.Context, q querier, files map[int64]*billFile, keys,
 	if err != nil {
 		return err
 	}
-	// By the hash, which is the key; receipts for no entry are found by fsckOrphans.
-	return each(ctx, q, `SELECT e.bill, e.hash, r.peer, r.receipt, r.at FROM entries e CROSS JOIN receipts r ON r.envelope_hash = e.hash
+	// Receipts for no entry are found by fsckOrphans.
+	err = each(ctx, q, `SELECT e.bill, e.idx, r.peer, r.receipt, r.at FROM entries e CROSS JOIN receipts r ON r.id = e.id AND r.envelope_hash = e.hash
 	  WHERE e.id >= ? AND e.id < ?`, keys,
 		func(scan func(...any) error) error {
 			var bill int64
-			var hash envelope.Hash
+			var idx int
 			var r storedReceipt
-			err := scan(&bill, sqlHash{&hash}, &r.peer, &r.receipt, &r.at)
+			err := scan(&bill, &idx, &r.peer, &r.receipt, &r.at)
 			if f := files[bill]; f != nil {
-				f.receipts[hash] = r
+				f.receipts[idx] = r
+			}
+			return err
+		})
+	if err != nil {
+		return err
+	}
+	return each(ctx, q, `SELECT e.bill, e.idx, j.id, j.code, j.jws_sum FROM entries e CROSS JOIN rejections j ON j.envelope_hash = e.hash
+	  WHERE e.id >= ? AND e.id < ?`, keys,
+		func(scan func(...any) error) error {
+			var bill int64
+			var idx int
+			var j storedRefused
+			err := scan(&bill, &idx, &j.id, &j.code, sqlHash{&j.jwsSum})
+			if f := files[bill]; f != nil {
+				f.refused[idx] = append(f.refused[idx], j)
 			}
 			return err
 		})

@@ -2,7 +2,6 @@ package node
 
 import (
 	"context"
-	"database/sql"
 
 	"eblnode/envelope"
 )
@@ -13,17 +12,15 @@ type storedRejection struct {
 	hash, jwsSum                   envelope.Hash
 	peer, code, refusal, rejection string
 	at                             int64
-	accepted                       sql.NullString // the JWS, if we accepted the envelope
-	same                           int            // rejections of the same request
+	same                           int // rejections of the same request
 }
 
 func loadRejections(ctx context.Context, q querier, before int64, limit int) (list []storedRejection, err error) {
 	err = each(ctx, q, `SELECT j.id, j.envelope_hash, j.jws_sum, j.peer, j.code, j.refusal, j.rejection, j.at,
-	    (SELECT e.jws FROM receipts r JOIN entries e ON e.id = r.bill * 1048576 + r.idx WHERE r.envelope_hash = j.envelope_hash),
 	    (SELECT count(*) FROM rejections o WHERE o.envelope_hash = j.envelope_hash AND o.request_sum = j.request_sum AND o.peer = j.peer)
 	  FROM rejections j WHERE j.id < ? ORDER BY j.id DESC LIMIT ?`, []any{before, limit}, func(scan func(...any) error) error {
 		var r storedRejection
-		err := scan(&r.id, sqlHash{&r.hash}, sqlHash{&r.jwsSum}, &r.peer, &r.code, &r.refusal, &r.rejection, &r.at, &r.accepted, &r.same)
+		err := scan(&r.id, sqlHash{&r.hash}, sqlHash{&r.jwsSum}, &r.peer, &r.code, &r.refusal, &r.rejection, &r.at, &r.same)
 		list = append(list, r)
 		return err
 	})
@@ -43,7 +40,8 @@ func loadAudit(ctx context.Context, q querier, from int64, limit int) (list []au
 	        AND j.peer = a.actor AND j.request_sum = unhex(substr(a.detail, -136, 64))) END,
 	    a.action IN ('bill.honour', 'verdict.take') AND EXISTS (SELECT 1 FROM verdicts v WHERE v.bill = b.id)
 	  FROM audit a LEFT JOIN bills b ON b.document_hash = a.bill
-	    LEFT JOIN receipts r ON a.action = 'transfer.accept' AND r.envelope_hash = unhex(substr(a.detail, 1, 64))
+	    LEFT JOIN receipts r ON a.action = 'transfer.accept' AND r.id >= b.id * 1048576 AND r.id < (b.id + 1) * 1048576
+	      AND r.envelope_hash = unhex(substr(a.detail, 1, 64))
 	  WHERE a.id >= ? ORDER BY a.id LIMIT ?`, []any{from, limit}, func(scan func(...any) error) error {
 		var a auditRow
 		err := scan(&a.id, &a.at, &a.actor, &a.action, &a.detail, &a.bill, &a.hash, &a.known, &a.issuer, &a.receiptPeer, &a.request,
@@ -61,7 +59,7 @@ func (n *Node) fsckOrphans(ctx context.Context, o FsckOptions, r *FsckReport) er
 	}
 	return n.store.snapshot(ctx, func(q querier) error {
 		return each(ctx, q, `SELECT r.envelope_hash, r.bill, r.idx FROM receipts r
-		  LEFT JOIN entries e ON e.id = r.bill * 1048576 + r.idx AND e.hash = r.envelope_hash WHERE e.id IS NULL`, nil,
+		  LEFT JOIN entries e ON e.id = r.id AND e.id = r.bill * 1048576 + r.idx AND e.hash = r.envelope_hash WHERE e.id IS NULL`, nil,
 			func(scan func(...any) error) error {
 				var hash envelope.Hash
 				var bill, idx int64
