@@ -363,7 +363,9 @@ func TestFsckNamesARejectionOfWhatWasAccepted(t *testing.T) {
 		if err != nil {
 			t.Fatal(err)
 		}
-		found := slices.ContainsFunc(r.Findings, func(f node.Finding) bool { return f.Table == "rejections" && strings.Contains(f.What, "was accepted, and rejected") })
+		found := slices.ContainsFunc(r.Findings, func(f node.Finding) bool {
+			return f.Table == "rejections" && strings.Contains(f.What, "was accepted, and rejected")
+		})
 		if found == c.other {
 			t.Errorf("%s, another signature %t: found %t among %v", c.code, c.other, found, r.Findings)
 		}
