@@ -51,7 +51,8 @@ func TestAllowNetworksOpensThoseAndNoMore(t *testing.T) {
 	}
 }
 
-// listenLoopback counts the connections that reach it.
+// listenLoopback counts the connections that reach it. They are accepted in the order in which
+// they came, so that one of our own, once it is there, says that all before it are.
 func listenLoopback(t *testing.T) (port string, accepted func() int) {
 	t.Helper()
 	l, err := net.Listen("tcp", "127.0.0.1:0")
@@ -59,21 +60,29 @@ func listenLoopback(t *testing.T) (port string, accepted func() int) {
 		t.Fatal(err)
 	}
 	t.Cleanup(func() { l.Close() })
-	got := make(chan struct{}, 100)
+	got := make(chan string, 100)
 	go func() {
 		for {
 			c, err := l.Accept()
 			if err != nil {
 				return
 			}
-			got <- struct{}{}
+			got <- c.RemoteAddr().String()
 			c.Close()
 		}
 	}()
 	_, port, _ = net.SplitHostPort(l.Addr().String())
-	return port, func() int {
-		time.Sleep(20 * time.Millisecond) // what was connected is accepted by then
-		return len(got)
+	return port, func() (n int) {
+		t.Helper()
+		own, err := net.Dial("tcp", l.Addr().String())
+		if err != nil {
+			t.Fatal(err)
+		}
+		defer own.Close()
+		for <-got != own.LocalAddr().String() {
+			n++
+		}
+		return n
 	}
 }
 

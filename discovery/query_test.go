@@ -20,7 +20,7 @@ func TestSilentResolverEndsAtTheDeadline(t *testing.T) {
 	r := newResolver(t, Config{Resolvers: []string{s.Addr()}, Timeout: 300 * time.Millisecond})
 	start := time.Now()
 	wantEndpoint(t, r, "", Temporary)
-	if took := time.Since(start); took > 3*time.Second {
+	if took := time.Since(start); took >= defaultTimeout {
 		t.Errorf("took %v, want about 300 ms", took)
 	}
 }
@@ -30,7 +30,7 @@ func TestFirstResolverDead(t *testing.T) {
 	dead.SetHook(func(*dns.Msg, bool, *dns.Msg) *dns.Msg { return nil })
 	alive.SetTXT("bank.example", bankTXT)
 	alive.SetTXT("other.example", bankTXT)
-	r := newResolver(t, Config{Resolvers: []string{dead.Addr(), alive.Addr()}, Timeout: time.Second, Now: c.now})
+	r := newResolver(t, Config{Resolvers: []string{dead.Addr(), alive.Addr()}, Timeout: 10 * time.Second, Now: c.now})
 	wantEndpoint(t, r, bankURL, 0)
 	if _, err := r.Endpoint(t.Context(), host(t, "other.example"), ""); err != nil {
 		t.Fatal(err)

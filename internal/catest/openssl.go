@@ -6,7 +6,6 @@ import (
 	"encoding/pem"
 	"fmt"
 	"io"
-	"net"
 	"os"
 	"os/exec"
 	"path/filepath"
@@ -31,17 +30,6 @@ type Listed struct {
 	Cert    *x509.Certificate
 	Revoked time.Time
 	Reason  string // as OpenSSL spells it: superseded, keyCompromise, …
-}
-
-// A FreePort is a port on loopback that nobody has now.
-func FreePort(t testing.TB) int {
-	t.Helper()
-	l, err := net.Listen("tcp", "127.0.0.1:0")
-	if err != nil {
-		t.Fatal(err)
-	}
-	defer l.Close()
-	return l.Addr().(*net.TCPAddr).Port
 }
 
 // OpenSSL runs the responder of OpenSSL for a on a port, with answers signed by signer. It

@@ -103,11 +103,11 @@ func (p *Platform) Transfer(by *User, document envelope.Hash, to string) {
 	}
 }
 
-// Settled waits for a transfer to be settled, at most ten seconds, and fails the test if
+// Settled waits for a transfer to be settled, at most a minute, and fails the test if
 // it is then not in the state want.
 func (p *Platform) Settled(id string, want node.TransferState) *node.TransferView {
 	p.t.Helper()
-	ctx, cancel := context.WithTimeout(context.Background(), 10*time.Second)
+	ctx, cancel := context.WithTimeout(context.Background(), time.Minute)
 	defer cancel()
 	v, err := p.Node().Await(ctx, auditor, id)
 	if err != nil {

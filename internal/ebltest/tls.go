@@ -5,20 +5,23 @@ import (
 	"net"
 	"net/http"
 	"net/url"
+	"strconv"
 	"time"
 
 	"eblnode/api"
 	"eblnode/api/oauth"
 	"eblnode/discovery"
 	"eblnode/identity"
+	"eblnode/internal/catest"
 	"eblnode/node"
 )
 
 // listen takes a port for the peer listener and names it in the trust entry, under the
-// platform's own name: the dialler of the network leads there.
+// platform's own name: the dialler of the network leads there. It is kept while the platform is
+// stopped.
 func (p *Platform) listen() {
 	p.t.Helper()
-	l, err := net.Listen("tcp", "127.0.0.1:0")
+	l, err := net.Listen("tcp", net.JoinHostPort("127.0.0.1", strconv.Itoa(catest.FreePort(p.t))))
 	if err != nil {
 		p.t.Fatal(err)
 	}

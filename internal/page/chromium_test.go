@@ -26,7 +26,7 @@ const sleep = (ms) => new Promise((r) => setTimeout(r, ms));
   try {
     await new Promise((r) => f.addEventListener("load", r));
     const w = f.contentWindow, d = f.contentDocument, $ = (id) => d.getElementById(id);
-    const until = async (what, is) => { for (let i = 0; i < 600; i++) { if (is()) return; await sleep(25); } throw new Error("waited for " + what + "; the page says: " + $("message").textContent + " " + $("error").textContent); };
+    const until = async (what, is) => { for (let i = 0; i < 4800; i++) { if (is()) return; await sleep(25); } throw new Error("waited for " + what + "; the page says: " + $("message").textContent + " " + $("error").textContent); };
     await until("the program", () => w.eblverify);
     await sleep(100);
     const bytes = (b64) => Uint8Array.from(atob(b64), (c) => c.charCodeAt(0));
@@ -77,7 +77,7 @@ func inChromium(t *testing.T, width, script string, cases, out any) {
 	if err := os.WriteFile(name, []byte(page), 0o600); err != nil {
 		t.Fatal(err)
 	}
-	ctx, cancel := context.WithTimeout(t.Context(), 3*time.Minute)
+	ctx, cancel := context.WithTimeout(t.Context(), 5*time.Minute)
 	defer cancel()
 	// The two last flags let the harness look into the page; the page needs neither.
 	c := exec.CommandContext(ctx, browser, "--headless", "--no-sandbox", "--disable-gpu", "--disable-quic", "--no-first-run", "--disable-background-networking",

@@ -121,7 +121,7 @@ func TestProgramOfThePageUnderNode(t *testing.T) {
 	if err != nil {
 		t.Fatal(err)
 	}
-	ctx, cancel := context.WithTimeout(t.Context(), 3*time.Minute)
+	ctx, cancel := context.WithTimeout(t.Context(), 8*time.Minute)
 	defer cancel()
 	c := exec.CommandContext(ctx, "node", "node_test.mjs", file)
 	c.Stdin = bytes.NewReader(text)

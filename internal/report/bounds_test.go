@@ -61,7 +61,7 @@ func TestHostileFileGivesASmallPage(t *testing.T) {
 	if err != nil {
 		t.Fatal(err)
 	}
-	if took := time.Since(began); took > 5*time.Second {
+	if took := time.Since(began); took > 30*time.Second { // half a second, where nobody else works
 		t.Errorf("drawing took %s", took)
 	}
 	if len(page) > report.MaxPage {

@@ -106,7 +106,7 @@ func (d *Disk) Unmount() error {
 		return nil
 	}
 	var err error
-	for range 100 { // the kernel lets go of a killed process's files a moment later
+	for range 1000 { // the kernel lets go of a killed process's files a moment later
 		if err = d.server.Unmount(); err == nil {
 			break
 		}
