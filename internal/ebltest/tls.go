@@ -2,6 +2,8 @@ package ebltest
 
 import (
 	"context"
+	"fmt"
+	"math/rand/v2"
 	"net"
 	"net/http"
 	"net/url"
@@ -18,7 +20,7 @@ import (
 // platform's own name: the dialler of the network leads there.
 func (p *Platform) listen() {
 	p.t.Helper()
-	l, err := net.Listen("tcp", "127.0.0.1:0")
+	l, err := listenApart()
 	if err != nil {
 		p.t.Fatal(err)
 	}
@@ -32,6 +34,17 @@ func (p *Platform) listen() {
 		Tokens: &api.TokenConfig{Self: p.Entry, Outside: p.opts.outside,
 			Sign: func(typ string, claims map[string]any) (string, error) { return p.Node().SignToken(typ, claims) }}})
 	p.t.Cleanup(p.peers.Close)
+}
+
+// listenApart listens on a port that is none of those which the kernel hands out: else, while
+// the platform is stopped, whoever opens a connection could be given it.
+func listenApart() (l net.Listener, err error) {
+	for range 100 {
+		if l, err = net.Listen("tcp", fmt.Sprintf("127.0.0.1:%d", 10_000+rand.N(20_000))); err == nil {
+			return l, nil
+		}
+	}
+	return nil, err
 }
 
 // dialLoopback connects to the port of addr here, whatever its name.
