@@ -4,7 +4,6 @@ import (
 	"bytes"
 	"errors"
 	"testing"
-	"time"
 
 	"eblnode/envelope"
 	"eblnode/identity"
@@ -150,15 +149,11 @@ func TestBundleInDoubt(t *testing.T) {
 
 func waitSent(t *testing.T, p *ebltest.Platform, u *ebltest.User, id string) {
 	t.Helper()
-	for range 500 {
+	waitFor(t, "the transfer to be sent", func() bool {
 		v, err := p.Node().Transfer(t.Context(), u.User, id)
 		if err != nil {
 			t.Fatal(err)
 		}
-		if v.State == node.Sending && v.Attempts > 0 {
-			return
-		}
-		time.Sleep(10 * time.Millisecond)
-	}
-	t.Fatal("the transfer is not being sent")
+		return v.State == node.Sending && v.Attempts > 0
+	})
 }

@@ -53,7 +53,7 @@ func TestDatabaseTakenAwayWhileRunning(t *testing.T) {
 				if !errors.Is(err, node.ErrVanished) {
 					t.Errorf("the outbox ended with %v, want ErrVanished", err)
 				}
-			case <-time.After(20 * time.Second):
+			case <-time.After(ebltest.Patience):
 				t.Error("the outbox has not ended")
 			}
 		})

@@ -214,22 +214,28 @@ func TestAwaitedEventComesAtOnce(t *testing.T) {
 		page node.EventPage
 		err  error
 	}
-	got := make(chan answer, 1)
-	ctx, stop := context.WithTimeout(t.Context(), 10*time.Second)
+	ctx, stop := context.WithTimeout(t.Context(), ebltest.Patience)
 	defer stop()
-	go func() {
-		page, err := n.AwaitEvents(ctx, bob.User, latest.Next, 10)
-		got <- answer{page, err}
-	}()
-	carrier.Issue(alice.ID) // not bob's business
-	start := time.Now()
-	carrier.Move(alice, doc, envelope.Transfer, bob.ID)
-	a := <-got
-	if a.err != nil || len(a.page.Events) != 1 || a.page.Events[0].Type != node.BillMoved {
-		t.Fatalf("got %+v, %v, want the one bill.moved", a.page, a.err)
+	holders := []*ebltest.User{alice, bob}
+	least := time.Hour
+	for i := 0; i < 5 && least > 1500*time.Millisecond; i++ { // a machine that stands still does so once
+		from, to := holders[i%2], holders[(i+1)%2]
+		got := make(chan answer, 1)
+		go func() {
+			page, err := n.AwaitEvents(ctx, to.User, latest.Next, 10)
+			got <- answer{page, err}
+		}()
+		carrier.Issue(carrier.User("carol").ID) // not their business
+		start := time.Now()
+		carrier.Move(from, doc, envelope.Transfer, to.ID)
+		a := <-got
+		if a.err != nil || len(a.page.Events) != 1 || a.page.Events[0].Type != node.BillMoved {
+			t.Fatalf("got %+v, %v, want the one bill.moved", a.page, a.err)
+		}
+		latest, least = a.page, min(least, time.Since(start))
 	}
-	if took := time.Since(start); took > 1500*time.Millisecond {
-		t.Errorf("it took %s: it was looked for and not waited for", took)
+	if least > 1500*time.Millisecond {
+		t.Errorf("it took %s: it was looked for and not waited for", least)
 	}
 }
 
@@ -257,9 +263,9 @@ func TestEventsGoWithTheCommit(t *testing.T) {
 // within waits for something that another goroutine does.
 func within(t testing.TB, ok func() bool) {
 	t.Helper()
-	for end := time.Now().Add(10 * time.Second); !ok(); time.Sleep(10 * time.Millisecond) {
+	for end := time.Now().Add(ebltest.Patience); !ok(); time.Sleep(10 * time.Millisecond) {
 		if time.Now().After(end) {
-			t.Fatal("it did not happen within ten seconds")
+			t.Fatalf("it did not happen within %s", ebltest.Patience)
 		}
 	}
 }

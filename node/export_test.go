@@ -9,6 +9,7 @@ import (
 	"time"
 
 	"eblnode/envelope"
+	"eblnode/identity"
 )
 
 // This file opens the few inner parts that the tests of package node_test need.
@@ -151,6 +152,20 @@ func NotReadAgain(t testing.TB, n *Node, body []byte) int {
 	}
 	return b.Known()
 }
+
+// UnderWay is how many attempts to a peer run now.
+func UnderWay(n *Node, peer identity.Host) (count int) {
+	n.busy.Range(func(_, v any) bool {
+		if v.(identity.Host) == peer {
+			count++
+		}
+		return true
+	})
+	return count
+}
+
+// Waiting is how many transactions wait for the writer of n.
+func Waiting(n *Node) int { return len(n.store.queue) }
 
 // Expect tells the writer of n that somebody is about to write.
 func Expect(n *Node) (arrived func()) { return n.store.expect() }

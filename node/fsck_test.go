@@ -4,6 +4,7 @@ import (
 	"fmt"
 	"slices"
 	"strings"
+	"sync/atomic"
 	"testing"
 	"time"
 
@@ -19,14 +20,21 @@ import (
 func busyNode(t *testing.T) *ebltest.Platform {
 	t.Helper()
 	w := ebltest.New(t)
-	// Yesterday something happened, so that its log is signed.
-	c0 := &clock{}
-	now := time.Now()
-	c0.skip(-now.Sub(now.UTC().Truncate(day)) - time.Second)
+	// Yesterday something happened, so that its log is signed. That clock stands still, or a
+	// slow start would end today.
+	yesterday := time.Now().UTC().Truncate(day).Add(-time.Second)
+	var now atomic.Bool
 	desk := newDesk(t)
-	a := w.Platform("a.example", ebltest.Manual(), c0.option(), desk.asks())
+	a := w.Platform("a.example", ebltest.Manual(), desk.asks(), ebltest.Configure(func(c *node.Config) {
+		c.Now = func() time.Time {
+			if now.Load() {
+				return time.Now()
+			}
+			return yesterday
+		}
+	}))
 	a.User("issuer", node.IssuerRole)
-	c0.ahead.Store(0)
+	now.Store(true)
 	a.Restart()
 	stop := a.Run()
 	b, c := w.Platform("b.example"), w.Platform("c.example", ebltest.NotIssuer(), ebltest.Manual())

@@ -19,12 +19,12 @@ func mustHold(t testing.TB, w *ebltest.Network, doc envelope.Hash, who string) {
 	}
 }
 
-// waitFor polls until f is true, at most ten seconds.
+// waitFor polls until f is true, no longer than ebltest.Patience.
 func waitFor(t testing.TB, what string, f func() bool) {
 	t.Helper()
-	for deadline := time.Now().Add(10 * time.Second); !f(); time.Sleep(2 * time.Millisecond) {
+	for deadline := time.Now().Add(ebltest.Patience); !f(); time.Sleep(2 * time.Millisecond) {
 		if time.Now().After(deadline) {
-			t.Fatalf("waited 10 s for: %s", what)
+			t.Fatalf("waited %s for: %s", ebltest.Patience, what)
 		}
 	}
 }

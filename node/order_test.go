@@ -5,6 +5,7 @@ import (
 	"fmt"
 	"strings"
 	"sync"
+	"sync/atomic"
 	"testing"
 	"time"
 
@@ -149,9 +150,9 @@ func TestOrderWhoseCommitIsNotKnownIsToldByItsKey(t *testing.T) {
 
 // TestKeysOfOrdersAreKeptForThirtyDays and not for ever.
 func TestKeysOfOrdersAreKeptForThirtyDays(t *testing.T) {
-	var late time.Duration
+	var late atomic.Int64 // the outbox looks at the clock too
 	w := ebltest.New(t)
-	a := w.Platform("a.example", ebltest.Configure(func(c *node.Config) { c.Now = func() time.Time { return time.Now().Add(late) } }))
+	a := w.Platform("a.example", ebltest.Configure(func(c *node.Config) { c.Now = func() time.Time { return time.Now().Add(time.Duration(late.Load())) } }))
 	al, ann := a.User("al"), a.User("ann")
 	doc := a.Issue(al.ID)
 	order := func(by, to *ebltest.User, name string) bool {
@@ -164,11 +165,11 @@ func TestKeysOfOrdersAreKeptForThirtyDays(t *testing.T) {
 	}
 	order(al, ann, "old")
 	order(ann, al, "other")
-	late = node.OrdersKept - time.Minute
+	late.Store(int64(node.OrdersKept - time.Minute))
 	if !order(al, ann, "old") {
 		t.Error("after almost 30 days the order was carried out again")
 	}
-	late = node.OrdersKept + time.Minute
+	late.Store(int64(node.OrdersKept + time.Minute))
 	order(al, ann, "new")
 	order(ann, al, "newer")
 	if order(al, ann, "old") {

@@ -207,7 +207,7 @@ func TestKeyIsReplacedWhileTheNodeRuns(t *testing.T) {
 		t.Fatal(err)
 	}
 	moved := a.Move(al, after, envelope.Transfer, desk.ID)
-	for said, until := "", time.Now().Add(5*time.Second); !strings.Contains(said, "no key with this kid"); time.Sleep(5 * time.Millisecond) {
+	for said, until := "", time.Now().Add(ebltest.Patience); !strings.Contains(said, "no key with this kid"); time.Sleep(5 * time.Millisecond) {
 		v, err := a.Node().Transfer(t.Context(), al.User, moved.Transfer)
 		if err != nil || time.Now().After(until) {
 			t.Fatalf("got %+v, %v, want an unsigned refusal", v, err)

@@ -393,7 +393,7 @@ func TestReceiptThatNeverCame(t *testing.T) {
 				if v.State != node.Accepted || v.SettledBy != "chain" || v.Verdict != "" {
 					t.Errorf("got %+v, want accepted by the chain", v)
 				}
-			case <-time.After(5 * time.Second):
+			case <-time.After(ebltest.Patience):
 				t.Error("who waits for the transfer is not told")
 			}
 			// It can go on, and the old receipt changes nothing.

@@ -3,6 +3,7 @@ package node_test
 import (
 	"errors"
 	"slices"
+	"sync/atomic"
 	"testing"
 	"time"
 
@@ -15,11 +16,11 @@ import (
 // peers and users, and nothing moves; neither a receipt nor a rejection is dated outside
 // the key's window.
 func TestExpiredOwnKeySignsNothing(t *testing.T) {
-	var late time.Duration
+	var late atomic.Int64 // the outbox looks at the clock too
 	net := ebltest.New(t)
 	carrier := net.Platform("carrier.example")
 	bank := net.Platform("bank.example", ebltest.Configure(func(c *node.Config) {
-		c.Now = func() time.Time { return time.Now().Add(late) }
+		c.Now = func() time.Time { return time.Now().Add(time.Duration(late.Load())) }
 	}))
 	desk := bank.User("desk")
 	issuer := bank.User("issuer", node.IssuerRole)
@@ -27,7 +28,7 @@ func TestExpiredOwnKeySignsNothing(t *testing.T) {
 	good, _ := carrier.Offer(desk.ID)
 	bad, _ := carrier.Offer("nobody@bank.example")
 	before := dump(t, bank)
-	late = 400 * 24 * time.Hour
+	late.Store(int64(400 * 24 * time.Hour))
 	for name, body := range map[string][]byte{"a block to accept": good, "a block to reject": bad} {
 		_, err := bank.Put(carrier, body)
 		wantUnavailable(t, name, err)
@@ -39,7 +40,7 @@ func TestExpiredOwnKeySignsNothing(t *testing.T) {
 	if after := dump(t, bank); !slices.Equal(before, after) {
 		t.Errorf("something changed: %v", changes(before, after))
 	}
-	late = 0
+	late.Store(0)
 	if r, err := bank.Put(carrier, good); err != nil || r.Receipt == "" {
 		t.Errorf("with a valid key again: got %+v, %v, want a receipt", r, err)
 	}

@@ -103,11 +103,15 @@ func (p *Platform) Transfer(by *User, document envelope.Hash, to string) {
 	}
 }
 
-// Settled waits for a transfer to be settled, at most a minute, and fails the test if
+// Patience is how long a test waits for what must come. A machine that others use may stand
+// still for seconds, and who waits for what does come waits no longer for it.
+const Patience = time.Minute
+
+// Settled waits for a transfer to be settled, no longer than [Patience], and fails the test if
 // it is then not in the state want.
 func (p *Platform) Settled(id string, want node.TransferState) *node.TransferView {
 	p.t.Helper()
-	ctx, cancel := context.WithTimeout(context.Background(), time.Minute)
+	ctx, cancel := context.WithTimeout(context.Background(), Patience)
 	defer cancel()
 	v, err := p.Node().Await(ctx, auditor, id)
 	if err != nil {

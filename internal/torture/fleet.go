@@ -6,6 +6,7 @@ import (
 	"encoding/json"
 	"errors"
 	"fmt"
+	"math/rand/v2"
 	"net"
 	"net/http"
 	"net/netip"
@@ -84,12 +85,13 @@ func newFleet(ctx context.Context, o *options, spec fleetSpec) (*fleet, error) {
 		return nil, err
 	}
 	// The trust entries and configurations of an earlier run name no port but this one.
-	address := "127.0.0.1:0"
 	portFile := filepath.Join(spec.dir, "dns.addr")
 	if text, err := os.ReadFile(portFile); err == nil {
-		address = string(text)
-	}
-	if err := f.dns.Start(address); err != nil {
+		err = f.dns.Start(string(text))
+		if err != nil {
+			return nil, err
+		}
+	} else if err := f.startDNS(); err != nil {
 		return nil, err
 	}
 	if err := os.WriteFile(portFile, []byte(f.dns.Addr()), 0o600); err != nil {
@@ -120,6 +122,17 @@ func newFleet(ctx context.Context, o *options, spec fleetSpec) (*fleet, error) {
 		return nil, errors.Join(err, f.close())
 	}
 	return f, nil
+}
+
+// startDNS starts DNS on a port that a later run of this folder finds free: it is not one of
+// those that the kernel hands out to whoever opens a connection meanwhile.
+func (f *fleet) startDNS() (err error) {
+	for range 100 {
+		if err = f.dns.Start(fmt.Sprintf("127.0.0.1:%d", 10_000+rand.N(20_000))); err == nil {
+			return nil
+		}
+	}
+	return err
 }
 
 func (f *fleet) start(ctx context.Context, resuming bool) error {

@@ -116,7 +116,7 @@ func says(verb, by string) act {
 // until waits for what node a says of a bill.
 func (r *restore) until(ctx context.Context, b *fated, what string, is func(*billView) bool) error {
 	var last billView
-	if !await(ctx, 20*time.Second, func() bool {
+	if !await(ctx, settleTime, func() bool {
 		v, err := r.a.bill(ctx, b.document)
 		if err == nil && v != nil {
 			last = *v
@@ -197,7 +197,7 @@ func prepareTo(to string) act {
 		if err != nil {
 			return err
 		}
-		if !await(ctx, 10*time.Second, func() bool { _, err := os.Stat(hit); return err == nil }) || t.State != "prepared" {
+		if !await(ctx, settleTime, func() bool { _, err := os.Stat(hit); return err == nil }) || t.State != "prepared" {
 			return fmt.Errorf("no transfer is held before it is sent: it is %s", t.State)
 		}
 		return nil

@@ -163,7 +163,7 @@ func (r *restore) replay(ctx context.Context) error {
 		var status int
 		var text []byte
 		got := ""
-		await(ctx, 10*time.Second, func() bool {
+		await(ctx, settleTime, func() bool {
 			if status, text, err = putBlock(ctx, client, address, x.body); err != nil {
 				return false
 			}

@@ -107,7 +107,7 @@ func (s *stracer) launch(exprs ...string) []string {
 
 // injected reports whether an error was put into a process that has ended.
 func (s *stracer) injected(ctx context.Context) (bool, error) {
-	for until := time.Now().Add(5 * time.Second); ; {
+	for until := time.Now().Add(settleTime); ; {
 		text, err := os.ReadFile(s.log)
 		if err != nil {
 			return false, err
@@ -157,7 +157,7 @@ func (s *stracer) attach(ctx context.Context, exprs ...string) error {
 		return errors.Join(errors.New("strace did not attach"), s.cmd.Wait())
 	case <-ctx.Done():
 		return ctx.Err()
-	case <-time.After(10 * time.Second):
+	case <-time.After(settleTime):
 		return errors.New("strace does not attach")
 	}
 }
