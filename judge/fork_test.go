@@ -1,6 +1,7 @@
 package judge_test
 
 import (
+	"slices"
 	"strings"
 	"testing"
 	"time"
@@ -140,5 +141,33 @@ func TestTimeEndsInTheLastBranch(t *testing.T) {
 		default:
 			t.Fatalf("stopped after %d questions: got %s %q, want timeLimit or forked/signedTwice", asked, r.Verdict, r.Rule)
 		}
+	}
+}
+
+// TestTrustEntriesOfTheMaker: they are compared with the reader's own, and never used.
+func TestTrustEntriesOfTheMaker(t *testing.T) {
+	s := newScene(t)
+	same, err := s.parties["bank"].entry.JSON()
+	if err != nil {
+		t.Fatal(err)
+	}
+	unknown, err := s.party("evil").entry.JSON()
+	if err != nil {
+		t.Fatal(err)
+	}
+	b := s.bundle()
+	b.Trust = [][]byte{same, []byte(strings.Replace(string(same), `"kty": "EC"`, `"kty": "RSA"`, 1)), unknown, []byte(`{"domain":"-"}`)}
+	r := s.judge(b, s.without("evil"))
+	var got []string
+	for _, c := range r.Checks {
+		if strings.Contains(c.What, "trust entry") {
+			got = append(got, string(c.Result)+" "+c.What+": "+c.Detail)
+		}
+	}
+	bank := "info the maker's trust entry for bank.example: "
+	want := []string{bank + "the same as yours", bank + "not the same as yours, which alone counts",
+		"info the maker's trust entry for evil.example: you have none; it is not used", "info a trust entry of the maker: it cannot be read; it is not used"}
+	if !slices.Equal(got, want) || r.Verdict != judge.Valid {
+		t.Errorf("got %s and\n%s\nwant VALID and\n%s", r.Verdict, strings.Join(got, "\n"), strings.Join(want, "\n"))
 	}
 }
