@@ -172,7 +172,7 @@ func (j *judging) findProofs() []proof {
 			}
 		}
 	}
-	if v, n := j.b.Verdict, len(entries)-1; v != nil && n >= 0 && v.Verdict.EnvelopeHash == entries[n].Hash() && !v.Verdict.At.Before(j.newest.Add(-envelope.ClockSkew)) {
+	if v, n := j.b.Verdict, len(entries)-1; v != nil && n >= 0 && j.honest(&entries[n]) && v.Verdict.EnvelopeHash == entries[n].Hash() && !v.Verdict.At.Before(j.newest.Add(-envelope.ClockSkew)) {
 		if p, trusted := j.o.Trust.Find(entries[0].Payload.Transactions[0].PlatformHost); trusted {
 			add(n, v.JWS, p, v.Verdict.At)
 		}
