@@ -58,7 +58,7 @@ func (j *judging) branches() bool {
 	own := path{branch: -1}
 	for i := range j.b.Block.Entries {
 		e := &j.b.Block.Entries[i]
-		own.entries, own.signers = append(own.entries, e), append(own.signers, j.signerOf(e))
+		own.entries, own.signers = append(own.entries, e), append(own.signers, j.ownSigner(i))
 	}
 	paths := []path{own}
 	seen := map[[2]envelope.Hash]bool{}
@@ -87,7 +87,10 @@ func (j *judging) branches() bool {
 		}
 		paths = append(paths, p)
 	}
-	if first == nil {
+	switch {
+	case first == nil && j.stopped():
+		return j.late() // the last branch may not have been looked at
+	case first == nil:
 		return true
 	}
 	j.Branch, j.Path = &which, fmt.Sprintf("$.branches[%d]", which)
@@ -133,8 +136,30 @@ func (f Fork) Sentence() string {
 	return "two platforms signed one continuation each; nobody signed twice"
 }
 
-// signerOf is the platform whose signature over e holds; nil where it does not, or the
-// reader does not trust the platform or key.
+// ownSigner is the platform that signed an entry of the chain. Where the chain could not be judged
+// nobody has compared hashes and links yet, and a forger may have laid envelopes of two bills, or
+// of two times, beside each other: what does not follow the entry before it accuses nobody.
+func (j *judging) ownSigner(i int) *identity.Platform {
+	e := &j.b.Block.Entries[i]
+	p, trusted := j.o.Trust.Find(e.Payload.Transactions[0].PlatformHost)
+	if j.got != nil {
+		return p
+	}
+	var previous envelope.Hash
+	if i > 0 {
+		previous = j.b.Block.Entries[i-1].Claimed
+	}
+	if !trusted || j.stopped() || !j.honest(e) || e.Payload.Linked != (i > 0) || e.Payload.Previous != previous || e.Payload.DocumentHash != j.b.DocumentHash {
+		return nil
+	}
+	if _, err := j.believeKnown(e.JWS, p, e.Payload.SignedAt(), j.known(i, e.JWS.Raw)); err != nil {
+		return nil
+	}
+	return p
+}
+
+// signerOf is the platform whose signature over e, of a branch, holds; nil where it does not, or
+// the reader does not trust the platform or key.
 func (j *judging) signerOf(e *envelope.Entry) *identity.Platform {
 	p, trusted := j.o.Trust.Find(e.Payload.Transactions[0].PlatformHost)
 	if !trusted || j.stopped() {

@@ -28,7 +28,11 @@ func (j *judging) known(entry int, jws string) envelope.Known {
 // believe verifies a signature that is not of the chain, and the standing of its key by what
 // the file holds. Only a nil error means that it counts.
 func (j *judging) believe(jws envelope.JWS, p *identity.Platform, at time.Time) (*identity.Key, error) {
-	known := envelope.Known{Evidence: j.evidence(jws.Raw)}
+	return j.believeKnown(jws, p, at, envelope.Known{Evidence: j.evidence(jws.Raw)})
+}
+
+// believeKnown is believe for what is known of a signature.
+func (j *judging) believeKnown(jws envelope.JWS, p *identity.Platform, at time.Time, known envelope.Known) (*identity.Key, error) {
 	key, err := jws.VerifyKnown(p, at, known)
 	if err != nil || len(p.Questions(key)) == 0 {
 		return key, err
@@ -36,7 +40,7 @@ func (j *judging) believe(jws envelope.JWS, p *identity.Platform, at time.Time) 
 	if known.Evidence == nil {
 		return nil, &envelope.SignatureError{Reason: envelope.RevocationUnknown, Detail: "the file has no answer on whether the certificate of a key of " + p.Domain.String() + " is revoked"}
 	}
-	if err := envelope.CheckRevocation(p, key, at, time.Time{}, *known.Evidence); err != nil {
+	if err := envelope.CheckRevocation(p, key, at, known.Since, *known.Evidence); err != nil {
 		return nil, err
 	}
 	return key, nil
@@ -168,7 +172,7 @@ func (j *judging) findProofs() []proof {
 			}
 		}
 	}
-	if v, n := j.b.Verdict, len(entries)-1; v != nil && n >= 0 && v.Verdict.EnvelopeHash == entries[n].Hash() && !v.Verdict.At.Before(j.newest.Add(-envelope.ClockSkew)) {
+	if v, n := j.b.Verdict, len(entries)-1; v != nil && n >= 0 && j.honest(&entries[n]) && v.Verdict.EnvelopeHash == entries[n].Hash() && !v.Verdict.At.Before(j.newest.Add(-envelope.ClockSkew)) {
 		if p, trusted := j.o.Trust.Find(entries[0].Payload.Transactions[0].PlatformHost); trusted {
 			add(n, v.JWS, p, v.Verdict.At)
 		}

@@ -1,6 +1,7 @@
 package testvectors_test
 
 import (
+	"bytes"
 	"encoding/json"
 	"errors"
 	"math/rand/v2"
@@ -301,4 +302,35 @@ func reassemble(r *rand.Rand, text, other []byte) []byte {
 		return text
 	}
 	return out
+}
+
+// TestFalseHashProvesNoAge: an entry that names itself falsely breaks a rule, so it does not show
+// that the entry before it is older than a theft. Both readers say so.
+func TestFalseHashProvesNoAge(t *testing.T) {
+	nodeJS(t, "batch.mjs") // skips without Node
+	all := bundles(t)
+	i := slices.IndexFunc(all, func(b *testvectors.Bundle) bool {
+		return b.Trust == "compromised" && strings.Contains(b.Comment, "the entry that the bank signed after it")
+	})
+	if i < 0 {
+		t.Fatal("the vector is gone")
+	}
+	b := all[i]
+	text := bytesOf(t, b)
+	last := judged(t, text, b.Trust, b.At)
+	if last.Verdict != judge.ValidThen {
+		t.Fatalf("%s: got %s %s", b.Name, last.Verdict, last.Rule)
+	}
+	// The hash of the last entry stands there once, where it names itself.
+	forged := bytes.Replace(text, []byte(last.State.Head), bytes.Repeat([]byte("b"), 64), 1)
+	trust, err := testvectors.Trust(b.Trust)
+	if err != nil {
+		t.Fatal(err)
+	}
+	if r := judged(t, forged, b.Trust, b.At); r.Rule != "keyCompromised" || r.Entry != 0 {
+		t.Errorf("got %s %s (%s), want keyCompromised of entry 0", r.Verdict, r.Rule, r.Detail)
+	}
+	if got := askNode(t, []question{{Kind: "bundle", Trust: string(trust), At: b.At, Input: forged}})[0]; got.Reason != "keyCompromised" {
+		t.Errorf("Node says %s %s, want keyCompromised", got.Expect, got.Reason)
+	}
 }

@@ -4,6 +4,10 @@ package main
 
 import (
 	"bytes"
+	"crypto/ecdsa"
+	"crypto/elliptic"
+	"crypto/rand"
+	"crypto/x509"
 	"encoding/base64"
 	"encoding/json"
 	"fmt"
@@ -15,6 +19,7 @@ import (
 	"time"
 
 	"eblnode/envelope"
+	"eblnode/internal/catest"
 	"eblnode/testvectors"
 )
 
@@ -120,8 +125,42 @@ func hostile(t *testing.T, whole map[string]json.RawMessage) map[string][]byte {
 		"trust entries": with("trust", list(1000, func(i int) string {
 			return fmt.Sprintf(`{"domain":"d%d.example","keys":{"keys":[%s]}}`, i, strings.Repeat(`{"kty":"EC"},`, 500)+`{"kty":"EC"}`)
 		})),
+		// 19,000 signatures of P-521 for whoever follows the paths, three times over.
+		"trust entries with paths":     with("trust", "["+entryOfManyPaths(t, "carrier.example", 95, 200)+"]"),
 		"a document that looks closed": []byte(`{"format":"eblnode-bundle/1","document":"` + strings.Repeat(`\"}`, size/3)),
 	}
+}
+
+// entryOfManyPaths is a good trust entry with many keys, each with a certificate of the last of many
+// authorities that have one name.
+func entryOfManyPaths(t *testing.T, domain string, authorities, keys int) string {
+	t.Helper()
+	var anchors []string
+	var last *catest.Authority
+	for range authorities {
+		key, err := ecdsa.GenerateKey(elliptic.P521(), rand.Reader)
+		if err != nil {
+			t.Fatal(err)
+		}
+		last = catest.NewOf(t, "R", key, func(c *x509.Certificate) { c.SubjectKeyId = []byte{1} })
+		anchors = append(anchors, catest.PEM(last.Cert))
+	}
+	var list []map[string]any
+	for i := range keys {
+		key := catest.NewKey(t)
+		raw, err := key.PublicKey.Bytes()
+		if err != nil {
+			t.Fatal(err)
+		}
+		b64 := base64.RawURLEncoding.EncodeToString
+		leaf := last.Issue(t, key, catest.Names(domain), catest.Responder("http://ocsp.example"))
+		list = append(list, map[string]any{"kty": "EC", "crv": "P-256", "kid": fmt.Sprint(i), "x": b64(raw[1:33]), "y": b64(raw[33:]), "x5c": [][]byte{leaf.Raw}})
+	}
+	text, err := json.Marshal(map[string]any{"domain": domain, "mode": "ca", "anchors": anchors, "keys": map[string]any{"keys": list}})
+	if err != nil {
+		t.Fatal(err)
+	}
+	return string(text)
 }
 
 // TestHostileFilesCostLittle gives the program files that somebody made to keep it busy: it

@@ -34,7 +34,12 @@ const day = 24 * time.Hour
 // New makes a root.
 func New(t testing.TB, name string, edits ...Edit) *Authority {
 	t.Helper()
-	key := NewKey(t)
+	return NewOf(t, name, NewKey(t), edits...)
+}
+
+// NewOf makes a root of this key.
+func NewOf(t testing.TB, name string, key crypto.Signer, edits ...Edit) *Authority {
+	t.Helper()
 	tmpl := authorityTemplate(t, name, edits)
 	return &Authority{Cert: create(t, tmpl, tmpl, key, key), Key: key}
 }

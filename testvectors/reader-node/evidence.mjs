@@ -152,8 +152,8 @@ class Judge {
     for (let j = i; j < b.entries.length; j++) {
       const e = b.entries[j];
       if (j > i && e.previous !== b.entries[j - 1].claimed) return false;
-      if (j > i && other(e.jws, signerOf(e, trust), signedAt(e))) return true;
       if (!signerOf(e, trust) || e.claimed !== this.wireHash(e)) return false;
+      if (j > i && other(e.jws, signerOf(e, trust), signedAt(e))) return true;
       const receipts = b.receipts.filter((jws) => this.entryOf(jws) === j && iatOf(jws, this.now) >= signedAt(e) - minutes5);
       if (receipts.some((jws) => other(jws, this.addressee(e), iatOf(jws, this.now)))) return true;
     }
