@@ -30,6 +30,9 @@ type ClientConfig struct {
 	Self identity.Host
 	// Certificate is shown to the peer.
 	Certificate CertificateSource
+	// Own is Certificate without what takes time (an OCSP answer beside it), since it is asked
+	// before each request; nil: Certificate.
+	Own CertificateSource
 	// Peer is its trust entry; the server must prove to be it.
 	Peer *identity.Platform
 	// Endpoint is where it takes transferblocks; https.
@@ -93,9 +96,10 @@ func NewClient(cfg ClientConfig) (*Client, error) {
 	if cfg.DialContext == nil {
 		cfg.DialContext = (&net.Dialer{Timeout: 10 * time.Second}).DialContext
 	}
-	c := &Client{cfg: cfg, transport: &kept{peer: cfg.Peer, now: cfg.Now, revoked: cfg.Revoked, Transport: &http.Transport{
-		// Proxy stays nil: one from the environment would dial unchecked.
-		DialContext:            cfg.DialContext,
+	if cfg.Own == nil {
+		cfg.Own = cfg.Certificate
+	}
+	c := &Client{cfg: cfg, transport: &kept{peer: cfg.Peer, now: cfg.Now, revoked: cfg.Revoked, own: cfg.Own, Transport: &http.Transport{
 		TLSClientConfig:        ClientTLS(cfg.Certificate, cfg.Peer, cfg.Now, cfg.Revoked),
 		TLSHandshakeTimeout:    10 * time.Second,
 		DisableCompression:     true,
@@ -106,9 +110,11 @@ func NewClient(cfg ClientConfig) (*Client, error) {
 		ExpectContinueTimeout:  time.Second,
 		MaxResponseHeaderBytes: 32 << 10,
 	}}}
+	// Proxy stays nil: one from the environment would dial unchecked.
+	c.transport.DialContext = c.transport.dialling(cfg.DialContext)
 	if t := cfg.Tokens; t != nil {
 		c.tokens = oauth.NewSource(oauth.SourceConfig{Self: t.Self, Peer: cfg.Peer, Endpoint: cfg.Endpoint, Transport: c.transport,
-			Certificate: cfg.Certificate, Sign: t.Sign, Outside: t.Outside, Log: t.Log, Now: cfg.Now})
+			Certificate: cfg.Certificate, Own: func() []byte { return leafOf(cfg.Own) }, Sign: t.Sign, Outside: t.Outside, Log: t.Log, Now: cfg.Now})
 	}
 	return c, nil
 }

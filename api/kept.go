@@ -1,6 +1,7 @@
 package api
 
 import (
+	"bytes"
 	"context"
 	"crypto/tls"
 	"crypto/x509"
@@ -19,6 +20,11 @@ import (
 // of the request goes over it. net/http then makes a new connection, whose handshake says
 // why there is none, or which shows a newer certificate.
 //
+// The same goes for our own: a connection shows the certificate that was in use when it was
+// made, as long as it lives, and a busy one lives long. Once another one's turn has come the old
+// one's end, or the peer's next entry of us, would stop whatever goes over it; and a token that
+// is asked for over the one is worth nothing over the other.
+//
 // That the trust entry is the one of now is for [Peers.Dial]: with another entry it is
 // another client.
 type kept struct {
@@ -26,6 +32,7 @@ type kept struct {
 	peer    *identity.Platform
 	now     func() time.Time
 	revoked RevocationCheck
+	own     CertificateSource // what a new connection shows
 
 	mu   sync.Mutex
 	good map[*x509.Certificate]seenCert // by leaf; p is not used
@@ -36,7 +43,10 @@ func (k *kept) RoundTrip(r *http.Request) (*http.Response, error) {
 	for try := 0; ; try++ {
 		closed := false
 		ctx := httptrace.WithClientTrace(r.Context(), &httptrace.ClientTrace{GotConn: func(g httptrace.GotConnInfo) {
-			if g.Reused && k.judge(r.Context(), g.Conn.(*tls.Conn).ConnectionState()) != nil {
+			if !g.Reused && !g.WasIdle {
+				return
+			}
+			if conn := g.Conn.(*tls.Conn); !k.showsOwn(conn) || k.judge(r.Context(), conn.ConnectionState()) != nil {
 				closed = true
 				k.end(g.Conn)
 			}
@@ -55,6 +65,40 @@ func (k *kept) RoundTrip(r *http.Request) (*http.Response, error) {
 			r.Body = body
 		}
 	}
+}
+
+// A showing connection knows which certificate of ours was in use when it was begun: the one
+// that it shows, or the one before.
+type showing struct {
+	net.Conn
+	leaf []byte
+}
+
+// dialling is dial with that.
+func (k *kept) dialling(dial func(context.Context, string, string) (net.Conn, error)) func(context.Context, string, string) (net.Conn, error) {
+	return func(ctx context.Context, network, addr string) (net.Conn, error) {
+		leaf := leafOf(k.own)
+		conn, err := dial(ctx, network, addr)
+		if err != nil {
+			return nil, err
+		}
+		return &showing{conn, leaf}, nil
+	}
+}
+
+// leafOf is the certificate that a source gives now; nil for none.
+func leafOf(source CertificateSource) []byte {
+	c, err := source()
+	if err != nil || len(c.Certificate) == 0 {
+		return nil
+	}
+	return c.Certificate[0]
+}
+
+// showsOwn reports whether conn shows the certificate that is in use now.
+func (k *kept) showsOwn(conn *tls.Conn) bool {
+	s, ok := conn.NetConn().(*showing)
+	return ok && bytes.Equal(s.leaf, leafOf(k.own))
 }
 
 // maxTries bounds how often a request is made again because its connection had to be closed.

@@ -20,11 +20,13 @@ type PeersConfig struct {
 	// CertificateFor, if it is set, gives the source for connections to one peer in the
 	// place of Certificate: its own authority may have signed one for us.
 	CertificateFor func(peer identity.Host) CertificateSource
-	DialContext    func(ctx context.Context, network, addr string) (net.Conn, error)
-	Revoked        RevocationCheck
-	Timeout        time.Duration
-	Now            func() time.Time
-	Tokens         *TokenConfig
+	// OwnFor is the same for ClientConfig.Own.
+	OwnFor      func(peer identity.Host) CertificateSource
+	DialContext func(ctx context.Context, network, addr string) (net.Conn, error)
+	Revoked     RevocationCheck
+	Timeout     time.Duration
+	Now         func() time.Time
+	Tokens      *TokenConfig
 }
 
 // Peers keeps one [Client] a peer. It is safe for concurrent use.
@@ -63,7 +65,11 @@ func (ps *Peers) Dial(p *identity.Platform, at discovery.Endpoint) (node.Peer, e
 	if ps.cfg.CertificateFor != nil {
 		source = ps.cfg.CertificateFor(p.Domain)
 	}
-	client, err := NewClient(ClientConfig{Self: ps.cfg.Self, Certificate: source, Peer: p, Endpoint: at.URL,
+	own := source
+	if ps.cfg.OwnFor != nil {
+		own = ps.cfg.OwnFor(p.Domain)
+	}
+	client, err := NewClient(ClientConfig{Self: ps.cfg.Self, Certificate: source, Own: own, Peer: p, Endpoint: at.URL,
 		DialContext: ps.cfg.DialContext, Revoked: ps.cfg.Revoked, Timeout: ps.cfg.Timeout, Now: ps.cfg.Now, Tokens: ps.cfg.Tokens})
 	if err != nil {
 		return nil, err

@@ -322,7 +322,7 @@ func (o *OCSP) CheckTLS(ctx context.Context, p *identity.Platform, s tls.Connect
 	if remembered {
 		return nil
 	}
-	qs, err := p.TLSQuestions(s.PeerCertificates)
+	qs, err := p.TLSQuestions(s.PeerCertificates, o.cfg.Now())
 	if err != nil {
 		return err
 	}

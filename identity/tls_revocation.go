@@ -1,7 +1,6 @@
 package identity
 
 import (
-	"bytes"
 	"crypto/x509"
 	"errors"
 	"fmt"
@@ -10,13 +9,13 @@ import (
 )
 
 // TLSQuestions are what must be asked about certs, the certificates of a connection that
-// [Platform.CheckTLS] believes, leaf first: about the leaf, and, where the entry knows the
-// platform by anchors, about the authorities between it and the anchor, as far as they name a
-// responder. There are none about a self-signed certificate, where nobody is named who could
-// be asked, or about a leaf that lives a week at most where the entry passes over those. The
-// error is one of a hard entry whose answers could not be believed, since the issuer is not
-// known.
-func (p *Platform) TLSQuestions(certs []*x509.Certificate) ([]Question, error) {
+// [Platform.CheckTLS] believes at the time now, leaf first: about the leaf, and, where the
+// entry knows the platform by anchors, about the authorities between it and the anchor, as far
+// as they name a responder. There are none about a self-signed certificate, where nobody is
+// named who could be asked, or about a leaf that lives a week at most where the entry passes
+// over those. The error is one of a hard entry whose answers could not be believed, since the
+// issuer is not known, or the way to an anchor is not.
+func (p *Platform) TLSQuestions(certs []*x509.Certificate, now time.Time) ([]Question, error) {
 	if len(certs) == 0 {
 		return nil, errors.New("no certificate")
 	}
@@ -24,16 +23,22 @@ func (p *Platform) TLSQuestions(certs []*x509.Certificate) ([]Question, error) {
 	if signsItself(leaf) {
 		return nil, nil
 	}
+	path, anchored := certs, len(p.TLS.Anchors) > 0
+	if anchored {
+		if path = p.tlsPath(certs, now); path == nil {
+			return nil, p.TLSRevocationUnknown(errors.New("its certificates lead to none of the anchors of the entry"))
+		}
+	}
 	var qs []Question
 	if responders := p.respondersOf(leaf); len(responders) > 0 && !p.spares(leaf) {
-		path := tlsPath(certs, slices.Concat(p.TLS.Anchors, p.Anchors))
-		if len(path) < 2 {
+		issuer := p.issuerOf(path, slices.Concat(certs[1:], p.TLS.Anchors, p.Anchors))
+		if issuer == nil {
 			return nil, p.TLSRevocationUnknown(errors.New("its issuer is neither beside it nor among the anchors of the entry"))
 		}
-		qs = append(qs, question(leaf, path[1], responders))
+		qs = append(qs, question(leaf, issuer, responders))
 	}
-	if len(certs) > 1 && len(p.TLS.Anchors) > 0 {
-		qs = append(qs, between(tlsPath(certs, p.TLS.Anchors))...)
+	if anchored {
+		qs = append(qs, between(path)...)
 	}
 	return qs, nil
 }
@@ -45,32 +50,35 @@ func (p *Platform) TLSAsksNobody(certs []*x509.Certificate) bool {
 	return len(certs) > 0 && len(p.TLS.Pins) == 0 && !p.OCSP.SoftTLS && !p.spares(certs[0]) && len(p.respondersOf(certs[0])) == 0
 }
 
-// tlsPath is the way from the leaf to an anchor, the shortest where there are more; or as far
-// as it leads. CheckTLS has found one already.
-func tlsPath(certs, anchors []*x509.Certificate) []*x509.Certificate {
-	path := certs[:1:1]
-	for len(path) <= maxChain {
-		last := path[len(path)-1]
-		signed := func(c *x509.Certificate) bool {
-			return bytes.Equal(c.RawSubject, last.RawIssuer) && !slices.Contains(path, c) && last.CheckSignatureFrom(c) == nil
-		}
-		if i := slices.IndexFunc(anchors, signed); i >= 0 {
-			return append(path, anchors[i])
-		}
-		i := slices.IndexFunc(certs, signed)
-		if i < 0 {
-			return path
-		}
-		path = append(path, certs[i])
+// tlsPath is the way from the leaf to an anchor of the entry, the shortest where there are more;
+// nil: there is none. It is one that holds by every rule at the time now. Who signed whom is not
+// enough: whoever has the key of an authority that was revoked can lay a certificate beside it
+// that has the same name and key and leads nowhere, or one that ended long ago, and about
+// those nobody would be asked.
+func (p *Platform) tlsPath(certs []*x509.Certificate, now time.Time) (path []*x509.Certificate) {
+	if len(certs) > maxChain || now.IsZero() {
+		return nil
 	}
-	return path
+	opts := x509.VerifyOptions{Roots: x509.NewCertPool(), Intermediates: x509.NewCertPool(), CurrentTime: now,
+		KeyUsages: []x509.ExtKeyUsage{x509.ExtKeyUsageClientAuth, x509.ExtKeyUsageServerAuth}}
+	for _, c := range p.TLS.Anchors {
+		opts.Roots.AddCert(c)
+	}
+	for _, c := range certs[1:] {
+		opts.Intermediates.AddCert(c)
+	}
+	paths, err := certs[0].Verify(opts)
+	if err != nil {
+		return nil
+	}
+	return slices.MinFunc(paths, func(a, b []*x509.Certificate) int { return len(a) - len(b) })
 }
 
 // CheckTLSRevocation judges a connection by the answers to its TLSQuestions. A certificate
 // that is revoked, for whatever reason, connects nobody; one of which that is not known
 // only where the entry says soft. The error is a *RevocationError.
 func (p *Platform) CheckTLSRevocation(certs []*x509.Certificate, ev Evidence) error {
-	qs, err := p.TLSQuestions(certs)
+	qs, err := p.TLSQuestions(certs, ev.CheckedAt)
 	if err != nil {
 		return err
 	}

@@ -1,8 +1,10 @@
 package identity_test
 
 import (
+	"crypto/rand"
 	"crypto/x509"
 	"errors"
+	"math/big"
 	"strings"
 	"testing"
 	"time"
@@ -46,7 +48,7 @@ func TestTLSQuestions(t *testing.T) {
 		{"by its pin: the leaf alone", []*x509.Certificate{leaf, lower.Cert, upper.Cert}, nil, identity.OCSPPolicy{}, "http://ocsp.example/"},
 	} {
 		p := &identity.Platform{Domain: mustHost(t, "bank.example"), TLS: identity.TLSIdentity{Anchors: c.anchors}, OCSP: c.policy}
-		qs, err := p.TLSQuestions(c.certs)
+		qs, err := p.TLSQuestions(c.certs, now)
 		var got []string
 		for _, q := range qs {
 			got = append(got, strings.Join(append([]string{q.Responder}, q.Others...), "+"))
@@ -82,6 +84,54 @@ func TestTLSQuestions(t *testing.T) {
 		if c.want == 0 && err != nil || c.want != 0 && (r == nil || r.State != c.want) {
 			t.Errorf("%s: got %v, want state %d", name, err, c.want)
 		}
+	}
+}
+
+// TestDecoyBesideARevokedAuthority: whoever has the key of an authority between lays beside its
+// certificate another one of the same name and key, about which nobody can be asked: of an
+// authority that no entry has, or of before. CheckTLS passes over it, and so must the questions.
+func TestDecoyBesideARevokedAuthority(t *testing.T) {
+	now := time.Now()
+	root, thief := catest.New(t, "Root"), catest.New(t, "Thief")
+	between := root.Sub(t, "Between", catest.Responder("http://root.example/"))
+	leaf := between.Issue(t, catest.NewKey(t), bank, responder, catest.TLS)
+	twin := func(by *catest.Authority, from, to time.Time) *x509.Certificate {
+		tmpl := &x509.Certificate{SerialNumber: big.NewInt(7), Subject: between.Cert.Subject, NotBefore: from, NotAfter: to, KeyUsage: between.Cert.KeyUsage,
+			SubjectKeyId: between.Cert.SubjectKeyId, BasicConstraintsValid: true, IsCA: true}
+		der, err := x509.CreateCertificate(rand.Reader, tmpl, by.Cert, between.Cert.PublicKey, by.Key)
+		if err != nil {
+			t.Fatal(err)
+		}
+		c, err := x509.ParseCertificate(der)
+		if err != nil {
+			t.Fatal(err)
+		}
+		return c
+	}
+	strange, ended := twin(thief, now.AddDate(-1, 0, 0), now.AddDate(1, 0, 0)), twin(root, now.AddDate(-9, 0, 0), now.AddDate(-1, 0, 0))
+	answers := [][]byte{
+		catest.Answer{Singles: []catest.Single{{Cert: leaf, Issuer: between.Cert}}, By: between, Bare: true}.DER(t), // the thief answers, too
+		catest.Answer{Singles: []catest.Single{{Cert: between.Cert, Issuer: root.Cert, Status: catest.Revoked}}, By: root}.DER(t),
+	}
+	p := &identity.Platform{Domain: mustHost(t, "bank.example"), TLS: identity.TLSIdentity{Anchors: []*x509.Certificate{root.Cert}}}
+	for name, certs := range map[string][]*x509.Certificate{
+		"alone":                             {leaf, between.Cert},
+		"one that leads nowhere":            {leaf, strange, between.Cert},
+		"one that leads to another's root":  {leaf, strange, thief.Cert, between.Cert},
+		"one that has ended":                {leaf, ended, between.Cert},
+		"one that has ended, and the other": {leaf, ended, strange, thief.Cert, between.Cert},
+	} {
+		if err := p.CheckTLS(certs, identity.ClientAuth, now); err != nil {
+			t.Errorf("%s: %v, want that the path is believed", name, err)
+		}
+		err := p.CheckTLSRevocation(certs, identity.Evidence{CheckedAt: now, Answers: answers})
+		if r, _ := errors.AsType[*identity.RevocationError](err); r == nil || r.State != identity.StateRevoked {
+			t.Errorf("%s: got %v, want that the authority is revoked", name, err)
+		}
+	}
+	// Certificates of which none leads to an anchor are no reason to ask nobody.
+	if _, err := p.TLSQuestions([]*x509.Certificate{leaf, strange}, now); err == nil {
+		t.Error("no path at all: got no error")
 	}
 }
 

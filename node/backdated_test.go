@@ -6,6 +6,7 @@ import (
 
 	"eblnode/envelope"
 	"eblnode/identity"
+	"eblnode/internal/catest"
 	"eblnode/internal/ebltest"
 	"eblnode/node"
 )
@@ -61,6 +62,54 @@ func TestBackDatedWithARevokedKey(t *testing.T) {
 			// ... but not for what claims to be later than the revocation.
 			late := chainOf(a, []ebltest.Tx{{Instruction: envelope.Issue, To: "carl@c.example", At: revoked.Add(time.Second)}}, extend(c, transfer(bob)))
 			mustAnswer(t, b, c, late, answer{code: node.BENV, text: "badChainSignature", path: "$.endorsementChain[0].signature"})
+			mustBeClean(t, b)
+		})
+	}
+}
+
+// TestVerdictDatedBackWithARevokedKey: a verdict that claims to be older than the return that it
+// answers is a thief's, who has a key of before. Under a key that stands it is one of a carrier
+// whose clock went back.
+func TestVerdictDatedBackWithARevokedKey(t *testing.T) {
+	revoked := time.Now().Add(-20 * time.Minute).UTC().Truncate(time.Second)
+	for _, how := range []string{"by its trust entry", "by OCSP"} {
+		t.Run(how, func(t *testing.T) {
+			d := newDesk(t)
+			w := ebltest.New(t)
+			var opts []ebltest.Option
+			if how == "by OCSP" {
+				opts = append(opts, d.under())
+			}
+			a, b := w.Platform("a.example", opts...), w.Platform("b.example", d.asks(), ebltest.Manual())
+			issuer, bob := a.User("issuer", node.IssuerRole), b.User("bob")
+			doc := a.Issue(bob.ID)
+			stop := b.Run()
+			b.Settled(b.Move(bob, doc, envelope.Surrender, issuer.ID).Transfer, node.Accepted)
+			stop()
+			jws, err := envelope.SignVerdict(envelope.Verdict{DocumentHash: doc, EnvelopeHash: b.View(doc).Head, Kind: envelope.Surrendered, At: revoked.Add(-20 * time.Minute)}, a.Signer)
+			if err != nil {
+				t.Fatal(err)
+			}
+			if how == "by OCSP" {
+				d.say(a, gone(4, revoked))
+			} else {
+				p, k := *a.Entry, *a.Entry.Keys[0]
+				k.Revoked, k.Reason = revoked, "superseded"
+				p.Keys = []*identity.Key{&k}
+				if err := b.Node().AddPeers(t.Context(), "test", []*identity.Platform{&p}); err != nil {
+					t.Fatal(err)
+				}
+			}
+			mustChange(t, b, func() {
+				mustRefuse(t, b.Node().TakeVerdict(t.Context(), "test", jws), node.NotPossible, "verdictNotBelieved")
+			})
+			if how != "by OCSP" {
+				return // such a mark is never taken back
+			}
+			d.say(a, catest.Single{})
+			if err := b.Node().TakeVerdict(t.Context(), "test", jws); err != nil {
+				t.Errorf("under a key that stands: %v", err)
+			}
 			mustBeClean(t, b)
 		})
 	}

@@ -174,8 +174,10 @@ func (n *Node) TakeVerdict(ctx context.Context, actor, jws string) error {
 	return nil
 }
 
-// verdictStands asks about the certificates behind a verdict, before the transaction that
-// believes it. What else is wrong with it is left for that.
+// verdictStands asks about the key behind a verdict, before the transaction that believes it.
+// What else is wrong with it is left for that. One that claims to be older than the return that
+// it answers may have been dated back by whoever has a key of before: its own time counts for
+// nothing then, as with [Node.answerStands], and the key must stand now.
 func (n *Node) verdictStands(ctx context.Context, document envelope.Hash, jws string) (*identity.Evidence, error) {
 	b, err := loadBill(ctx, n.store.read, document)
 	if err != nil {
@@ -185,10 +187,11 @@ func (n *Node) verdictStands(ctx context.Context, document envelope.Hash, jws st
 		return nil, nil
 	}
 	p, found := n.Trust().Find(b.state.Issuing)
-	if !found || !asksOf(p) {
+	if !found {
 		return nil, nil
 	}
-	v, err := envelope.OpenVerdict(jws, p, n.cfg.Now())
+	now := n.cfg.Now()
+	v, err := envelope.OpenVerdict(jws, p, now)
 	if err != nil {
 		return nil, nil
 	}
@@ -196,7 +199,24 @@ func (n *Node) verdictStands(ctx context.Context, document envelope.Hash, jws st
 	if err != nil {
 		return nil, AsError(err)
 	}
-	ev, err := n.stands(ctx, p, j, v.At)
+	at, returned := v.At, time.Time{}
+	if last := b.state.Length - 1; last >= 0 { // else it never left the platform, and its own step returned it
+		r, _, err := loadEntry(ctx, n.store.read, b.id, last)
+		if err != nil {
+			return nil, busy(err)
+		}
+		returned = fromMillis(r.signedAt)
+	}
+	if at.Before(returned.Add(-envelope.ClockSkew)) {
+		at = now
+		if _, err := j.VerifyKnown(p, now, envelope.Known{}); err != nil {
+			return nil, refuse(NotPossible, "verdictNotBelieved", "it is dated %s, and the return that it answers %s: %s", v.At.UTC().Format(time.RFC3339), returned.UTC().Format(time.RFC3339), err)
+		}
+	}
+	if !asksOf(p) {
+		return nil, nil
+	}
+	ev, err := n.stands(ctx, p, j, at)
 	if serr, ok := errors.AsType[*envelope.SignatureError](err); ok && serr.Reason == envelope.RevocationUnknown {
 		e := refuse(Unavailable, TextUnavailable, "%s", serr.Detail)
 		e.Retry, e.Err = revocationRetry, err

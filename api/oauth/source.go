@@ -1,6 +1,7 @@
 package oauth
 
 import (
+	"bytes"
 	"context"
 	"crypto/rand"
 	"crypto/tls"
@@ -34,6 +35,9 @@ type SourceConfig struct {
 	Transport http.RoundTripper
 	// Certificate is the one that the peer sees: tokens are bound to it.
 	Certificate func() (*tls.Certificate, error)
+	// Own is the first certificate of that chain, DER; a token that was got under another one is
+	// not used any more. nil: Certificate is asked.
+	Own func() []byte
 	// Sign signs an assertion; see node.SignToken.
 	Sign func(typ string, claims map[string]any) (string, error)
 	// Outside is the shared authorization server, for peers whose entry names it.
@@ -47,12 +51,13 @@ type SourceConfig struct {
 // It is safe for concurrent use: many callers make one request.
 type Source struct {
 	cfg    SourceConfig
-	shared http.RoundTripper // to the shared authorization server; nil: the peer has its own
+	shared *http.Transport // to the shared authorization server; nil: the peer has its own
 
 	turn  chan struct{} // held by who asks for a token
 	mu    sync.Mutex
 	token string
 	until time.Time
+	bound []byte // the certificate that we showed when we asked for it
 	meta  *Metadata
 	found time.Time // when meta was read
 	lost  bool      // it was said that there are none
@@ -65,6 +70,15 @@ func NewSource(cfg SourceConfig) *Source {
 	}
 	if cfg.Log == nil {
 		cfg.Log = slog.New(slog.DiscardHandler)
+	}
+	if cfg.Own == nil {
+		cfg.Own = func() []byte {
+			c, err := cfg.Certificate()
+			if err != nil || len(c.Certificate) == 0 {
+				return nil
+			}
+			return c.Certificate[0]
+		}
 	}
 	s := &Source{cfg: cfg, turn: make(chan struct{}, 1)}
 	if o := cfg.Outside; o != nil && o.cfg.Issuer == Issuer(cfg.Peer) {
@@ -96,6 +110,10 @@ func (s *Source) Token(ctx context.Context) (string, error) {
 	if t := s.kept(); t != "" {
 		return t, nil // somebody else got it while we waited
 	}
+	own := s.cfg.Own()
+	if s.shared != nil && !bytes.Equal(own, s.bound) {
+		s.shared.CloseIdleConnections() // they show another certificate
+	}
 	token, life, err := s.get(ctx)
 	s.tell(err)
 	if err != nil {
@@ -103,7 +121,7 @@ func (s *Source) Token(ctx context.Context) (string, error) {
 	}
 	s.mu.Lock()
 	defer s.mu.Unlock()
-	s.token = token
+	s.token, s.bound = token, own
 	s.until = s.cfg.Now().Add(life - min(renewBefore, life/2))
 	return token, nil
 }
@@ -124,7 +142,7 @@ func (s *Source) tell(err error) {
 func (s *Source) kept() string {
 	s.mu.Lock()
 	defer s.mu.Unlock()
-	if s.token == "" || !s.cfg.Now().Before(s.until) {
+	if s.token == "" || !s.cfg.Now().Before(s.until) || !bytes.Equal(s.cfg.Own(), s.bound) {
 		return ""
 	}
 	return s.token

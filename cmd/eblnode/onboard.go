@@ -80,7 +80,7 @@ func (a *app) fetch(ctx context.Context, r *remote, domain identity.Host, p fetc
 	}
 	entry := got.Platform
 	if held != nil {
-		entry = renewed(held, entry)
+		entry = renewed(held, got)
 		if entry.SameAs(held) {
 			return a.print(map[string]any{"domain": domain.String(), "changed": false, "fingerprint": held.Fingerprint()}, func(w io.Writer) {
 				fmt.Fprintf(w, "%s publishes nothing that we do not have\n", domain)
@@ -166,12 +166,22 @@ func (a *app) fetchFrom(ctx context.Context, domain identity.Host, p fetchPlan) 
 	return got, nil
 }
 
-// renewed is held with what the platform may say of itself taken from now. Keys and hosts
-// that older chains need stay.
-func renewed(held, now *identity.Platform) *identity.Platform {
-	p := *held
-	p.Name, p.Code, p.Endpoint = now.Name, now.Code, now.Endpoint
-	p.TLS.Pins, p.OAuth = now.TLS.Pins, now.OAuth // how revocation is asked is ours to say
+// renewed is held with what the platform may say of itself taken from what was fetched. Keys
+// and hosts that older chains need stay. A key set says nothing but keys: of an entry that was
+// composed of one, the certificate of the endpoint is all that is new beside them.
+func renewed(held *identity.Platform, got *api.Fetched) *identity.Platform {
+	p, now := *held, got.Platform
+	if got.Composed {
+		p.TLS.Pins = slices.Clone(held.TLS.Pins)
+		for _, pin := range now.TLS.Pins {
+			if len(held.TLS.Pins) > 0 && !slices.Contains(p.TLS.Pins, pin) {
+				p.TLS.Pins = append(p.TLS.Pins, pin)
+			}
+		}
+	} else {
+		p.Name, p.Code, p.Endpoint = now.Name, now.Code, now.Endpoint
+		p.TLS.Pins, p.OAuth = now.TLS.Pins, now.OAuth // how revocation is asked is ours to say
+	}
 	p.Hosts = slices.Clone(now.Hosts)
 	for _, h := range held.Hosts {
 		if !p.Owns(h) {
@@ -183,12 +193,27 @@ func renewed(held, now *identity.Platform) *identity.Platform {
 		i := slices.IndexFunc(p.Keys, func(o *identity.Key) bool { return o.Thumbprint() == k.Thumbprint() })
 		if i < 0 {
 			p.Keys = append(p.Keys, k)
-		} else if p.Keys[i].Revoked.IsZero() && !k.Revoked.IsZero() {
-			// What an operator marked here is not taken back by the peer's own word.
-			p.Keys[i] = k
+		} else {
+			p.Keys[i] = stillRevoked(k, p.Keys[i])
 		}
 	}
 	return &p
+}
+
+// stillRevoked is now with the mark of held where that says more: what an operator marked here
+// is not taken back, made later or made harmless by the peer's own word.
+func stillRevoked(held, now *identity.Key) *identity.Key {
+	if held.Revoked.IsZero() {
+		return now
+	}
+	k := *now
+	if k.Revoked.IsZero() || held.Compromised() && !k.Compromised() {
+		k.Reason = held.Reason
+	}
+	if k.Revoked.IsZero() || held.Revoked.Before(k.Revoked) {
+		k.Revoked = held.Revoked
+	}
+	return &k
 }
 
 // describe shows what was fetched, and what would change.
@@ -202,19 +227,7 @@ func (a *app) describe(got *api.Fetched, held, entry *identity.Platform) {
 		fmt.Fprint(w, ", with DNSSEC")
 	}
 	fmt.Fprintf(w, "\n  endpoint: %s\n  may issue bills: %t\n", plain(cmp.Or(p.Endpoint, "as DNS says")), entry.Issuer)
-	for _, extra := range []struct {
-		say        bool
-		what, text string
-	}{
-		{len(entry.Carriers) > 0, "for carriers", strings.Join(entry.Carriers, ", ")},
-		{entry.Mode == identity.ModeCA, "mode", fmt.Sprintf("ca: whatever its %d authorities certify may sign", len(entry.Anchors))},
-		{len(entry.TLS.Anchors) > 0, "TLS", fmt.Sprintf("whatever its %d authorities certify may connect", len(entry.TLS.Anchors))},
-		{entry.Quirks != (identity.Quirks{}), "quirks", fmt.Sprintf("%+v", entry.Quirks)},
-	} {
-		if extra.say {
-			fmt.Fprintf(w, "  %s: %s\n", extra.what, plain(extra.text))
-		}
-	}
+	describeRights(w, entry)
 	for _, k := range entry.Keys {
 		note := ""
 		if held != nil {
@@ -233,11 +246,40 @@ func (a *app) describe(got *api.Fetched, held, entry *identity.Platform) {
 		}
 		fmt.Fprintf(w, "  TLS: %s%s\n", identity.PinText(pin), note)
 	}
+	if held != nil {
+		for _, pin := range held.TLS.Pins {
+			if !slices.Contains(entry.TLS.Pins, pin) {
+				fmt.Fprintf(w, "  TLS: %s, not any more\n", identity.PinText(pin))
+			}
+		}
+	}
 	if got.Composed {
 		fmt.Fprintln(w, "The platform publishes no trust entry: compare the fingerprint of each key, and the TLS pin.")
 		return
 	}
 	fmt.Fprintf(w, "  fingerprint: %s\n", p.Fingerprint())
+}
+
+// describeRights shows what an entry lets a platform do beyond its keys, and where it makes us
+// look less closely: somebody has to agree to that too.
+func describeRights(w io.Writer, entry *identity.Platform) {
+	for _, extra := range []struct {
+		say        bool
+		what, text string
+	}{
+		{len(entry.Carriers) > 0, "for carriers", strings.Join(entry.Carriers, ", ")},
+		{entry.Mode == identity.ModeCA, "mode", fmt.Sprintf("ca: whatever its %d authorities certify may sign", len(entry.Anchors))},
+		{len(entry.TLS.Anchors) > 0, "TLS", fmt.Sprintf("whatever its %d authorities certify may connect", len(entry.TLS.Anchors))},
+		{entry.OCSP.SoftTLS, "revocation", "it may connect while nobody can say whether its certificate is revoked"},
+		{entry.OCSP.ShortLived, "revocation", "nobody is asked about certificates that live a week"},
+		{entry.OCSP.Responder != "", "revocation", "asked at " + entry.OCSP.Responder},
+		{entry.OAuth != (identity.OAuth{}), "tokens", fmt.Sprintf("%+v", entry.OAuth)},
+		{entry.Quirks != (identity.Quirks{}), "quirks", fmt.Sprintf("%+v", entry.Quirks)},
+	} {
+		if extra.say {
+			fmt.Fprintf(w, "  %s: %s\n", extra.what, plain(extra.text))
+		}
+	}
 }
 
 // agreed asks a person.

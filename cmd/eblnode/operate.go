@@ -127,7 +127,9 @@ func (a *app) confirm(ps []*identity.Platform, fromInput bool) error {
 	}
 	in := bufio.NewReader(a.in)
 	for _, p := range ps {
-		fmt.Fprintf(a.errOut, "domain: %s\n  name: %s\n  may issue bills: %t\n  signing keys: %s\n  fingerprint: %s\nDoes the peer say the same fingerprint? [y/N] ", p.Domain, plain(p.Name), p.Issuer, trusted(p), p.Fingerprint())
+		fmt.Fprintf(a.errOut, "domain: %s\n  name: %s\n  may issue bills: %t\n", p.Domain, plain(p.Name), p.Issuer)
+		describeRights(a.errOut, p)
+		fmt.Fprintf(a.errOut, "  signing keys: %s\n  fingerprint: %s\nDoes the peer say the same fingerprint? [y/N] ", trusted(p), p.Fingerprint())
 		answer, _ := in.ReadString('\n')
 		if s := strings.ToLower(strings.TrimSpace(answer)); s != "y" && s != "yes" {
 			return refused("%s is not confirmed, so nothing was added (--yes says that you have compared the fingerprints)", p.Domain)

@@ -103,7 +103,8 @@ func (a *app) open(ctx context.Context, log *slog.Logger) (*opened, error) {
 	tokens := &api.TokenConfig{Self: self, Outside: o.outside, Log: log,
 		Sign: func(typ string, claims map[string]any) (string, error) { return o.node.SignToken(typ, claims) }}
 	o.peers = api.NewPeers(api.PeersConfig{Self: self.Domain, DialContext: resolver.DialContext, Tokens: tokens, Revoked: o.ocsp.CheckTLS,
-		CertificateFor: func(peer identity.Host) api.CertificateSource { return o.stapled(o.keys.source(peer.String())) }})
+		CertificateFor: func(peer identity.Host) api.CertificateSource { return o.stapled(o.keys.source(peer.String())) },
+		OwnFor:         func(peer identity.Host) api.CertificateSource { return o.keys.source(peer.String()) }})
 	o.node, err = node.Open(ctx, node.Config{
 		Self: self, Signers: k.signers, Dir: a.data, Limits: c.limits(),
 		Resolve: func(ctx context.Context, p *identity.Platform) (discovery.Endpoint, error) {

@@ -58,8 +58,12 @@ func (o *opened) expiring() []api.Expiry {
 	return list
 }
 
-// lastDay is when the last signing key that we hold of p runs out.
+// lastDay is when the last signing key that we hold of p runs out. In the mode ca none need be
+// held: an authority vouches for those that come.
 func lastDay(p *identity.Platform, now time.Time) (last time.Time, bounded bool) {
+	if p.Mode == identity.ModeCA {
+		return time.Time{}, false
+	}
 	last = now
 	for _, k := range p.Keys {
 		switch {

@@ -53,6 +53,30 @@ func TestWarningsBeforeAKeyRunsOut(t *testing.T) {
 	}
 }
 
+// TestPeersKeysThatRunOut: what is said of a peer is when the last key that we hold of it ends; of
+// one whose keys an authority vouches for nothing is, since a new one comes with a signature.
+func TestPeersKeysThatRunOut(t *testing.T) {
+	now := time.Now()
+	soon, later := now.Add(time.Hour), now.Add(48*time.Hour)
+	for name, c := range map[string]struct {
+		p       identity.Platform
+		want    time.Time
+		bounded bool
+	}{
+		"the later of two":               {identity.Platform{Mode: identity.ModePinned, Keys: []*identity.Key{{NotAfter: later}, {NotAfter: soon}}}, later, true},
+		"the later is revoked":           {identity.Platform{Mode: identity.ModePinned, Keys: []*identity.Key{{NotAfter: later, Revoked: now}, {NotAfter: soon}}}, soon, true},
+		"one without end":                {identity.Platform{Mode: identity.ModePinned, Keys: []*identity.Key{{NotAfter: soon}, {}}}, time.Time{}, false},
+		"none is left":                   {identity.Platform{Mode: identity.ModePinned, Keys: []*identity.Key{{NotAfter: now.Add(-time.Hour)}}}, now, true},
+		"an authority, no key":           {identity.Platform{Mode: identity.ModeCA}, time.Time{}, false},
+		"an authority, an old key":       {identity.Platform{Mode: identity.ModeCA, Keys: []*identity.Key{{NotAfter: now.Add(-time.Hour)}}}, time.Time{}, false},
+		"an authority, a key soon ended": {identity.Platform{Mode: identity.ModeCA, Keys: []*identity.Key{{NotAfter: soon}}}, time.Time{}, false},
+	} {
+		if got, bounded := lastDay(&c.p, now); bounded != c.bounded || bounded && !got.Equal(c.want) {
+			t.Errorf("%s: got %s, %t; want %s, %t", name, got, bounded, c.want, c.bounded)
+		}
+	}
+}
+
 // TestKeysInTheFolderAreTakenByThemselves: files that something else puts into keys/ are
 // used without a restart, and the metrics tell until when; a damaged one changes nothing.
 func TestKeysInTheFolderAreTakenByThemselves(t *testing.T) {
