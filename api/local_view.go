@@ -49,6 +49,9 @@ type BillView struct {
 	Entries         int    `json:"chainLength"`
 	Steps           int    `json:"stepsSinceHead"`   // inside this platform, not sealed yet
 	Reason          string `json:"reason,omitempty"` // why it cannot be moved now, for people
+	// Quarantine says why nothing about the bill changes: the witness knows more of it than the
+	// database, or is missing. All the rest is then of an older time. Absent where it is not so.
+	Quarantine string `json:"quarantine,omitempty"`
 	// Transfer is the open transfer to another platform, else the last one.
 	Transfer  *TransferView `json:"transfer,omitempty"`
 	Verdict   string        `json:"verdict,omitempty"` // the carrier's, a compact JWS
@@ -151,7 +154,7 @@ func viewBill(v *node.BillView) BillView {
 		DocumentHash: v.Document.String(), CarrierCode: v.Reference.CarrierCode, Reference: v.Reference.Number, SubReference: v.Reference.SubReference,
 		ToOrder: v.ToOrder, Status: string(v.Status), Control: string(v.Control), IssuingPlatform: v.Issuing.String(),
 		Issuer: v.Issuer, Possessor: v.Possessor, Title: v.Title, ReturnedBy: v.Returned, Entries: v.Length, Steps: v.Steps, Reason: v.Reason,
-		Verdict: v.Verdict, IssuedAt: stamp(v.Issued), ChangedAt: stamp(v.Changed),
+		Quarantine: v.Quarantine, Verdict: v.Verdict, IssuedAt: stamp(v.Issued), ChangedAt: stamp(v.Changed),
 	}
 	if !v.Head.IsZero() {
 		out.Head = v.Head.String()

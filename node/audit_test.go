@@ -81,6 +81,30 @@ func TestAuditLogIsSignedOnceADay(t *testing.T) {
 	mustBeClean(t, a)
 }
 
+// TestRootOfADayAhead: the clock was a week ahead when a day was signed. Until that day has
+// come nothing can be signed, and fsck blames nobody for it.
+func TestRootOfADayAhead(t *testing.T) {
+	c := &clock{}
+	a := ebltest.New(t).Platform("a.example", c.option(), ebltest.Manual())
+	al := a.User("al")
+	c.skip(8 * day)
+	a.Restart()
+	if got := roots(t, a); len(got) != 1 {
+		t.Fatalf("got %d roots, want that of the week ahead", len(got))
+	}
+	c.skip(-8 * day)
+	a.Issue(al.ID)
+	for range 10 {
+		a.Restart()
+		mustBeClean(t, a)
+		c.skip(day)
+	}
+	if got := roots(t, a); len(got) != 2 {
+		t.Errorf("after that day: got %d roots, want 2", len(got))
+	}
+	mustBeClean(t, a)
+}
+
 // TestAuditLogIsAppendOnly: our own code can neither change nor delete.
 func TestAuditLogIsAppendOnly(t *testing.T) {
 	c := &clock{}

@@ -202,8 +202,18 @@ func (n *Node) RejectRefused(ctx context.Context, user *User, o RejectOrder) (v 
 			return nil, false, err
 		}
 	}
+	// Judged again before the transaction: a responder may have to be asked, and while the
+	// writer waited for a network nothing here could move.
+	v, in, err := n.loadRefused(ctx, n.store.read, o.Hash)
+	if err != nil {
+		return nil, false, orBusy(err)
+	}
+	refusal, err := in.final(ctx)
+	if err != nil {
+		return nil, false, orBusy(err)
+	}
 	err = n.store.update(ctx, func(t *tx) error {
-		v, done, err = n.rejectRefusedIn(t, user, o)
+		done, err = n.rejectRefusedIn(t, user, v, in, refusal, o.Reason)
 		return err
 	})
 	if err != nil {
@@ -236,52 +246,59 @@ func (n *Node) bring(ctx context.Context, body []byte) (envelope.Hash, error) {
 	return sum, nil
 }
 
-func (n *Node) rejectRefusedIn(t *tx, user *User, o RejectOrder) (*Refused, bool, error) {
-	v, in, err := n.loadRefused(t, o.Hash)
-	if err != nil {
-		return nil, false, err
-	}
-	refusal, err := in.final(t.ctx)
-	if err != nil {
-		return nil, false, err
-	}
+// rejectRefusedIn is one operator's word on the block of in, as v lists it.
+func (n *Node) rejectRefusedIn(t *tx, user *User, v *Refused, in *incoming, refusal *Error, reason string) (done bool, err error) {
 	accepted, err := in.accepted(t)
 	if err != nil {
-		return nil, false, err
+		return false, err
 	}
 	if accepted != nil {
-		return nil, false, refuse(Conflict, TextAccepted, "this envelope was accepted; the sender gets its receipt on its next attempt")
+		return false, refuse(Conflict, TextAccepted, "this envelope was accepted; the sender gets its receipt on its next attempt")
+	}
+	if listed, err := t.listed(v); err != nil {
+		return false, err
+	} else if !listed {
+		return false, noRefused() // another pair of operators was first, or it was pushed out
 	}
 	if err := t.free(v.Document); err != nil {
-		return nil, false, err
+		return false, err
 	}
 	p, err := lastProposal(t.ctx, t, rejectKind, v.subject())
 	if err != nil {
-		return nil, false, err
+		return false, err
 	}
 	if p == nil || p.ConfirmedBy != "" {
-		err = t.propose(user, rejectKind, v.subject(), Proposal{Outcome: "reject", Reason: o.Reason})
+		err = t.propose(user, rejectKind, v.subject(), Proposal{Outcome: "reject", Reason: reason})
 		if err == nil {
 			v.Proposal, err = lastProposal(t.ctx, t, rejectKind, v.subject())
 		}
-		return v, false, err
+		return false, err
 	}
 	if err := t.confirm(user, rejectKind, v.subject(), "reject", envelope.Hash{}); err != nil {
-		return nil, false, err
+		return false, err
 	}
 	if in.decision, err = t.decided(rejectKind, v.subject()); err != nil {
-		return nil, false, err
+		return false, err
 	}
 	if _, _, err := in.reject(t, refusal); err != nil {
-		return nil, false, err
+		return false, err
 	}
 	v.Proposal, err = lastProposal(t.ctx, t, rejectKind, v.subject())
-	return v, true, err
+	return true, err
+}
+
+func (t *tx) listed(v *Refused) (yes bool, err error) {
+	err = t.QueryRowContext(t.ctx, "SELECT EXISTS (SELECT 1 FROM refused WHERE peer = ? AND request_sum = ?)", v.Peer.String(), v.Request[:]).Scan(&yes)
+	return yes, err
+}
+
+func noRefused() *Error {
+	return refuse(NotFound, "notFound", "there is no such block on the list; see: eblnode incoming list")
 }
 
 // loadRefused finds a block on the list by either of its hashes.
-func (n *Node) loadRefused(t *tx, hash envelope.Hash) (*Refused, *incoming, error) {
-	rows, err := t.QueryContext(t.ctx, "SELECT "+refusedColumns+", body FROM refused WHERE (request_sum = ? OR envelope_hash = ?) AND length(body) > 0 LIMIT 2", hash[:], hash[:])
+func (n *Node) loadRefused(ctx context.Context, q querier, hash envelope.Hash) (*Refused, *incoming, error) {
+	rows, err := q.QueryContext(ctx, "SELECT "+refusedColumns+", body FROM refused WHERE (request_sum = ? OR envelope_hash = ?) AND length(body) > 0 LIMIT 2", hash[:], hash[:])
 	if err != nil {
 		return nil, nil, err
 	}
@@ -300,7 +317,7 @@ func (n *Node) loadRefused(t *tx, hash envelope.Hash) (*Refused, *incoming, erro
 		return nil, nil, err
 	}
 	if found == nil {
-		return nil, nil, refuse(NotFound, "notFound", "there is no such block on the list; see: eblnode incoming list")
+		return nil, nil, noRefused()
 	}
 	block, err := envelope.Parse(body, n.cfg.Limits)
 	if err != nil {

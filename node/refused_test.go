@@ -1,6 +1,7 @@
 package node_test
 
 import (
+	"context"
 	"fmt"
 	"testing"
 	"time"
@@ -147,5 +148,45 @@ func TestListOfRefusedBlocksIsBounded(t *testing.T) {
 	last := list[len(list)-1]
 	if len(list) != 251 || last.Peer != c.Domain() || last.Times != 3 || list[0].Refusal.Text != "malformed" || !list[0].Envelope.IsZero() {
 		t.Errorf("got %d, the oldest of %s %d times", len(list), last.Peer, last.Times)
+	}
+}
+
+// TestOperatorsRejectWhileNobodyWaits: to judge the block once more a responder is asked, who
+// may take his time. Meanwhile bills move.
+func TestOperatorsRejectWhileNobodyWaits(t *testing.T) {
+	d := newDesk(t)
+	w := ebltest.New(t)
+	a := w.Platform("a.example", ebltest.Manual(), d.under())
+	var b *ebltest.Platform
+	asked := 0
+	b = w.Platform("b.example", ebltest.Configure(func(c *node.Config) {
+		c.Revocation = func(ctx context.Context, qs []identity.Question) ([][]byte, error) {
+			asked++
+			moves := make(chan error, 1)
+			go func() { moves <- b.Node().Ready(context.WithoutCancel(ctx)) }()
+			select {
+			case err := <-moves:
+				if err != nil {
+					t.Error(err)
+				}
+			case <-time.After(5 * time.Second):
+				t.Error("nothing can be written while a responder is asked")
+			}
+			return d.answer(ctx, qs)
+		}
+	}))
+	one, two := b.User("one", node.OperatorRole), b.User("two", node.OperatorRole)
+	body, _ := a.Offer(b.User("bob").ID)
+	for i, by := range []*ebltest.User{one, two} {
+		_, done, err := b.Node().RejectRefused(t.Context(), by.User, node.RejectOrder{Block: body, Reason: "it is not wanted"})
+		if err != nil || done != (i == 1) {
+			t.Fatalf("operator %d: got %t and %v", i+1, done, err)
+		}
+	}
+	if asked == 0 {
+		t.Error("nobody was asked, so this shows nothing")
+	}
+	if reply, err := b.Put(a, body); err != nil || reply.Refusal == nil || reply.Refusal.Text != "rejectedByOperators" {
+		t.Errorf("the sender: got %+v and %v, want the rejection", reply, err)
 	}
 }

@@ -81,8 +81,17 @@ func (n *Node) Witness(ctx context.Context) (WitnessView, error) {
 	return v, nil
 }
 
+// releaseCounts chooses the words of operators that still count. One about an earlier freeze,
+// or about what an earlier restore had put into quarantine, says nothing of this one: with it
+// one person could free alone what nobody else has looked at. The numbers of the audit log
+// tell which was first, whatever the clock was.
+const releaseCounts = `done_at IS NULL AND releases.at > ? AND EXISTS (SELECT 1 FROM audit a
+  WHERE a.id > coalesce((SELECT id FROM audit WHERE action = iif(document_hash IS NULL, 'witness.freeze', 'witness.behind') ORDER BY id DESC LIMIT 1), 0)
+    AND a.action IN ('witness.propose', 'witness.release') AND a.actor = releases.operator AND a.at = releases.at
+    AND a.bill = coalesce(document_hash, zeroblob(32)))`
+
 func releaseProposals(ctx context.Context, q querier, now time.Time) ([]ReleaseProposal, error) {
-	rows, err := q.QueryContext(ctx, "SELECT document_hash, operator, reason, at FROM releases WHERE done_at IS NULL AND at > ? ORDER BY id LIMIT 1000",
+	rows, err := q.QueryContext(ctx, "SELECT document_hash, operator, reason, at FROM releases WHERE "+releaseCounts+" ORDER BY id LIMIT 1000",
 		millis(now.Add(-releaseValid)))
 	if err != nil {
 		return nil, err
@@ -119,7 +128,7 @@ const maxReleaseEvidence = 1 << 20
 
 // Release frees what the witness holds back, once two different operators have said so
 // within seven days: the first call is a proposal (done is false), the second one does
-// it. It is the one way by which a bill may come to be spent twice by this node: nothing
+// it. A proposal ends with what it was about. It is the one way by which a bill may come to be spent twice by this node: nothing
 // but the operators' evidence says that it has not left since the backup.
 //
 // To free everything the place of the journal must be empty, since a new one begins
@@ -180,13 +189,13 @@ func (n *Node) saysRelease(t *tx, operator *User, o ReleaseOrder) (done bool, er
 	// Who is no active operator any more counts for nothing, whatever it said before: else
 	// one person frees alone what another, who was sent away, had proposed.
 	err = t.QueryRowContext(t.ctx, `SELECT operator FROM releases JOIN users ON local_id = operator AND role = ? AND disabled = 0
-	    WHERE document_hash IS ? AND done_at IS NULL AND at > ? AND operator <> ? LIMIT 1`,
-		string(OperatorRole), target, millis(t.now.Add(-releaseValid)), operator.Local).Scan(&first)
+	    WHERE document_hash IS ? AND operator <> ? AND `+releaseCounts+" LIMIT 1",
+		string(OperatorRole), target, operator.Local, millis(t.now.Add(-releaseValid))).Scan(&first)
 	switch {
 	case errors.Is(err, sql.ErrNoRows):
 		var own int
-		if err := t.QueryRowContext(t.ctx, `SELECT count(*) FROM releases WHERE document_hash IS ? AND done_at IS NULL AND at > ? AND operator = ?`,
-			target, millis(t.now.Add(-releaseValid)), operator.Local).Scan(&own); err != nil {
+		if err := t.QueryRowContext(t.ctx, "SELECT count(*) FROM releases WHERE document_hash IS ? AND operator = ? AND "+releaseCounts,
+			target, operator.Local, millis(t.now.Add(-releaseValid))).Scan(&own); err != nil {
 			return false, err
 		}
 		if own > 0 {

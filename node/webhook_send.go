@@ -36,7 +36,10 @@ func (n *Node) RunWebhooks(ctx context.Context) error {
 	ended := make(chan end, maxWebhooks)
 	for {
 		rung := n.store.news.next() // before looking, so that nothing is missed
-		hooks, err := loadHooks(ctx, n.store.read, "state = 'active' AND next_at <= ?", millis(n.cfg.Now()))
+		// One that was tried later than now was put off by another clock, which has been set back
+		// since: its receiver is not to wait until that hour has come again.
+		now := millis(n.cfg.Now())
+		hooks, err := loadHooks(ctx, n.store.read, "state = 'active' AND (next_at <= ? OR last_at > ?)", now, now)
 		if err != nil && ctx.Err() == nil {
 			n.log.ErrorContext(ctx, "reading the webhooks failed", "err", err)
 		}
@@ -184,7 +187,7 @@ func (n *Node) retries(ctx context.Context, h *hook, b *batch, now time.Time) (b
 		}
 		busy[bill] = true
 		switch {
-		case next > millis(now) || len(b.tasks) == roundMost:
+		case next > millis(now) && !h.LastAt.After(now) || len(b.tasks) == roundMost:
 		case n.expired(h, id, e.At, now):
 			b.expired = append(b.expired, id)
 		default:
@@ -225,6 +228,11 @@ func (n *Node) settleRound(t *tx, h *hook, b *batch, results []webhook.Result) e
 	}
 	if err := n.settleHook(t, h, s, cursor, dropped); err != nil {
 		return err
+	}
+	if h.LastAt.After(t.now) { // the clock was set back; what did not fit into this round is due too
+		if err := t.exec("UPDATE webhook_retries SET next_at = ?1 WHERE webhook = ?2 AND next_at > ?1", millis(t.now), h.ID); err != nil {
+			return err
+		}
 	}
 	for _, id := range b.expired {
 		if err := t.exec("DELETE FROM webhook_retries WHERE webhook = ? AND event = ?", h.ID, id); err != nil {

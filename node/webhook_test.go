@@ -354,6 +354,34 @@ func TestDeadReceiverGetsAllWhenItIsBack(t *testing.T) {
 	within(t, func() bool { w := hookOf(t, p, id); return w.Pending == 0 && w.Failed == 0 && w.FailingSince.IsZero() })
 }
 
+// TestWebhookAfterTheClockWasSetBack: what was put off while the clock was two hours ahead is
+// told when it is right again, not two hours later.
+func TestWebhookAfterTheClockWasSetBack(t *testing.T) {
+	for name, status := range map[string]int{"a receiver that was down": 503, "events that it did not take": 500} {
+		t.Run(name, func(t *testing.T) {
+			p := telling(t, nil)
+			var up atomic.Bool
+			r := newReceiver(t, func(told) int {
+				if up.Load() {
+					return 200
+				}
+				return status
+			})
+			id := hooked(t, p, r)
+			stop := tell(t, p)
+			move(t, p, 2)
+			within(t, func() bool { return hookOf(t, p, id).Failed > 1 })
+			stop()
+			up.Store(true)
+			const ahead = 2 * 60 * 60 * 1000
+			node.Exec(t, p.Node(), fmt.Sprintf("UPDATE webhooks SET next_at = CASE next_at WHEN 0 THEN 0 ELSE next_at + %d END, last_at = last_at + %[1]d", ahead))
+			node.Exec(t, p.Node(), fmt.Sprintf("UPDATE webhook_retries SET next_at = next_at + %d", ahead))
+			tell(t, p)
+			wantAll(t, p, r)
+		})
+	}
+}
+
 // A receiver that never answers holds up no bill, and no other receiver.
 func TestHangingReceiverSlowsNobody(t *testing.T) {
 	p := telling(t, nil)

@@ -358,6 +358,56 @@ func TestWitnessThatFailsEndsTheNode(t *testing.T) {
 	}
 }
 
+// TestWitnessTakenAwayEndsTheNode: what it writes is in no file that a start finds, and with
+// the next loss of the database it would be gone, though it was acknowledged.
+func TestWitnessTakenAwayEndsTheNode(t *testing.T) {
+	for name, harm := range map[string]func(path string) error{
+		"deleted":           os.Remove,
+		"replaced":          func(path string) error { return os.WriteFile(path+".new", nil, 0o600) },
+		"cut by a rotation": func(path string) error { return os.Truncate(path, 0) },
+		"written to": func(path string) error {
+			f, err := os.OpenFile(path, os.O_WRONLY|os.O_APPEND, 0)
+			if err == nil {
+				_, err = f.WriteString("x")
+			}
+			return errors.Join(err, f.Close())
+		},
+	} {
+		t.Run(name, func(t *testing.T) {
+			w := ebltest.New(t)
+			a, b := w.Platform("a.example", ebltest.Manual()), w.Platform("b.example")
+			al := a.User("al")
+			ended := make(chan error, 1)
+			go func() { ended <- a.Node().Run(t.Context()) }()
+			path := filepath.Join(a.Dir, node.WitnessFile)
+			err := harm(path)
+			if name == "replaced" {
+				err = errors.Join(err, os.Rename(path+".new", path))
+			}
+			if err != nil {
+				t.Fatal(err)
+			}
+			body, _ := b.Offer(al.ID)
+			_, err = a.Put(b, body)
+			mustRefuse(t, err, node.Unavailable, "unavailable")
+			select {
+			case err := <-ended:
+				if !errors.Is(err, witness.ErrFailed) || !strings.Contains(err.Error(), "its file") {
+					t.Errorf("the outbox ended with %v, want ErrFailed and its cause", err)
+				}
+			case <-time.After(20 * time.Second):
+				t.Error("the node goes on")
+			}
+			a.Restart()
+			v, err := a.Node().Witness(t.Context())
+			mended := name == "written to" // the database has what came after
+			if err != nil || (v.Frozen == "") != mended {
+				t.Errorf("started again: got %+v and %v, want everything frozen, or all of it mended", v, err)
+			}
+		})
+	}
+}
+
 func fileSize(t testing.TB, p *ebltest.Platform) int64 {
 	t.Helper()
 	info, err := os.Stat(filepath.Join(p.Dir, node.WitnessFile))

@@ -293,8 +293,14 @@ func clip(s string, n int) string {
 	return s
 }
 
-// standing says in one line where a bill is.
+// standing says in one line where a bill is. Of one in quarantine nobody is told that it is
+// his: the witness may know that it left.
 func standing(b *api.BillView) string {
+	if b.Quarantine != "" {
+		last := *b
+		last.Quarantine, last.Reason = "", ""
+		return "not known: the bill is " + plain(b.Quarantine) + " (of an older time: " + standing(&last) + ")"
+	}
 	switch b.Control {
 	case "held":
 		if b.ReturnedBy != "" {
@@ -306,7 +312,10 @@ func standing(b *api.BillView) string {
 	case "void":
 		return "the bill is void; its carrier honoured the return"
 	}
-	return b.Control + ": " + plain(b.Reason)
+	if strings.HasPrefix(b.Reason, b.Control) {
+		return plain(b.Reason)
+	}
+	return strings.TrimSuffix(b.Control+": "+plain(b.Reason), ": ")
 }
 
 func (a *app) listCommand() *cobra.Command {

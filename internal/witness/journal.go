@@ -80,7 +80,7 @@ type Journal struct {
 	sync sync.Mutex // held by who writes to the file
 
 	mu       sync.Mutex // guards what follows; taken after sync
-	size     int64      // of the good part
+	size     int64      // of the good part; changed with both locks held
 	last     int64      // newest generation appended
 	hash     Hash       // its hash
 	pending  []chunk    // appended and not written yet
@@ -368,6 +368,9 @@ func (j *Journal) flush(chunks []chunk) (size int64, err error) {
 			return 0, err
 		}
 		size += int64(len(c.text))
+	}
+	if err := there(j.file, j.size+size); err != nil {
+		return 0, err
 	}
 	if j.BeforeSync != nil {
 		if err := j.BeforeSync(); err != nil {
