@@ -313,20 +313,23 @@ func (j *judging) maker() {
 // compare says where trust entries of the maker differ from the reader's own.
 func (j *judging) compare() {
 	for _, text := range j.b.Trust {
-		ps, err := identity.ParseTrust(text)
-		if err != nil || len(ps) != 1 {
-			j.check("a trust entry of the maker", Info, "it cannot be read; it is not used")
-			continue
-		}
-		mine, found := j.o.Trust.Find(ps[0].Domain)
-		what := "the maker's trust entry for " + ps[0].Domain.String()
-		switch {
-		case !found:
-			j.check(what, Info, "you have none; it is not used")
-		case mine.SameAs(ps[0]):
-			j.check(what, Info, "the same as yours")
-		default:
-			j.check(what, Info, "not the same as yours, which alone counts")
-		}
+		j.Checks = append(j.Checks, j.o.Memory.comparison(j.o.Trust, text))
 	}
+}
+
+// compared is what compare says of one.
+func compared(trust *identity.Trust, text []byte) Check {
+	ps, err := identity.ParseTrust(text)
+	if err != nil || len(ps) != 1 {
+		return Check{"a trust entry of the maker", Info, "it cannot be read; it is not used"}
+	}
+	mine, found := trust.Find(ps[0].Domain)
+	what := "the maker's trust entry for " + ps[0].Domain.String()
+	switch {
+	case !found:
+		return Check{what, Info, "you have none; it is not used"}
+	case mine.SameAs(ps[0]):
+		return Check{what, Info, "the same as yours"}
+	}
+	return Check{what, Info, "not the same as yours, which alone counts"}
 }

@@ -1,7 +1,6 @@
 package judge
 
 import (
-	"crypto/x509"
 	"time"
 
 	"eblnode/envelope"
@@ -63,8 +62,10 @@ func (j *judging) evidence(jws string) *identity.Evidence {
 	}
 	ev := &identity.Evidence{CheckedAt: newest.At}
 	for _, h := range newest.Certificates {
-		if c, err := x509.ParseCertificate(j.pool[h]); err == nil {
-			ev.Certificates = append(ev.Certificates, c)
+		if der := j.pool[h]; der != nil {
+			if c := j.o.Memory.certificate(h, der); c != nil {
+				ev.Certificates = append(ev.Certificates, c)
+			}
 		}
 	}
 	for _, h := range newest.OCSP {

@@ -102,7 +102,7 @@ func (o *options) verifyFile(f input, in io.Reader, trust *identity.Trust, at ti
 		return unreadable(f.name, err)
 	}
 	deadline := time.Now().Add(o.timeout)
-	r := judge.File(body, judge.Options{Trust: trust, Now: at, Limits: o.limits, Journey: o.html != "",
+	r := judge.File(body, judge.Options{Trust: trust, Now: at, Limits: o.limits, Journey: o.html != "", Memory: &o.memory,
 		Stop: func() bool { return o.timeout > 0 && time.Now().After(deadline) }})
 	r.File = f.name
 	return r

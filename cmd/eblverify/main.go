@@ -42,6 +42,8 @@ type options struct {
 	limits envelope.Limits
 	// timeout is for one file.
 	timeout time.Duration
+	// memory is of what the files have in common.
+	memory judge.Memory
 }
 
 const (
