@@ -28,6 +28,16 @@ func sameBundle(t *testing.T, body []byte, limits Limits) (taken bool) {
 	if err != nil {
 		t.Fatalf("the scanner took what is refused with %v:\n%q", err, body)
 	}
+	if sum, ok := quick.quickSum(); ok {
+		if want, err := bundleSum(body); err != nil || sum != want {
+			t.Fatalf("another sum: got %s, want %s, %v:\n%q", sum, want, err, body)
+		}
+	} else if _, err := bundleSum(body); err == nil {
+		t.Fatalf("the sum is not found:\n%q", body)
+	}
+	if _, ok := slow.quickSum(); ok {
+		t.Fatal("a sum of members that nobody knows")
+	}
 	for _, b := range []*Bundle{quick, slow} {
 		b.members, b.Block.canonical = nil, nil // what only makes it quicker
 	}
