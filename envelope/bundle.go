@@ -190,14 +190,22 @@ func parseBundle(body []byte, limits Limits) (*Bundle, *FormatError) {
 	if len(body) > limits.Body {
 		return nil, tooMany("$", "body", "the bundle has more than %d bytes", limits.Body)
 	}
+	small := len(body) < largeText // whatever is in it costs little
+	if small {
+		if b := scanBundle(body, limits); b != nil {
+			return b, nil
+		}
+	}
 	if err := checkDepth(body, limits.Depth); err != nil {
 		return nil, err
 	}
 	if most := max(maxCertificates, limits.Chain, limits.Transactions); tooWide(body, 2, most) {
 		return nil, tooMany("$", "elements", "an array has more than %d elements", most)
 	}
-	if b := scanBundle(body, limits); b != nil {
-		return b, nil
+	if !small {
+		if b := scanBundle(body, limits); b != nil {
+			return b, nil
+		}
 	}
 	return parseBundleSlowly(body, limits)
 }

@@ -17,8 +17,7 @@ type topMember struct {
 	value []byte
 }
 
-// scanBundle is nil where the text is not a bundle, or not an ordinary one. Nesting and the
-// length of lists have been looked at.
+// scanBundle is nil where the text is not a bundle, or not an ordinary one.
 func scanBundle(body []byte, limits Limits) *Bundle {
 	if !valid(body) {
 		return nil

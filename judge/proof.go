@@ -45,7 +45,10 @@ func (j *judging) believe(jws envelope.JWS, p *identity.Platform, at time.Time) 
 // were held of this JWS; zero: none says so.
 func (j *judging) revokedSince(k *identity.Key, jws string) time.Time {
 	p, trusted := j.o.Trust.Find(k.Platform)
-	if ev := j.evidence(jws); trusted && ev != nil {
+	if !trusted || len(p.Questions(k)) == 0 {
+		return time.Time{}
+	}
+	if ev := j.evidence(jws); ev != nil {
 		return p.RevokedSince(k, *ev)
 	}
 	return time.Time{}
