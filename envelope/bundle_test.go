@@ -102,7 +102,7 @@ func TestBundleIsWrittenAsItWasRead(t *testing.T) {
 		t.Errorf("got %+v, want one of each", b)
 	}
 	// A block may have a member format: the wire tolerates what it does not know.
-	for _, field := range []string{"endorsementChain", "endorcementChain"} {
+	for _, field := range []string{"endorsementChain", "endorcementChain", `endorsement\u0043hain`, `\u0065ndorcementChain`} {
 		if envelope.IsBundle([]byte(`{"format":"eblnode-bundle/1","document":{},"` + field + `":[]}`)) {
 			t.Errorf("a block with %s and a format: got a bundle", field)
 		}

@@ -38,7 +38,7 @@ func scanBlock(body []byte, limits Limits, find func([]byte) *Prefix) *Transferb
 				return
 			}
 			b.Field = string(name)
-			b.scanChain(c, limits, find)
+			b.scanChain(c, limits, false, find)
 		default:
 			c.skip(false)
 		}
@@ -104,8 +104,9 @@ func (b *Transferblock) documentMember(name []byte, c *scanner, numbers bool) {
 	}
 }
 
-func (b *Transferblock) scanChain(c *scanner, limits Limits, find func([]byte) *Prefix) {
-	parts := c.parts(limits)
+// scanChain reads the chain that begins here. only: its entries have no members that we do not know.
+func (b *Transferblock) scanChain(c *scanner, limits Limits, only bool, find func([]byte) *Prefix) {
+	parts := c.parts(limits, only)
 	if c.bad || len(parts) == 0 {
 		c.bad = true
 		return
@@ -136,12 +137,7 @@ func (b *Transferblock) scanChain(c *scanner, limits Limits, find func([]byte) *
 		raw := text[at : at+p.to-p.from]
 		at += len(raw)
 		var err *FormatError
-		if e.JWS, err = parseJWS(raw); err != nil {
-			c.bad = true
-			return
-		}
-		var ok bool
-		if e.Payload, ok = scanPayload(e.JWS.Payload, limits); !ok {
+		if *e, err = scanEntry(raw, limits); err != nil {
 			c.bad = true
 			return
 		}
@@ -149,8 +145,21 @@ func (b *Transferblock) scanChain(c *scanner, limits Limits, find func([]byte) *
 	}
 }
 
+// scanEntry is parseEntry, but what it says is wrong is not for anybody to read.
+func scanEntry(raw string, limits Limits) (Entry, *FormatError) {
+	j, err := parseJWS(raw)
+	if err != nil {
+		return Entry{}, err
+	}
+	p, ok := scanPayload(j.Payload, limits)
+	if !ok {
+		return Entry{}, malformed("json", "$", "not an ordinary payload")
+	}
+	return Entry{JWS: j, Payload: p}, nil
+}
+
 // parts reads the chain that begins here, and not what is signed.
-func (c *scanner) parts(limits Limits) []part {
+func (c *scanner) parts(limits Limits, only bool) []part {
 	var parts []part
 	c.elements(func() {
 		if c.s[c.i] != '{' || len(parts) >= limits.Chain {
@@ -177,6 +186,7 @@ func (c *scanner) parts(limits Limits) []part {
 					c.bad = true
 				}
 			default:
+				c.bad = c.bad || only
 				c.skip(false)
 			}
 		})

@@ -9,6 +9,7 @@ import (
 	_ "crypto/sha512" // SHA-384 and SHA-512 for Alg.Hash
 	"crypto/x509"
 	"encoding/base64"
+	"encoding/hex"
 	"errors"
 	"fmt"
 	"math/big"
@@ -175,14 +176,14 @@ func (k *Key) Fingerprint() string { return Fingerprint(k.Thumbprint()) }
 // Fingerprint writes a SHA-256 for two people to compare by telephone: sixteen
 // groups of four hexadecimal digits.
 func Fingerprint(sum [32]byte) string {
-	var b strings.Builder
+	b := make([]byte, 0, 5*len(sum)/2)
 	for i := 0; i < len(sum); i += 2 {
 		if i > 0 {
-			b.WriteByte(' ')
+			b = append(b, ' ')
 		}
-		fmt.Fprintf(&b, "%02x%02x", sum[i], sum[i+1])
+		b = hex.AppendEncode(b, sum[i:i+2])
 	}
-	return b.String()
+	return string(b)
 }
 
 // KeyID is the kid that we give a key when nobody chose one: its RFC 7638

@@ -315,32 +315,12 @@ func (j *judging) maker() {
 // texts and not read: to read one is to follow the paths of its certificates, and a forger can write
 // some that take hours.
 func (j *judging) compare() {
-	mine := map[*identity.Platform]string{}
 	for _, text := range j.b.Trust {
 		if j.stopped() {
 			j.check("the maker's trust entries", Info, "the time is over; they are not used")
 			return
 		}
-		domain, text := entryText(text)
-		if text == "" {
-			j.check("a trust entry of the maker", Info, "it cannot be read; it is not used")
-			continue
-		}
-		what := "the maker's trust entry for " + domain.String()
-		p, found := j.o.Trust.Find(domain)
-		if !found {
-			j.check(what, Info, "you have none; it is not used")
-			continue
-		}
-		if _, done := mine[p]; !done {
-			own, _ := p.JSON() // what cannot be written is the same as nothing
-			_, mine[p] = entryText(own)
-		}
-		if mine[p] == text {
-			j.check(what, Info, "the same as yours")
-		} else {
-			j.check(what, Info, "not the same as yours, which alone counts")
-		}
+		j.Checks = append(j.Checks, j.o.Memory.comparison(j.o.Trust, text))
 	}
 }
 

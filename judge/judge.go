@@ -40,6 +40,8 @@ type Options struct {
 	Stop func() bool
 	// Journey asks for Report.Journey too: one more look at every signature.
 	Journey bool
+	// Memory is kept from file to file by whoever judges many; nil: each is judged by itself.
+	Memory *Memory
 }
 
 // A Report is the verdict on one file, and why. Its JSON form is the output of
@@ -160,6 +162,9 @@ type Check struct {
 
 // File judges one file. It never fails: what is wrong with it is the verdict.
 func File(body []byte, o Options) *Report {
+	if o.Memory == nil {
+		o.Memory = &Memory{}
+	}
 	if envelope.IsBundle(body) {
 		return bundle(body, o)
 	}

@@ -18,21 +18,32 @@ func hidden(r rune) bool {
 const mostMarks = 4
 
 // escaped is s with what is hidden, but for keep, and marks beyond mostMarks written by escape.
-func escaped(s string, keep rune, escape func(*strings.Builder, rune)) string {
-	var b strings.Builder
+// Nearly all of it is ASCII that hides nothing, and is not looked up in tables.
+func escaped[T string | []byte](s T, keep rune, escape func([]byte, rune) []byte) []byte {
+	out := make([]byte, 0, len(s)+len(s)/8)
 	marks := 0
-	for _, r := range s {
+	for i := 0; i < len(s); {
+		start := i
+		for i < len(s) && (' ' <= s[i] && s[i] <= '~' || rune(s[i]) == keep) {
+			i++
+		}
+		if i > start {
+			out, marks = append(out, s[start:i]...), 0
+			continue
+		}
+		r, size := utf8.DecodeRuneInString(string(s[i:min(i+utf8.UTFMax, len(s))]))
+		i += size
 		marks++
 		if !unicode.In(r, unicode.Mn, unicode.Me) {
 			marks = 0
 		}
-		if r != keep && hidden(r) || marks > mostMarks {
-			escape(&b, r)
+		if hidden(r) || marks > mostMarks {
+			out = escape(out, r)
 		} else {
-			b.WriteRune(r)
+			out = utf8.AppendRune(out, r)
 		}
 	}
-	return b.String()
+	return out
 }
 
 // Plain is s with control, direction and invisible characters, and marks piled on one letter,
@@ -41,24 +52,22 @@ func Plain(s string) string {
 	if strings.IndexFunc(s, func(r rune) bool { return r < ' ' || r > '~' }) < 0 {
 		return s
 	}
-	return escaped(s, -1, func(b *strings.Builder, r rune) {
+	return string(escaped(s, -1, func(b []byte, r rune) []byte {
 		if r > 0xffff {
-			fmt.Fprintf(b, "\\u{%x}", r)
-		} else {
-			fmt.Fprintf(b, "\\u%04x", r)
+			return fmt.Appendf(b, "\\u{%x}", r)
 		}
-	})
+		return fmt.Appendf(b, "\\u%04x", r)
+	}))
 }
 
 // PlainJSON escapes the same characters in JSON text, in JSON's own way: what is read
 // from it is the text as it was.
 func PlainJSON(text []byte) []byte {
-	return []byte(escaped(string(text), '\n', func(b *strings.Builder, r rune) {
+	return escaped(text, '\n', func(b []byte, r rune) []byte {
 		if r > 0xffff {
 			r -= 0x10000
-			fmt.Fprintf(b, "\\u%04x\\u%04x", 0xd800+(r>>10), 0xdc00+(r&0x3ff))
-		} else {
-			fmt.Fprintf(b, "\\u%04x", r)
+			return fmt.Appendf(b, "\\u%04x\\u%04x", 0xd800+(r>>10), 0xdc00+(r&0x3ff))
 		}
-	}))
+		return fmt.Appendf(b, "\\u%04x", r)
+	})
 }

@@ -1,7 +1,6 @@
 package judge
 
 import (
-	"crypto/x509"
 	"time"
 
 	"eblnode/envelope"
@@ -50,7 +49,10 @@ func (j *judging) believeKnown(jws envelope.JWS, p *identity.Platform, at time.T
 // were held of this JWS; zero: none says so.
 func (j *judging) revokedSince(k *identity.Key, jws string) time.Time {
 	p, trusted := j.o.Trust.Find(k.Platform)
-	if ev := j.evidence(jws); trusted && ev != nil {
+	if !trusted || len(p.Questions(k)) == 0 {
+		return time.Time{}
+	}
+	if ev := j.evidence(jws); ev != nil {
 		return p.RevokedSince(k, *ev)
 	}
 	return time.Time{}
@@ -67,8 +69,10 @@ func (j *judging) evidence(jws string) *identity.Evidence {
 	}
 	ev := &identity.Evidence{CheckedAt: newest.At}
 	for _, h := range newest.Certificates {
-		if c, err := x509.ParseCertificate(j.pool[h]); err == nil {
-			ev.Certificates = append(ev.Certificates, c)
+		if der := j.pool[h]; der != nil {
+			if c := j.o.Memory.certificate(h, der); c != nil {
+				ev.Certificates = append(ev.Certificates, c)
+			}
 		}
 	}
 	for _, h := range newest.OCSP {

@@ -1,6 +1,7 @@
 package main
 
 import (
+	"bytes"
 	"errors"
 	"fmt"
 	"io"
@@ -102,7 +103,7 @@ func (o *options) verifyFile(f input, in io.Reader, trust *identity.Trust, at ti
 		return unreadable(f.name, err)
 	}
 	deadline := time.Now().Add(o.timeout)
-	r := judge.File(body, judge.Options{Trust: trust, Now: at, Limits: o.limits, Journey: o.html != "",
+	r := judge.File(body, judge.Options{Trust: trust, Now: at, Limits: o.limits, Journey: o.html != "", Memory: &o.memory,
 		Stop: func() bool { return o.timeout > 0 && time.Now().After(deadline) }})
 	r.File = f.name
 	return r
@@ -130,18 +131,24 @@ func unreadable(name string, err error) *judge.Report {
 // readLimited reads one byte more than the limit, so that the parser sees that it is
 // too much, and no more.
 func readLimited(name string, in io.Reader, limit int) ([]byte, error) {
+	var b bytes.Buffer
 	if name != "-" {
 		f, err := os.Open(name)
 		if err != nil {
 			return nil, err
 		}
 		defer f.Close()
-		if info, err := f.Stat(); err == nil && info.IsDir() {
+		info, err := f.Stat()
+		if err == nil && info.IsDir() {
 			return nil, errors.New("it is a folder")
+		}
+		if err == nil && info.Mode().IsRegular() {
+			b.Grow(int(min(info.Size(), int64(limit))) + bytes.MinRead)
 		}
 		in = f
 	}
-	return io.ReadAll(io.LimitReader(in, int64(limit)+1))
+	_, err := b.ReadFrom(io.LimitReader(in, int64(limit)+1))
+	return b.Bytes(), err
 }
 
 // A progress tells a person at a terminal how far long work is.

@@ -42,6 +42,8 @@ type options struct {
 	limits envelope.Limits
 	// timeout is for one file.
 	timeout time.Duration
+	// memory is of what the files have in common.
+	memory judge.Memory
 }
 
 const (
@@ -169,15 +171,14 @@ func (o *options) verifyAll(files []string, in io.Reader, out, errOut io.Writer)
 			return exitUsage, err
 		}
 	}
-	show := out
-	if o.json || o.expect != "" {
-		show = io.Discard
-	}
+	quiet := o.json || o.expect != "" // told at the end
 	shown := newProgress(errOut, o.json)
 	reports := o.archives(files, archiveOptions, shown)
 	shown.clear()
-	for _, r := range reports {
-		line(show, r)
+	if !quiet {
+		for _, r := range reports {
+			line(out, r)
+		}
 	}
 	for i, f := range inputs {
 		shown.at(i, len(inputs), "files")
@@ -188,16 +189,20 @@ func (o *options) verifyAll(files []string, in io.Reader, out, errOut io.Writer)
 				return exitUsage, err
 			}
 		}
+		r.Text = nil // the document was for the page; the reports are kept to the end
+		if quiet {
+			continue
+		}
 		shown.clear()
 		if f.folder {
-			line(show, r)
+			line(out, r)
 		} else {
-			people(show, r)
+			people(out, r)
 		}
 	}
 	shown.clear()
-	if len(reports) > 1 {
-		sum(show, reports)
+	if len(reports) > 1 && !quiet {
+		sum(out, reports)
 	}
 	return o.conclude(out, list, files, reports, at)
 }
