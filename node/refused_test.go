@@ -169,7 +169,7 @@ func TestOperatorsRejectWhileNobodyWaits(t *testing.T) {
 				if err != nil {
 					t.Error(err)
 				}
-			case <-time.After(5 * time.Second):
+			case <-time.After(ebltest.Patience):
 				t.Error("nothing can be written while a responder is asked")
 			}
 			return d.answer(ctx, qs)
