@@ -174,7 +174,7 @@ type checkText struct {
 }
 
 // ParseBundle reads a bundle, strictly: the shape of everything in it. A zero Body means
-// MaxBundleBytes. The error is a *FormatError whose Rule is a code of docs/BUNDLE.md.
+// MaxBundleBytes. The bundle keeps body, which must not be changed. The error is a *FormatError whose Rule is a code of docs/BUNDLE.md.
 func ParseBundle(body []byte, limits Limits) (*Bundle, error) {
 	if limits.Body <= 0 {
 		limits.Body = MaxBundleBytes

@@ -14,6 +14,7 @@ import (
 	"strconv"
 	"strings"
 	"sync"
+	"sync/atomic"
 	"time"
 
 	"eblnode/identity"
@@ -41,10 +42,13 @@ type JWS struct {
 	sums      *sums // nil where it was not parsed
 }
 
-// sums are the hashes of a JWS that are asked for again and again.
+// sums are what is asked of a JWS again and again.
 type sums struct {
 	payload Hash // of Payload
 	signed  Hash // of Raw[:signed]
+	// by is a key that made the signature; nil: none was found yet. Of that key it is not
+	// computed again: a file's evidence is gone through before its chain.
+	by atomic.Pointer[identity.Key]
 }
 
 func (j *JWS) payloadHash() Hash {
@@ -109,7 +113,7 @@ func parseJWS(s string) (JWS, *FormatError) {
 		}
 		headers.put(head, j.Header)
 	}
-	j.sums = &sums{HashOf(j.Payload), hashOfText(s[:j.signed])}
+	j.sums = &sums{payload: HashOf(j.Payload), signed: hashOfText(s[:j.signed])}
 	return j, nil
 }
 
@@ -394,10 +398,22 @@ func CheckRevocation(p *identity.Platform, k *identity.Key, at, since time.Time,
 // verifies is the standard library's verdict on the bytes, after the forms that it
 // would let pass.
 func (j JWS) verifies(k *identity.Key) bool {
-	if j.sums != nil && j.Header.Alg.Hash() == crypto.SHA256 {
-		return k.VerifiesDigest(j.Header.Alg, j.sums.signed[:], j.signature)
+	if j.sums == nil {
+		return k.Verifies(j.Header.Alg, []byte(j.Raw[:j.signed]), j.signature)
 	}
-	return k.Verifies(j.Header.Alg, []byte(j.Raw[:j.signed]), j.signature)
+	if by := j.sums.by.Load(); by != nil && (by == k || by.Thumbprint() == k.Thumbprint()) {
+		return k.Fits(j.Header.Alg)
+	}
+	var ok bool
+	if j.Header.Alg.Hash() == crypto.SHA256 {
+		ok = k.VerifiesDigest(j.Header.Alg, j.sums.signed[:], j.signature)
+	} else {
+		ok = k.Verifies(j.Header.Alg, []byte(j.Raw[:j.signed]), j.signature)
+	}
+	if ok {
+		j.sums.by.Store(k)
+	}
+	return ok
 }
 
 // sign makes a compact JWS with jwx, which does the encoding and the conversion of

@@ -181,7 +181,7 @@ type numberForm func(dst, text []byte) ([]byte, bool)
 // writeCanonical writes the RFC 8785 form of valid JSON, but for its numbers, which are
 // number's. False: one of them has no such form.
 func writeCanonical(out io.Writer, text []byte, number numberForm) bool {
-	w := &canonicalWriter{walker: newWalker(text), out: out, number: number}
+	w := &canonicalWriter{walker: newWalker(text), out: out, number: number, buf: make([]byte, 0, min(len(text)+64, flushFrom+1<<10))}
 	w.mark()
 	w.next()
 	w.value()
@@ -196,8 +196,11 @@ type canonicalWriter struct {
 	buf    []byte
 }
 
+// flushFrom is how many bytes are written at once.
+const flushFrom = 16 << 10
+
 func (w *canonicalWriter) flush(all bool) {
-	if all || len(w.buf) > 16<<10 {
+	if all || len(w.buf) > flushFrom {
 		_, _ = w.out.Write(w.buf) // a hash, which never fails
 		w.buf = w.buf[:0]
 	}
@@ -254,7 +257,7 @@ func (w *canonicalWriter) value() {
 }
 
 func (w *canonicalWriter) quoted(text []byte) {
-	if len(text) > 16<<10 {
+	if len(text) > flushFrom {
 		w.flush(true)
 	}
 	quoted, err := jsontext.AppendQuote(w.buf, text)

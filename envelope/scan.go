@@ -31,7 +31,7 @@ func scanBlock(body []byte, limits Limits, find func([]byte) *Prefix) *Transferb
 	c.members(func(name []byte) {
 		switch string(name) {
 		case "document":
-			b.scanDocument(c)
+			b.scanDocument(c, false)
 		case chainField, oldChainField:
 			if b.Field != "" || c.s[c.i] != '[' {
 				c.bad = true
@@ -49,7 +49,8 @@ func scanBlock(body []byte, limits Limits, find func([]byte) *Prefix) *Transferb
 	return b
 }
 
-func (b *Transferblock) scanDocument(c *scanner) {
+// scanDocument reads the document that begins here. kept: nobody changes the text.
+func (b *Transferblock) scanDocument(c *scanner, kept bool) {
 	if c.s[c.i] != '{' {
 		c.bad = true
 		return
@@ -70,7 +71,7 @@ func (b *Transferblock) scanDocument(c *scanner) {
 	switch {
 	case c.bad:
 		return
-	case c.i-start > largeDocument:
+	case kept || c.i-start > largeDocument:
 		b.Document = c.s[start:c.i:c.i]
 	default:
 		b.Document = bytes.Clone(c.s[start:c.i])

@@ -13,9 +13,13 @@ import (
 // BenchmarkBundle judges a bundle with a chain of n entries and a receipt for each, as
 // eblverify does: from its bytes to the verdict, without a network and without a database.
 func BenchmarkBundle(b *testing.B) {
-	for _, n := range []int{1, 20, 100} {
-		b.Run(fmt.Sprintf("n=%d", n), func(b *testing.B) {
-			body, o := longBundle(b, n)
+	for _, v := range []struct {
+		n    int
+		ocsp [][]byte // an answer, of whatever, has the reader look since when each entry is proved to exist
+	}{{1, nil}, {20, nil}, {100, nil}, {100, [][]byte{{0}}}} {
+		n := v.n
+		b.Run(fmt.Sprintf("n=%d/ocsp=%d", n, len(v.ocsp)), func(b *testing.B) {
+			body, o := longBundle(b, n, v.ocsp)
 			b.SetBytes(int64(len(body)))
 			b.ReportAllocs()
 			for b.Loop() {
@@ -28,7 +32,7 @@ func BenchmarkBundle(b *testing.B) {
 }
 
 // longBundle is a bill that two platforms handed to each other n times.
-func longBundle(b *testing.B, n int) ([]byte, judge.Options) {
+func longBundle(b *testing.B, n int, ocsp [][]byte) ([]byte, judge.Options) {
 	b.Helper()
 	now := time.Date(2026, 6, 1, 12, 0, 0, 0, time.UTC)
 	must := func(err error) {
@@ -50,7 +54,7 @@ func longBundle(b *testing.B, n int) ([]byte, judge.Options) {
 	must(err)
 	document := []byte(`{"carrierCode":"CARR","isToOrder":true,"transportDocumentReference":"BENCH"}`)
 	bundle := &envelope.Bundle{Made: envelope.Made{By: platforms[0].Domain, At: now, Selection: envelope.SelectBill},
-		DocumentHash: envelope.HashOf(document), Block: envelope.Transferblock{Document: document}}
+		DocumentHash: envelope.HashOf(document), OCSP: ocsp, Block: envelope.Transferblock{Document: document}}
 	var previous envelope.Hash
 	for i := range n {
 		by, to := signers[i%2], signers[(i+1)%2]
