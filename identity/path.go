@@ -1,6 +1,7 @@
 package identity
 
 import (
+	"bytes"
 	"crypto/sha256"
 	"crypto/x509"
 	"encoding/asn1"
@@ -172,6 +173,9 @@ func (p *Platform) searchPath(chain []*x509.Certificate, at time.Time, more []*x
 	if at.IsZero() {
 		return nil, breach(RulePath, "there is no time to judge it for") // x509 would take its own clock
 	}
+	if at.Before(chain[0].NotBefore) || at.After(chain[0].NotAfter) {
+		return nil, breach(RulePath, "the certificate is valid from %s to %s", chain[0].NotBefore.UTC().Format(time.RFC3339), chain[0].NotAfter.UTC().Format(time.RFC3339))
+	}
 	opts := x509.VerifyOptions{
 		Roots:         x509.NewCertPool(), // nil would mean the system's
 		Intermediates: x509.NewCertPool(),
@@ -186,18 +190,18 @@ func (p *Platform) searchPath(chain []*x509.Certificate, at time.Time, more []*x
 		if err := checkIssuer(c); err != nil {
 			return nil, fmt.Errorf("certificate %d: %w", i+1, err)
 		}
+	}
+	more = slices.DeleteFunc(slices.Clone(more[:min(len(more), mostBeside)]), func(c *x509.Certificate) bool { return checkIssuer(c) != nil })
+	between := slices.Concat(chain[1:], more)
+	for _, c := range between {
 		opts.Intermediates.AddCert(c)
 	}
-	for _, c := range more[:min(len(more), maxChain)] {
-		if checkIssuer(c) == nil {
-			opts.Intermediates.AddCert(c)
-		}
-	}
 	paths, err := chain[0].Verify(opts)
-	if _, unknown := errors.AsType[x509.UnknownAuthorityError](err); unknown {
-		return nil, fmt.Errorf("%w of %s", ErrNoAnchor, p.Domain)
-	}
 	if err != nil {
+		// Which of several errors x509 gives depends on the order in which it tries.
+		if !leads(chain[0], between, p.Anchors) {
+			return nil, fmt.Errorf("%w of %s", ErrNoAnchor, p.Domain)
+		}
 		return nil, breach(RulePath, "%s", strings.TrimPrefix(err.Error(), "x509: "))
 	}
 	for _, path := range paths {
@@ -206,6 +210,41 @@ func (p *Platform) searchPath(chain []*x509.Certificate, at time.Time, more []*x
 		}
 	}
 	return nil, breach(RuleExtKeyUsage, "the extended key usage of an authority in the path does not allow signing")
+}
+
+// mostBeside bounds the certificates beside those of the key: ten of x5c, ten of the evidence.
+const mostBeside = 2 * maxChain
+
+// mostSignatures bounds the search of leads, as x509 bounds its own.
+const mostSignatures = 100
+
+// leads reports whether signatures lead from the leaf to an anchor at all, whatever else is wrong
+// with the certificates: then no other anchor or certificate that somebody finds mends it.
+func leads(leaf *x509.Certificate, between, anchors []*x509.Certificate) bool {
+	if slices.ContainsFunc(anchors, leaf.Equal) {
+		return true
+	}
+	tried := 0
+	signs := func(parent, c *x509.Certificate) bool {
+		if !bytes.Equal(c.RawIssuer, parent.RawSubject) || tried >= mostSignatures {
+			return false
+		}
+		tried++
+		return c.CheckSignatureFrom(parent) == nil
+	}
+	reached := []*x509.Certificate{leaf}
+	for i := 0; i < len(reached); i++ {
+		c := reached[i]
+		if slices.ContainsFunc(anchors, func(a *x509.Certificate) bool { return signs(a, c) }) {
+			return true
+		}
+		for _, b := range between {
+			if !slices.ContainsFunc(reached, b.Equal) && signs(b, c) {
+				reached = append(reached, b)
+			}
+		}
+	}
+	return false
 }
 
 // parseCertificate is x509.ParseCertificate, once for the same bytes.

@@ -47,7 +47,12 @@ func NewOf(t testing.TB, name string, key crypto.Signer, edits ...Edit) *Authori
 // Sub makes an authority below a.
 func (a *Authority) Sub(t testing.TB, name string, edits ...Edit) *Authority {
 	t.Helper()
-	key := NewKey(t)
+	return a.SubOf(t, name, NewKey(t), edits...)
+}
+
+// SubOf makes an authority of this key below a.
+func (a *Authority) SubOf(t testing.TB, name string, key crypto.Signer, edits ...Edit) *Authority {
+	t.Helper()
 	c := create(t, authorityTemplate(t, name, edits), a.Cert, key, a.Key)
 	return &Authority{Cert: c, Key: key, Path: append([]*x509.Certificate{c}, a.Path...)}
 }

@@ -143,7 +143,8 @@ export function keepsPolicy(c, { keyOnly = false, lifetime = true } = {}) {
   return key && serial && known && algorithms.has(c.algorithm) && (!lifetime || c.notAfter - c.notBefore <= 731 * 86400_000 + 1000);
 }
 
-const below = (name, domain) => domain === '' || name === domain.replace(/^\./, '') || name.endsWith(domain.startsWith('.') ? domain : `.${domain}`);
+// A dot before the domain asks for a label more.
+const below = (name, domain) => domain === '' || name === domain || name.endsWith(domain.startsWith('.') ? domain : `.${domain}`);
 
 function namesAllowed(leaf, path) {
   return path.slice(1).every((c) => {
@@ -152,32 +153,42 @@ function namesAllowed(leaf, path) {
   });
 }
 
-// paths are all rows of certificates from the leaf to an anchor, each signed by the next.
-function paths(row, between, anchors) {
-  const last = row.at(-1);
-  if (row.length > 10) return [];
-  const ends = anchors.filter((a) => last.signedBy(a)).map((a) => [...row, a]);
-  const next = between.filter((c) => !row.includes(c) && last.signedBy(c));
-  return [...ends, ...next.flatMap((c) => paths([...row, c], between, anchors))];
+// paths are all rows of certificates from the leaf to an anchor, each signed by the next; those that a hundred signatures find, since
+// whoever sends certificates can send some that make millions of rows.
+function paths(leaf, between, anchors) {
+  const distinct = between.filter((c, i) => between.findIndex((b) => b.raw.equals(c.raw)) === i);
+  let left = 100;
+  const signs = (parent, c) => c.issuer.equals(parent.subject) && left-- > 0 && c.signedBy(parent);
+  const rows = (row) => {
+    const last = row.at(-1);
+    if (row.length > 21) return [];
+    const ends = anchors.filter((a) => signs(a, last)).map((a) => [...row, a]);
+    const next = distinct.filter((c) => !row.includes(c) && signs(c, last));
+    return [...ends, ...next.flatMap((c) => rows([...row, c]))];
+  };
+  return rows([leaf]);
 }
+
+// keepsIssuerPolicy: of what stands above a leaf the key and the algorithm count, and the latter not where it signed itself.
+const keepsIssuerPolicy = (c) => keepsPolicy(c, { keyOnly: true }) && (c.issuer.equals(c.subject) || algorithms.has(c.algorithm));
 
 /**
  * judgePath: {path} where the leaf is good for that platform at that time (ms), with what must be asked about its
- * certificates ({certificate, issuer}); else {part}: 'anchor' or 'certificate'.
+ * certificates ({certificate, issuer}); else {part}: 'anchor' or 'certificate'. others may stand in the path, beside those of the key.
  */
-export function judgePath([leaf, ...between], { anchors, shortLived, responder }, domain, ms) {
-  const own = keepsPolicy(leaf) && !leaf.basic.ca && (leaf.uses(0) || leaf.uses(1)) && leaf.maySign && leaf.dnsNames.includes(domain);
-  if (!own) return { part: 'certificate' };
-  const found = paths([leaf], between, anchors);
+export function judgePath([leaf, ...between], others, { anchors, shortLived, responder }, domain, ms) {
+  const own = keepsPolicy(leaf) && !leaf.basic.ca && (leaf.uses(0) || leaf.uses(1)) && leaf.maySign && leaf.dnsNames.includes(domain) && leaf.validAt(ms);
+  if (!own || !between.every(keepsIssuerPolicy)) return { part: 'certificate' };
+  const found = anchors.some((a) => a.raw.equals(leaf.raw)) ? [[leaf]] : paths(leaf, [...between, ...others.filter(keepsIssuerPolicy)], anchors);
   if (found.length === 0) return { part: 'anchor' };
   // authorities below each: the leaf is not one
   const good = (path) => path.every((c, i) => c.validAt(ms) && c.maySign && (i === 0 || i - 1 <= c.basic.most)) && namesAllowed(leaf, path);
   const path = found.find(good);
   if (!path) return { part: 'certificate' };
-  if (passedOver(leaf, shortLived)) return { path, questions: [] };
-  // Somebody must be able to say whether it was revoked.
-  if (!responder && leaf.responders.length === 0) return { part: 'certificate' };
-  const questions = path.slice(0, -1).flatMap((c, i) => (i === 0 || c.responders.length ? [{ certificate: c, issuer: path[i + 1] }] : []));
+  // Somebody must be able to say whether it was revoked, unless it is the anchor.
+  const asked = path.length > 1 && !passedOver(leaf, shortLived);
+  if (asked && !responder && leaf.responders.length === 0) return { part: 'certificate' };
+  const questions = path.slice(0, -1).flatMap((c, i) => ((i === 0 ? asked : c.responders.length) ? [{ certificate: c, issuer: path[i + 1] }] : []));
   return { path, questions };
 }
 

@@ -111,6 +111,7 @@ export function parseIdentifier(text) {
  * trust file lists it, if it does. undefined where x5c cannot be read.
  */
 export function keyOfX5C(platform, x5c) {
+  if (x5c.length > 10) return undefined;
   try {
     const certificates = x5c.map((text) => {
       const raw = Buffer.from(text, 'base64');

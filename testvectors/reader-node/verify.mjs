@@ -84,7 +84,7 @@ export function whoSigned(jws, platform, when, others = []) {
   let questions = questionsOf(key.certificates, platform);
   if (platform.ca) {
     const more = jws.header.x5c ? keyOfX5C(platform, jws.header.x5c)?.certificates ?? [] : [];
-    const judged = key.certificates.length ? judgePath([...key.certificates, ...more, ...others], platform, hostText(platform.domain), Number(when / 1000000n)) : { part: 'certificate' };
+    const judged = key.certificates.length ? judgePath(key.certificates, [...more, ...others.slice(0, 10)], platform, hostText(platform.domain), Number(when / 1000000n)) : { part: 'certificate' };
     if (judged.part === 'anchor') return { key, reason: 'unknownKey', part: 'anchor' };
     if (judged.part) return { key, reason: 'badSignature', part: judged.part };
     questions = judged.questions;

@@ -2,6 +2,8 @@ package main
 
 import (
 	"bytes"
+	"crypto/ecdsa"
+	"crypto/elliptic"
 	"crypto/sha256"
 	"crypto/x509"
 	"crypto/x509/pkix"
@@ -171,6 +173,17 @@ func authorityVectors(g *generator) {
 	deep := g.authority("ca-deep", narrow, nil)
 	no("path-length", "badSignature", "the anchor allows no authority below it", sub(deep)).trust("ca-narrow")
 	g.put("ca/path-length-zero", accept("K7", "the anchor allows no authority below it, and there is none").ends(with(leaf(k, narrow, nil)), shipper, "active").trust("ca-narrow"))
+	weak := &authority{&key{"ca-weak", "ES256", must(ecdsa.ParseRawPrivateKey(elliptic.P224(), append(make([]byte, 27), 7)))}, nil}
+	weak.cert = issueCertificate(weak.key, root, authorityTemplate("ca-weak"))
+	no("weak-authority", "badSignature", "the key of the authority between is on P-224: the policy is for it too", sub(weak))
+	eleven := []*x509.Certificate{leaf(k, root, nil)}
+	for len(eleven) < 11 {
+		eleven = append(eleven, root.cert)
+	}
+	no("eleven", "badSignature", "x5c has at most ten certificates", with(eleven...))
+	g.put("ca/ten", accept("K7", "x5c may have ten certificates").ends(with(eleven[:10]...), shipper, "active").trust("ca"))
+	astray := g.authority("ca-astray", strangers, func(c *x509.Certificate) { c.NotBefore = newYear.Add(300 * day) })
+	no("late-and-nowhere", "unknownKey", "the authority between began later, and leads to nobody's anchor: another certificate of it may turn up", sub(astray))
 	no("wrong-key", "badSignature", "the certificate of another key than that which signed", signed(g.key("stranger-1"), header(x5cOf(leaf(k, root, nil)))))
 	no("x5c-garbage", "badSignature", "no certificate", signed(k, header(`["AAAA"]`)))
 	no("x5c-base64url", "badSignature", "x5c is standard base64, not base64url", signed(k, header(strings.NewReplacer("+", "-", "/", "_").Replace(x5cOf(leaf(k, root, nil))))))
