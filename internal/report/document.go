@@ -4,6 +4,8 @@ import (
 	"bytes"
 	"encoding/json"
 	"fmt"
+	"reflect"
+	"slices"
 	"sort"
 	"strings"
 
@@ -36,6 +38,7 @@ type goods struct {
 const (
 	maxShown = 24
 	maxText  = 300
+	maxCodes = 8 // of a party
 )
 
 // readDocument finds what people look for in a DCSA transport document, of whatever
@@ -70,10 +73,10 @@ func readDocument(text []byte) *cargo {
 	add("Carrier", str(doc, "carrierCode"), bracket(str(doc, "carrierCodeListProvider")))
 	add("Issued", str(doc, "issueDate"), place(doc["placeOfIssue"]))
 	add("Shipped on board", str(doc, "shippedOnBoardDate"))
-	for _, v := range list(doc["vesselVoyages"]) {
+	for _, v := range c.list(doc["vesselVoyages"]) {
 		add("Vessel", str(v, "vesselName"), bracket("IMO "+str(v, "vesselIMONumber")), str(v, "universalExportVoyageReference"))
 	}
-	if len(list(doc["vesselVoyages"])) == 0 {
+	if len(c.list(doc["vesselVoyages"])) == 0 {
 		add("Vessel", str(doc, "vesselName"))
 	}
 	route := object(doc["transports"])
@@ -83,36 +86,38 @@ func readDocument(text []byte) *cargo {
 	add("Departure, arrival", join(" – ", str(route, "plannedDepartureDate"), str(route, "plannedArrivalDate")))
 	add("Declared value", str(doc, "declaredValue"), str(doc, "declaredValueCurrency"))
 	c.parties(doc)
-	for _, item := range list(doc["consignmentItems"]) {
+	for _, item := range c.list(doc["consignmentItems"]) {
 		c.item(item)
 	}
-	for _, e := range list(doc["utilizedTransportEquipments"]) {
+	for _, e := range c.list(doc["utilizedTransportEquipments"]) {
 		c.equipment(e)
 	}
 	return c
 }
 
 func (c *cargo) parties(doc map[string]any) {
-	seen := map[string]bool{}
 	add := func(role string, v any) {
 		p := object(v)
 		name := str(p, "partyName")
 		switch {
-		case name == "" || seen[role+name]:
+		case name == "":
 			return
 		case len(c.Parties) >= maxShown:
 			c.Cut = true
 			return
 		}
-		seen[role+name] = true
 		out := party{Role: role, Name: cut(name), Address: cut(address(p["address"]))}
-		codes := list(p["identifyingCodes"])
-		for _, code := range codes[:min(len(codes), 8)] {
+		codes := c.list(p["identifyingCodes"])
+		c.Cut = c.Cut || len(codes) > maxCodes
+		for _, code := range codes[:min(len(codes), maxCodes)] {
 			list := str(code, "codeListName")
 			if list == "" {
 				list = str(code, "codeListProvider")
 			}
 			out.Codes = append(out.Codes, cut(strings.TrimSpace(list+" "+str(code, "partyCode"))))
+		}
+		if slices.ContainsFunc(c.Parties, func(o party) bool { return reflect.DeepEqual(o, out) }) {
+			return // named twice
 		}
 		c.Parties = append(c.Parties, out)
 	}
@@ -155,16 +160,20 @@ func (c *cargo) item(item map[string]any) {
 		c.Cut = true
 		return
 	}
-	g := goods{Description: texts(item["descriptionOfGoods"])}
+	g := goods{Description: c.texts(item["descriptionOfGoods"])}
 	add := func(s string) {
-		if s = strings.TrimSpace(s); s != "" && len(g.Facts) < maxShown {
+		switch s = strings.TrimSpace(s); {
+		case s == "":
+		case len(g.Facts) >= maxShown:
+			c.Cut = true
+		default:
 			g.Facts = append(g.Facts, cut(s))
 		}
 	}
-	if codes := texts(item["HSCodes"]); len(codes) > 0 {
+	if codes := c.texts(item["HSCodes"]); len(codes) > 0 {
 		add("HS " + strings.Join(codes, ", "))
 	}
-	for _, x := range list(item["cargoItems"]) {
+	for _, x := range c.list(item["cargoItems"]) {
 		pack := object(x["outerPackaging"])
 		parts := []string{str(x, "equipmentReference")}
 		if n := str(pack, "numberOfPackages"); n != "" {
@@ -173,7 +182,7 @@ func (c *cargo) item(item map[string]any) {
 		parts = append(parts, measure(x, "cargoGrossWeight"), measure(x, "cargoGrossVolume"))
 		add(join(", ", parts...))
 	}
-	if marks := texts(item["shippingMarks"]); len(marks) > 0 {
+	if marks := c.texts(item["shippingMarks"]); len(marks) > 0 {
 		add("Marks: " + strings.Join(marks, " · "))
 	}
 	c.Goods = append(c.Goods, g)
@@ -186,7 +195,7 @@ func (c *cargo) equipment(e map[string]any) {
 	}
 	inner := object(e["equipment"])
 	var seals []string
-	for _, s := range list(e["seals"]) {
+	for _, s := range c.list(e["seals"]) {
 		seals = append(seals, first(str(s, "number"), str(s, "sealNumber")))
 	}
 	line := join(" ", first(str(inner, "equipmentReference"), str(e, "equipmentReference")), str(inner, "ISOEquipmentCode"))
@@ -206,23 +215,32 @@ func object(v any) map[string]any {
 	return m
 }
 
-func list(v any) (out []map[string]any) {
+// list is what of v are objects. Whoever reads the page must see that something was left out.
+func (c *cargo) list(v any) (out []map[string]any) {
 	l, _ := v.([]any)
 	for _, x := range l {
-		if m := object(x); m != nil && len(out) < 4*maxShown {
+		switch m := object(x); {
+		case m == nil:
+		case len(out) >= 4*maxShown:
+			c.Cut = true
+		default:
 			out = append(out, m)
 		}
 	}
 	return out
 }
 
-func texts(v any) (out []string) {
+func (c *cargo) texts(v any) (out []string) {
 	switch v := v.(type) {
 	case string:
 		return []string{cut(v)}
 	case []any:
 		for _, x := range v {
-			if s, ok := x.(string); ok && len(out) < maxShown {
+			switch s, ok := x.(string); {
+			case !ok:
+			case len(out) >= maxShown:
+				c.Cut = true
+			default:
 				out = append(out, cut(s))
 			}
 		}

@@ -244,3 +244,35 @@ func TestCargoSummary(t *testing.T) {
 		}
 	}
 }
+
+// TestCargoSummarySaysWhatItLeavesOut: of a list that is longer than the page, nobody may take
+// what is shown for all there is.
+func TestCargoSummarySaysWhatItLeavesOut(t *testing.T) {
+	many := func(n int, item string) string {
+		return "[" + strings.TrimSuffix(strings.Repeat(item+",", n), ",") + "]"
+	}
+	const note = "The document says more than is shown here"
+	for name, text := range map[string]string{
+		"lines of cargo": `{"consignmentItems":[{"cargoItems":` + many(25, `{"equipmentReference":"NLRU8820416"}`) + `}]}`,
+		"descriptions":   `{"consignmentItems":[{"descriptionOfGoods":` + many(25, `"COFFEE"`) + `}]}`,
+		"HS codes":       `{"consignmentItems":[{"HSCodes":` + many(25, `"090111"`) + `}]}`,
+		"items":          `{"consignmentItems":` + many(25, `{"descriptionOfGoods":"COFFEE"}`) + `}`,
+		"seals":          `{"utilizedTransportEquipments":[{"equipmentReference":"X","seals":` + many(97, `{"number":"1"}`) + `}]}`,
+		"codes":          `{"documentParties":{"shipper":{"partyName":"S","identifyingCodes":` + many(9, `{"codeListName":"LEI","partyCode":"1"}`) + `}}}`,
+	} {
+		for _, c := range []struct {
+			text string
+			want bool
+		}{{text, true}, {`{"consignmentItems":[{"descriptionOfGoods":["COFFEE"]}]}`, false}} {
+			page, err := report.HTML(report.Input{Report: &judge.Report{Verdict: judge.Valid, State: &judge.State{Possessor: "a@b.example"}, Text: []byte(c.text)}, At: time.Now()})
+			if err != nil || strings.Contains(string(page), note) != c.want {
+				t.Errorf("%s: got %v, want the note that something was left out: %v", name, err, c.want)
+			}
+		}
+	}
+	// Two of one name and role are two, if they are not the same.
+	page, err := report.HTML(report.Input{Report: &judge.Report{Verdict: judge.Valid, State: &judge.State{Possessor: "a@b.example"}, Text: []byte(`{"documentParties":{"notifyParties":[{"partyName":"N","address":"Hamburg"},{"partyName":"N","address":"Santos"},{"partyName":"N","address":"Santos"}]}}`)}, At: time.Now()})
+	if err != nil || strings.Count(string(page), "Santos") != 1 || !strings.Contains(string(page), "Hamburg") {
+		t.Errorf("got %v and %d times Santos; want both parties, each once", err, strings.Count(string(page), "Santos"))
+	}
+}
