@@ -198,8 +198,17 @@ const asAPerson = `
     await until("the alert", () => /trust/.test($("error").textContent));
     check("no trust file: no verdict", empty(), d.title);
 
+    for (const [what, start] of [["a byte order mark", [0xef, 0xbb, 0xbf]], ["no UTF-8", [0x20, 0xff]]]) {
+      const start64 = btoa(String.fromCharCode(...start) + atob(trust));
+      drop("drop-trust", file("trust.json", trust));
+      await until("the verdict", () => shows("INVALID", "two.json"));
+      drop("drop-trust", file("marked.json", start64));
+      await until("the alert", () => /trust file/i.test($("error").textContent));
+      check("a trust file with " + what + " is refused, as by the program", empty(), $("error").textContent);
+    }
+
     const slow = file("slow.json", text("[]"));
-    slow.text = () => new Promise((r) => setTimeout(() => r("[]"), 400));
+    slow.arrayBuffer = () => new Promise((r) => setTimeout(() => r(bytes(text("[]")).buffer), 400));
     drop("drop-trust", slow);
     drop("drop-trust", file("trust.json", trust));
     await until("the verdict again", () => shows("INVALID", "two.json"));

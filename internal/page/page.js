@@ -20,6 +20,8 @@
     const text = files.slice(0, 8).map((f) => plain(f.name).slice(0, 120)).join(", ");
     return files.length > 8 ? text + ", and " + (files.length - 8) + " more" : text;
   };
+  // utf8 mends nothing and keeps a byte order mark: the program, which refuses both, reads the same text.
+  const utf8 = new TextDecoder("utf-8", { fatal: true, ignoreBOM: true });
   const say = (text) => { $("message").textContent = text; };
   const fail = (text) => { $("error").textContent = text; $("error").hidden = !text; };
 
@@ -159,9 +161,9 @@
       try {
         const large = files.find((f) => f.size > LIMIT);
         if (large) why = plain(large.name) + " has more than 32 MiB.";
-        else read = await Promise.all(files.map(async (f) => ({ name: f.name, text: await f.text() })));
+        else read = await Promise.all(files.map(async (f) => ({ name: f.name, text: utf8.decode(await f.arrayBuffer()) })));
       } catch (e) {
-        why = "The trust file cannot be read.";
+        why = e instanceof TypeError ? "A trust file is not valid UTF-8." : "The trust file cannot be read.";
       }
       if (mine !== state.trustRun) return;
       state.trust = read;
