@@ -399,3 +399,28 @@ func TestArchivesInAFolder(t *testing.T) {
 	}
 	see("deeper than is looked", top, 3, "are not looked into")
 }
+
+// TestArchiveWithAFileThatTakesHours: a file may be said to have terabytes, and have none.
+func TestArchiveWithAFileThatTakesHours(t *testing.T) {
+	x := archiveOf(t)
+	for name, want := range map[string]string{"more.json": "archive/inserted", "": "archive/changed"} {
+		start := time.Now()
+		out, code := x.spoilt(t, func(y *archived) error {
+			path := y.path(y.folders[0], name)
+			if name == "" {
+				files, err := filepath.Glob(y.path(y.folders[0], "*.json"))
+				if err != nil {
+					return err
+				}
+				path = files[slices.IndexFunc(files, func(f string) bool { return filepath.Base(f) != envelope.ArchiveListName })]
+			}
+			return errors.Join(os.WriteFile(path, nil, 0o600), os.Truncate(path, 1<<40))
+		})
+		if !strings.Contains(out, want) || code != exitInvalid {
+			t.Errorf("got %d and %s, want %s", code, out, want)
+		}
+		if took := time.Since(start); took > 2*time.Minute {
+			t.Errorf("%s: took %s", want, took)
+		}
+	}
+}
