@@ -325,8 +325,9 @@ func (j JWS) candidates(p *identity.Platform, thumbprint [32]byte) ([]*identity.
 	return []*identity.Key{k}, nil
 }
 
-// mostOfEvidence is how many certificates of the evidence may stand in a path: as many as x5c may have.
-const mostOfEvidence = 10
+// MostOfEvidence is how many certificates of [Known].Evidence may stand in a path beside those of the
+// key and of x5c, the first ones: as many as x5c may have.
+const MostOfEvidence = 10
 
 // certified leads k to an anchor, where p is trusted by those, and judges its standing.
 func (j JWS) certified(p *identity.Platform, k *identity.Key, at time.Time, known Known) (*identity.Key, error) {
@@ -336,7 +337,7 @@ func (j JWS) certified(p *identity.Platform, k *identity.Key, at time.Time, know
 			more = append(more, own.Certificates...)
 		}
 		if known.Evidence != nil {
-			more = append(more, known.Evidence.Certificates[:min(len(known.Evidence.Certificates), mostOfEvidence)]...)
+			more = append(more, known.Evidence.Certificates[:min(len(known.Evidence.Certificates), MostOfEvidence)]...)
 		}
 		c, err := p.Certify(k, at, more)
 		if errors.Is(err, identity.ErrNoAnchor) {

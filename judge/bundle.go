@@ -63,6 +63,9 @@ func (j *judging) inside() bool {
 	}
 	for i := range steps {
 		s := &steps[i]
+		if j.stopped() {
+			return j.late()
+		}
 		j.lapse(s.Key, j.b.Steps[i].JWS.Raw)
 		j.state = s.After
 		j.Steps = append(j.Steps, Entry{Signer: s.Signer.String(), Key: s.Key.ID, Fingerprint: s.Key.Fingerprint(), SignedAt: stamp(s.Transaction.At),

@@ -171,3 +171,23 @@ func TestTrustEntriesOfTheMaker(t *testing.T) {
 		t.Errorf("got %s and\n%s\nwant VALID and\n%s", r.Verdict, strings.Join(got, "\n"), strings.Join(want, "\n"))
 	}
 }
+
+// TestTimeEndsWhileKeysAreLookedAtAgain: after all signatures of a chain the answers of responders
+// are read once more, for keys that have ended since. A maker can give each signature 64 of them.
+func TestTimeEndsWhileKeysAreLookedAtAgain(t *testing.T) {
+	s := newScene(t)
+	b := s.bundle()
+	b.Receipts = nil
+	text, err := b.Marshal()
+	if err != nil {
+		t.Fatal(err)
+	}
+	signatures := len(b.Block.Entries) + len(b.Steps)
+	for asked := range 2 * signatures {
+		n := 0
+		r := judge.File(text, judge.Options{Trust: s.without(), Now: s.now, Stop: func() bool { n++; return n > asked }})
+		if r.Rule != "timeLimit" || r.State != nil {
+			t.Errorf("the time is over after %d questions: got %s %s and %+v, want timeLimit", asked, r.Verdict, r.Rule, r.State)
+		}
+	}
+}

@@ -263,6 +263,9 @@ func (j *judging) chain(known func(int, string) envelope.Known) bool {
 	j.got, j.state = c, c.State
 	for i := range c.Entries {
 		e := &c.Entries[i]
+		if j.stopped() { // answers are read once more: a file can make that long
+			return j.late()
+		}
 		j.lapse(e.Key, j.b.Block.Entries[i].JWS.Raw)
 		j.Entries = append(j.Entries, entryOf(e, &j.b.Block.Entries[i]))
 		j.check(fmt.Sprintf("entry %d: signed by %s", i, e.Signer), OK, fmt.Sprintf("key %s, valid for signing at %s", e.Key.ID, stamp(e.SignedAt)))

@@ -69,6 +69,9 @@ func (j *judging) evidence(jws string) *identity.Evidence {
 	}
 	ev := &identity.Evidence{CheckedAt: newest.At}
 	for _, h := range newest.Certificates {
+		if len(ev.Certificates) == envelope.MostOfEvidence {
+			break
+		}
 		if der := j.pool[h]; der != nil {
 			if c := j.o.Memory.certificate(h, der); c != nil {
 				ev.Certificates = append(ev.Certificates, c)
