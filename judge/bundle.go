@@ -242,6 +242,8 @@ func (j *judging) rejection(i int) bool {
 	last := at == len(j.b.Block.Entries)-1
 	taken := j.receipted[at] || at >= 0 && (!last || len(j.b.Steps) > 0)
 	switch final := r.Rejection.Code != envelope.DisputeCode; {
+	case at >= 0 && final && taken && r.Rejection.Code == envelope.BadSignatureCode:
+		return say(Indeterminate, "contradicted", "", "%s rejected this signature of entry %d (BSIG), and took control by the entry, which it may have got again with another", receiver.Domain, at)
 	case at >= 0 && final && taken:
 		return say(Indeterminate, "contradicted", "", "%s rejected entry %d, and took control by it", receiver.Domain, at)
 	case at >= 0 && final:

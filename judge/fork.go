@@ -36,10 +36,27 @@ type Fork struct {
 	// Envelopes are the two continuations; one where Kind is Continued, or lawful after
 	// the end of the chain.
 	Envelopes []string `json:"envelopeHashes"`
+	// Code is what the rejection says where Kind is RejectedAndContinued. BSIG is about bytes: its
+	// platform may have got and accepted others of the same envelope, so it is not accused.
+	Code envelope.ResponseCode `json:"responseCode,omitempty"`
 }
 
 // Accuses reports whether f proves something against its platform.
-func (f Fork) Accuses() bool { return f.Kind == SignedTwice || f.Kind == RejectedAndContinued }
+func (f Fork) Accuses() bool {
+	return f.Kind == SignedTwice || f.Kind == RejectedAndContinued && f.Code != envelope.BadSignatureCode
+}
+
+// opens reports whether f leaves open who is in control.
+func (f Fork) opens() bool {
+	return f.Kind == SignedTwice || f.Kind == RejectedAndContinued || f.Kind == Continued
+}
+
+// A refusal is a verified rejection, BSIG or BENV, of an envelope.
+type refusal struct {
+	by   *identity.Platform
+	code envelope.ResponseCode
+	text envelope.Hash // of the JWS
+}
 
 // A path is a chain from the issuance: the file's own, or one with a branch at its end.
 type path struct {
@@ -61,7 +78,7 @@ func (j *judging) branches() bool {
 		own.entries, own.signers = append(own.entries, e), append(own.signers, j.ownSigner(i))
 	}
 	paths := []path{own}
-	seen := map[[2]envelope.Hash]bool{}
+	seen := map[parted]bool{}
 	first := (*Fork)(nil) // the first finding that leaves open who is in control
 	which := 0
 	for i := range j.b.Branches {
@@ -74,14 +91,18 @@ func (j *judging) branches() bool {
 		}
 		for _, before := range paths {
 			f, found := j.part(before, p)
-			if !found || len(f.Envelopes) == 2 && seen[pairOf(before, p)] {
+			if !found {
 				continue
 			}
 			if len(f.Envelopes) == 2 {
-				seen[pairOf(before, p)] = true
+				what := parted{f.Kind, f.Envelopes[0], f.Envelopes[1]}
+				if seen[what] {
+					continue
+				}
+				seen[what] = true
 			}
 			j.Forks = append(j.Forks, f)
-			if before.branch < 0 && first == nil && (f.Accuses() || f.Kind == Continued) {
+			if before.branch < 0 && first == nil && f.opens() {
 				first, which = &f, i
 			}
 		}
@@ -100,7 +121,7 @@ func (j *judging) branches() bool {
 // refusals notes who rejected which envelope for good. It is a look of its own, since a
 // fork is told also where an earlier rule left the verdict open.
 func (j *judging) refusals() {
-	j.refused = map[envelope.Hash]*identity.Platform{}
+	j.refused = map[envelope.Hash][]refusal{}
 	for i := range j.b.Rejections {
 		if j.stopped() {
 			return
@@ -116,9 +137,20 @@ func (j *judging) refusals() {
 			continue
 		}
 		if _, part, ok := j.signed(r.JWS, receiver, e.Payload.SignedAt()); ok && part == "" {
-			j.refused[e.Hash()] = receiver
+			j.refused[e.Hash()] = append(j.refused[e.Hash()], refusal{receiver, r.Rejection.Code, r.Rejection.JWSSum})
 		}
 	}
+}
+
+// refusal is a rejection of e: BENV is of the envelope, BSIG of these bytes of it alone. A forger who
+// gets one for a signature that he spoilt has no rejection of the envelope.
+func (j *judging) refusal(e *envelope.Entry) *refusal {
+	for i := range j.refused[e.Hash()] {
+		if r := &j.refused[e.Hash()][i]; r.code == envelope.BadEnvelopeCode || r.text == envelope.HashOf([]byte(e.JWS.Raw)) {
+			return r
+		}
+	}
+	return nil
 }
 
 // Sentence says what f shows, for a person.
@@ -127,6 +159,9 @@ func (f Fork) Sentence() string {
 	case SignedTwice:
 		return f.Platform + " signed two continuations of one envelope; a rejection of either by its addressee, if there is one, would clear it"
 	case RejectedAndContinued:
+		if !f.Accuses() {
+			return f.Platform + " rejected a signature of an envelope (BSIG), and signed on after that envelope, which it may have got again with another"
+		}
 		return f.Platform + " signed that it rejects an envelope, and signed on after it"
 	case LawfulAgain:
 		return f.Platform + " signed again after a rejection, which is lawful"
@@ -243,9 +278,11 @@ func parting(a, b path) int {
 	return -1
 }
 
-func pairOf(a, b path) [2]envelope.Hash {
-	at := parting(a, b)
-	return [2]envelope.Hash{a.entries[at].Hash(), b.entries[at].Hash()}
+// parted is what two paths show where they part, told once. The kind is part of it: a rejection of
+// one signature does not speak for the same envelope under another.
+type parted struct {
+	kind     ForkKind
+	one, two string
 }
 
 // part is what the place shows where two paths part; false where nothing can be said.
@@ -267,13 +304,13 @@ func (j *judging) part(a, b path) (Fork, bool) {
 		return f, true
 	}
 	for _, p := range []path{a, b} {
-		by := j.refused[p.entries[at].Hash()]
-		if by == nil {
+		no := j.refusal(p.entries[at])
+		if no == nil {
 			continue
 		}
 		f.Kind = LawfulAgain
-		if len(p.entries) > at+1 && p.signers[at+1] != nil && p.signers[at+1].Domain == by.Domain {
-			f.Kind, f.Platform = RejectedAndContinued, by.Domain.String()
+		if len(p.entries) > at+1 && p.signers[at+1] != nil && p.signers[at+1].Domain == no.by.Domain {
+			f.Kind, f.Platform, f.Code = RejectedAndContinued, no.by.Domain.String(), no.code
 			break
 		}
 	}
@@ -288,10 +325,10 @@ func (j *judging) after(own, b path) (Fork, bool) {
 		return Fork{}, false
 	}
 	f := Fork{Kind: Continued, Platform: signer.Domain.String(), Entry: at, Envelopes: []string{e.Hash().String()}}
-	if by := j.refused[e.Hash()]; by != nil {
+	if no := j.refusal(e); no != nil {
 		f.Kind = LawfulAgain
-		if len(b.entries) > at+1 && b.signers[at+1] != nil && b.signers[at+1].Domain == by.Domain {
-			f.Kind, f.Platform = RejectedAndContinued, by.Domain.String()
+		if len(b.entries) > at+1 && b.signers[at+1] != nil && b.signers[at+1].Domain == no.by.Domain {
+			f.Kind, f.Platform, f.Code = RejectedAndContinued, no.by.Domain.String(), no.code
 		}
 	}
 	return f, true

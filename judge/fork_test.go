@@ -191,3 +191,49 @@ func TestTimeEndsWhileKeysAreLookedAtAgain(t *testing.T) {
 		}
 	}
 }
+
+// TestSpoiltSignatureClearsAndAccusesNobody: a sender spoils the signature of an envelope, has that
+// rejected (BSIG), and sends the envelope with a good one, which is accepted. The rejection is of
+// other bytes: it clears no second continuation, and the addressee did nothing wrong.
+func TestSpoiltSignatureClearsAndAccusesNobody(t *testing.T) {
+	make := func(s *scene) (b *envelope.Bundle, spoilt envelope.Entry) {
+		b = s.bundle()
+		b.Receipts, b.Steps = nil, nil
+		first, second := b.Block.Entries[0], b.Block.Entries[1]
+		b.Block.Entries = append(b.Block.Entries, s.seal("trade", second.Hash(), move{to: "ben@bank", in: envelope.Transfer, minutes: 20}))
+		spoilt = second
+		spoilt.JWS = flip(second.JWS.Raw)
+		b.Branches = []envelope.Branch{{At: 1, Entries: []envelope.Entry{s.seal("bank", first.Hash(), move{to: "ann@carrier", in: envelope.Transfer, minutes: 12})}}}
+		b.Rejections = []envelope.BundleRejection{s.rejection("trade", spoilt, "bank", "trade", "BSIG")}
+		return b, spoilt
+	}
+	t.Run("a branch brings the spoilt bytes", func(t *testing.T) {
+		s := newScene(t)
+		s.party("evil")
+		b, spoilt := make(s)
+		last := b.Block.Entries[2]
+		b.Block.Entries = append(b.Block.Entries, s.seal("evil", last.Hash(), move{to: "ben@bank", in: envelope.Transfer, minutes: 50}))
+		b.Branches = append(b.Branches, envelope.Branch{At: 1, Entries: []envelope.Entry{spoilt}})
+		r := s.judge(b, s.without("evil"))
+		if got := strings.Join(accused(r), ", "); got != "signedTwice bank.example" {
+			t.Errorf("got %q (%s %s), want signedTwice bank.example", got, r.Verdict, r.Rule)
+		}
+	})
+	t.Run("under another key of the sender", func(t *testing.T) {
+		s := newScene(t)
+		b, _ := make(s)
+		// The chain goes where the branch went, and the branch has what was rejected and signed on after.
+		was, other := b.Block.Entries, b.Branches[0].Entries[0]
+		b.Block.Entries, b.Branches = []envelope.Entry{was[0], other}, []envelope.Branch{{At: 1, Entries: was[1:]}}
+		b.Rejections = []envelope.BundleRejection{s.rejection("trade", was[1], "bank", "trade", "BSIG")}
+		r := s.judge(b, s.without())
+		if got := accused(r); got != nil || r.Rule != "forked/rejectedAndContinued" {
+			t.Errorf("got %q and %s %s, want nobody accused, and forked/rejectedAndContinued", got, r.Verdict, r.Rule)
+		}
+		// With BENV there are no other bytes to accept.
+		b.Rejections = []envelope.BundleRejection{s.rejection("trade", was[1], "bank", "trade", "BENV")}
+		if got := strings.Join(accused(s.judge(b, s.without())), ", "); got != "rejectedAndContinued trade.example" {
+			t.Errorf("BENV: got %q, want rejectedAndContinued trade.example", got)
+		}
+	})
+}

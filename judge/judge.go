@@ -219,7 +219,7 @@ type judging struct {
 	// receipted are the entries with a receipt, and refused the envelopes, by the SHA-256
 	// of the payload, with a rejection by their addressee; only what was verified.
 	receipted map[int]bool
-	refused   map[envelope.Hash]*identity.Platform
+	refused   map[envelope.Hash][]refusal
 	newest    time.Time // of entries and steps
 	proofs    []proof   // nil: not looked for yet
 	// reach is up to which entry the links hold, from each on; made with proofs.

@@ -294,6 +294,11 @@ function differences() {
   c('malformed/limit', '65 certificates in one check', () => looked(toBen(), []).set((f) => { f.checks[0].certificates = Array(65).fill(h('1')); }));
   c('malformed/hash', '64 zeros for the bill that replaces none', () => returned('SURR', null).verdict('surrendered', 20, { payload: { replacedBy: zeros } }));
   c('malformed/hash', '64 zeros for the entry before the first step', () => new Evidence().step('carrier', issue(), { payload: { head: zeros } }));
+  c('forked/signedTwice', 'a rejection of the signature (BSIG) is of these bytes alone: the same envelope under another was not rejected', () => {
+    const again = (header) => [['bank', [tx('TRNS', 'bank', 'tess', 10)], { header }]];
+    const e = toBen().branch(1, again()).branch(1, again({ typ: 'again' }));
+    return e.rejection(e.file.branches[0].entries[0], 'bank', 'trade', 11, 'BSIG').seal('bank', [tx('TRNS', 'bank', 'agent', 12)]);
+  }, { place: { branch: 1 } });
   c('documentMismatch/bundle', '64 zeros are a hash too, and not that of the document', () => long().set((f) => { f.documentHash = zeros; }), { place: { entry: 0 } });
 }
 

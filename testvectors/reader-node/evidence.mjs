@@ -239,7 +239,8 @@ class Judge {
       if (!receiver) return;
       if (!sameHost(r.to, receiver.domain) || (sender && !sameHost(r.from, sender.domain))) invalid('badRejection/parties', place);
       if (!this.answer(r.jws, receiver, signedAt(e), 'badRejection', place)) return;
-      if (r.code !== 'DISE') this.rejected.push(sha256(e.jws.payload));
+      // BSIG is of these bytes of the envelope alone.
+      if (r.code !== 'DISE') this.rejected.push({ hash: r.envelopeHash, text: r.code === 'BSIG' ? r.jwsSha256 : undefined });
       if (i !== undefined) this.rejectedInChain(r.code, i, place);
     });
   }
@@ -307,7 +308,7 @@ class Judge {
     const own = this.b.entries[br.at];
     const first = br.entries[0];
     if (!judged[0] || (own && judged[0] !== signerOf(own, this.trust))) return;
-    const isRejected = (e) => this.rejected.includes(sha256(e.jws.payload));
+    const isRejected = (e) => this.rejected.some((r) => r.hash === sha256(e.jws.payload) && (r.text ?? sha256(e.jws.text)) === sha256(e.jws.text));
     if (isRejected(first)) {
       if (judged[1] && judged[1] === this.addressee(first)) cannotTell('forked/rejectedAndContinued', place);
       return;
