@@ -10,8 +10,11 @@ import (
 // hidden are characters that draw nothing, or turn what stands beside them: a bill must
 // not write its own verdict on the screen of whoever checks it.
 func hidden(r rune) bool {
-	return r == utf8.RuneError || unicode.In(r, unicode.Cc, unicode.Cf, unicode.Co, unicode.Zl, unicode.Zp, unicode.Other_Default_Ignorable_Code_Point, unicode.Variation_Selector)
+	return r == utf8.RuneError || r == blankBraille || unicode.In(r, unicode.Cc, unicode.Cf, unicode.Co, unicode.Zl, unicode.Zp, unicode.Other_Default_Ignorable_Code_Point, unicode.Variation_Selector)
 }
+
+// blankBraille is a letter to Unicode, and nothing to who looks at it.
+const blankBraille = '\u2800'
 
 // mostMarks is how many marks may stand on one letter: no writing piles up more, and a
 // pile of hundreds is drawn over the lines above.

@@ -17,6 +17,7 @@ func TestPlain(t *testing.T) {
 		"a\u202eb\u2066c\x1b[2J\x7f\n": `a\u202eb\u2066c\u001b[2J\u007f\u000a`,
 		"a\xffb\ue000":                 `a\ufffdb\ue000`,
 		"\u3164\u115f\u034f\ufe0f":     `\u3164\u115f\u034f\ufe0f`,
+		"\u2800\u2801":                 `\u2800` + "\u2801",
 		"\U000e0041\U000e0101":         `\u{e0041}\u{e0101}`,
 		"x" + pile:                     "x" + pile[:8] + strings.Repeat(`\u0301`, 296),
 	} {

@@ -14,7 +14,7 @@
     const n = c.codePointAt(0).toString(16);
     return n.length > 4 ? "\\u{" + n + "}" : "\\u" + n.padStart(4, "0");
   }).join("");
-  const plain = (s) => s.replace(/[\p{Cc}\p{Cf}\p{Co}\p{Cs}\p{Zl}\p{Zp}\p{Default_Ignorable_Code_Point}\uFFFD]/gu, escaped)
+  const plain = (s) => s.replace(/[\p{Cc}\p{Cf}\p{Co}\p{Cs}\p{Zl}\p{Zp}\p{Default_Ignorable_Code_Point}\u2800\uFFFD]/gu, escaped)
     .replace(/([\p{Mn}\p{Me}]{4})([\p{Mn}\p{Me}]+)/gu, (_, few, more) => few + escaped(more));
   const names = (files) => {
     const text = files.slice(0, 8).map((f) => plain(f.name).slice(0, 120)).join(", ");
