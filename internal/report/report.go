@@ -48,6 +48,7 @@ type view struct {
 	Cargo     *cargo
 	Shaped    bool // it could be read
 	Trusted   []trusted
+	Vouched   bool // an entry trusts keys that its authorities vouch for, and these may come with the file
 	Style     template.CSS
 	Policy    string
 	// What is listed, of lists that a file can make long. Cut: something was left out.
@@ -99,6 +100,7 @@ func (in Input) render(name string) ([]byte, error) {
 	v.Picture, v.Cut = drawJourney(r)
 	v.bound()
 	for _, p := range in.Trust.Platforms() {
+		v.Vouched = v.Vouched || p.Mode == identity.ModeCA
 		v.Trusted = append(v.Trusted, trusted{p.Domain.String(), p.Name, p.Fingerprint()})
 	}
 	var b bytes.Buffer

@@ -276,3 +276,16 @@ func TestCargoSummarySaysWhatItLeavesOut(t *testing.T) {
 		t.Errorf("got %v and %d times Santos; want both parties, each once", err, strings.Count(string(page), "Santos"))
 	}
 }
+
+// TestPageSaysWhereKeysComeFrom: where authorities vouch for keys, these come with the file.
+func TestPageSaysWhereKeysComeFrom(t *testing.T) {
+	for name, want := range map[string]bool{"ca": true, "base": false} {
+		page, err := report.HTML(report.Input{Report: &judge.Report{Verdict: judge.Invalid}, Trust: vectest.Trust(t, name), At: time.Now()})
+		if err != nil {
+			t.Fatal(err)
+		}
+		if got := strings.Contains(string(page), "but those for which an authority in these entries vouches"); got != want {
+			t.Errorf("%s: got %v, want %v", name, got, want)
+		}
+	}
+}
