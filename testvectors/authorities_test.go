@@ -98,6 +98,9 @@ func (p *pki) make() {
 	p.notes = append(p.notes, "leaf:")
 	short := p.rare(3, "short")
 	leaf := p.path[len(p.path)-1].Issue(p.T, p.key, catest.Names("carrier.example"), func(c *x509.Certificate) {
+		if p.rare(6, "named as who signed it") {
+			c.Subject = p.path[len(p.path)-1].Cert.Subject
+		}
 		if short {
 			c.NotBefore, c.NotAfter = p.base.Add(-72*time.Hour), p.base.Add(96*time.Hour)
 		}
@@ -201,11 +204,15 @@ func (p *pki) ask() (text, trust []byte) {
 		ocsp["responder"] = "http://r.example"
 	}
 	carrier := map[string]any{"domain": "carrier.example", "issuer": true, "mode": "ca", "anchors": anchors, "ocsp": ocsp}
+	pinned := p.rare(4, "pinned")
+	if pinned {
+		carrier["mode"] = "pinned"
+	}
 	header, x5c := map[string]any{}, p.x5c()
 	if !p.rare(6, "no kid") {
 		header["kid"] = "k"
 	}
-	if p.rare(4, "listed") {
+	if p.rare(4, "listed") || pinned {
 		key := jwk(p.key, "k")
 		key["x5c"] = x5c
 		carrier["keys"] = map[string]any{"keys": []any{key}}

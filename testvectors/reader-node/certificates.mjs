@@ -119,6 +119,11 @@ export class Certificate {
     return { permitted: list(0xa0), excluded: list(0xa1) };
   }
 
+  /** signsItself: equal names alone prove nothing, since an authority may sign under its own name. */
+  get signsItself() {
+    return this.issuer.equals(this.subject) && this.x509.verify(this.x509.publicKey);
+  }
+
   /** signedBy says whether another one, an authority's, signed it. */
   signedBy(other) {
     const ca = other.basic.ca && (!other.extensions.has(names.keyUsage) || other.uses(5));
@@ -197,7 +202,7 @@ const passedOver = (leaf, shortLived) => shortLived && leaf.notAfter - leaf.notB
 
 /** questionsOf are what must be asked about the certificate of a pinned key, which nobody leads to an anchor. */
 export function questionsOf([leaf, ...others], { anchors, shortLived, responder }) {
-  if (!leaf || leaf.issuer.equals(leaf.subject) || passedOver(leaf, shortLived) || !(responder || leaf.responders.length)) return [];
+  if (!leaf || leaf.signsItself || passedOver(leaf, shortLived) || !(responder || leaf.responders.length)) return [];
   const issuer = [...others.slice(0, 1), ...anchors].find((c) => leaf.signedBy(c));
   return [{ certificate: leaf, issuer }];
 }
