@@ -7,9 +7,9 @@ import { Refused, verifyBlock } from './verify.mjs';
 const levels = {
   malformed: 'malformed',
   badSignature: 'signature', badChainSignature: 'signature',
-  unknownKey: 'indeterminate', keyCompromised: 'indeterminate', platformNotTrusted: 'indeterminate',
+  unknownKey: 'indeterminate', keyCompromised: 'indeterminate', platformNotTrusted: 'indeterminate', revocationUnknown: 'indeterminate',
 };
-const codes = { malformed: 7001, signerMismatch: 7103, unknownKey: 7103, keyCompromised: 7103, badSignature: 8001 };
+const codes = { malformed: 7001, signerMismatch: 7103, unknownKey: 7103, keyCompromised: 7103, badSignature: 8001, revocationUnknown: 7503 };
 
 function read(kind, bytes, known) {
   switch (kind) {
