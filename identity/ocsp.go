@@ -142,7 +142,20 @@ func (q Question) read(answer []byte, now time.Time) (Status, error) {
 	if len(mine) != 1 {
 		return Status{}, refused("about", "%d of its %d statuses are about this certificate of this issuer", len(mine), len(data.Responses))
 	}
-	return mine[0].status(now)
+	s, err := mine[0].status(now)
+	// Beyond the end of who signed it nobody believes it: it must be asked for again by then.
+	if d := r.Certificate; err == nil && d != nil && !q.isIssuer(d) && d.NotAfter.Before(s.Until) {
+		s.Until = d.NotAfter.UTC()
+	}
+	return s, err
+}
+
+// isIssuer reports whether c is the issuer's certificate, or another one that it signed for its
+// own name and key: a root that was made anew, perhaps, while an entry still has the old one. It
+// is the key that signs.
+func (q Question) isIssuer(c *x509.Certificate) bool {
+	return bytes.Equal(c.Raw, q.Issuer.Raw) ||
+		bytes.Equal(c.RawSubject, q.Issuer.RawSubject) && samePublic(c.PublicKey, q.Issuer.PublicKey) && c.CheckSignatureFrom(q.Issuer) == nil
 }
 
 // ruleOf is the rule of a part of the check that broke the certificate policy, else another.
@@ -168,7 +181,7 @@ func (q Question) checkResponderOf(r *ocsp.Response, now time.Time) error {
 		return breach(RuleSignature, "it is signed with %v", r.SignatureAlgorithm)
 	}
 	d := r.Certificate
-	if d == nil || bytes.Equal(d.Raw, q.Issuer.Raw) {
+	if d == nil || q.isIssuer(d) {
 		// Once more by ourselves, since for an embedded certificate the library asks only
 		// who signed that.
 		if err := r.CheckSignatureFrom(q.Issuer); err != nil {
