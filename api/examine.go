@@ -148,7 +148,7 @@ func (x *examination) server(ctx context.Context, at *url.URL) bool {
 	leaf := s.PeerCertificates[0]
 	if err := x.p.CheckTLS(s.PeerCertificates, identity.ServerAuth, x.now); err != nil {
 		x.add("TLS, server", "error", err.Error(), "ask the peer, over another channel, whether it changed its certificate ("+identity.PinText(identity.SPKIPin(leaf))+
-			"); if so, take its new trust entry: eblnode peer fetch "+x.p.Domain.String()+". If not, somebody else answers in its place")
+			"); if so, take its new trust entry, by file or from its public listener: eblnode peer fetch "+x.p.Domain.String()+" --public. If not, somebody else answers in its place")
 		return false
 	}
 	x.expiry("TLS, server", leaf, fmt.Sprintf("it is %s, until %s", x.p.Domain, leaf.NotAfter.UTC().Format(time.DateOnly)))
