@@ -317,31 +317,42 @@ func unknownKeys(p *identity.Platform, set []*identity.Key) (news []string) {
 }
 
 // Current asks a known peer, over a connection that proves who it is, for the trust entry
-// that it publishes of itself now.
-func (e *Examiner) Current(ctx context.Context, p *identity.Platform) (*identity.Platform, error) {
+// that it publishes of itself now. Of one that publishes a key set alone it is our entry with
+// those keys, and composed.
+func (e *Examiner) Current(ctx context.Context, p *identity.Platform) (now *identity.Platform, composed bool, err error) {
 	at, err := e.Resolver.Endpoint(ctx, p.Domain, p.Endpoint)
 	if err != nil {
-		return nil, err
+		return nil, false, err
 	}
 	peer, err := e.Peers.Dial(p, at)
 	if err != nil {
-		return nil, err
+		return nil, false, err
 	}
 	c, ok := peer.(*Client)
 	if !ok {
-		return nil, errors.New("the peer is in this process")
+		return nil, false, errors.New("the peer is in this process")
 	}
 	us := e.Node.Domain()
 	entry, err := c.Platform(ctx, us)
 	if err != nil {
-		return nil, err
-	}
-	if entry == nil {
-		return nil, fmt.Errorf("%s publishes no trust entry", p.Domain)
+		return nil, false, err
 	}
 	keys, err := c.Keys(ctx, us)
 	if err != nil {
-		return nil, err
+		return nil, false, err
 	}
-	return published(p.Domain, entry, keys)
+	switch {
+	case entry != nil:
+		now, err = published(p.Domain, entry, keys)
+		return now, false, err
+	case keys == nil:
+		return nil, false, fmt.Errorf("%s publishes neither a trust entry nor a key set", p.Domain)
+	}
+	set, err := identity.ParseKeySet(keys, p.Domain, p.Quirks.BareKey)
+	if err != nil {
+		return nil, false, fmt.Errorf("the key set that %s publishes: %w", p.Domain, err)
+	}
+	with := *p
+	with.Keys = set
+	return &with, true, nil
 }

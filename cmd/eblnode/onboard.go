@@ -73,6 +73,7 @@ func (a *app) fetch(ctx context.Context, r *remote, domain identity.Host, p fetc
 		if err := r.call(ctx, http.MethodPost, "/admin/v1/peers/"+url.PathEscape(domain.String())+"/fetch", []byte("{}"), &view); err != nil {
 			return fmt.Errorf("%w (where its certificate is a new one, or it does not know ours: --public asks it like a stranger)", err)
 		}
+		got.Composed = view.Composed
 		got.Platform, err = oneEntry(view.Entry)
 	} else {
 		got, err = a.fetchFrom(ctx, domain, p)
@@ -256,7 +257,7 @@ func (a *app) describe(got *api.Fetched, held, entry *identity.Platform) {
 		}
 	}
 	if got.Composed {
-		fmt.Fprintln(w, "The platform publishes no trust entry: compare the fingerprint of each key, and the TLS pin.")
+		fmt.Fprintln(w, "The platform publishes no trust entry: compare the fingerprint of each key, and each TLS pin that is new.")
 		return
 	}
 	fmt.Fprintf(w, "  fingerprint: %s\n", p.Fingerprint())
