@@ -3,6 +3,7 @@ package main
 import (
 	"bytes"
 	"context"
+	"crypto/x509"
 	"log/slog"
 	"net/http"
 	"path/filepath"
@@ -12,6 +13,7 @@ import (
 
 	"eblnode/api"
 	"eblnode/identity"
+	"eblnode/internal/catest"
 	"eblnode/internal/keyfile"
 )
 
@@ -74,6 +76,38 @@ func TestPeersKeysThatRunOut(t *testing.T) {
 		if got, bounded := lastDay(&c.p, now); bounded != c.bounded || bounded && !got.Equal(c.want) {
 			t.Errorf("%s: got %s, %t; want %s, %t", name, got, bounded, c.want, c.bounded)
 		}
+	}
+}
+
+// TestCertificateForOnePeerRunsOut: the key that everybody is shown does not take the place of a
+// certificate by a peer's own authority, and a new one of ours is no cure.
+func TestCertificateForOnePeerRunsOut(t *testing.T) {
+	now := time.Now()
+	private := catest.NewKey(t)
+	key := func(name, peer string, until time.Time) keyfile.Key {
+		return keyfile.Key{Use: keyfile.TLS, Name: name, Private: private, Note: keyfile.Note{Peer: peer},
+			Chain: []*x509.Certificate{{NotBefore: now.Add(-time.Hour), NotAfter: until}}}
+	}
+	year, week := now.AddDate(1, 0, 0), now.Add(6*24*time.Hour)
+	k := &keys{tls: []keyfile.Key{key("own", "", year), key("at-bank", "bank.example", week), key("at-bank-old", "bank.example", now.Add(-time.Minute))}}
+	if got := k.tlsUntil(now, ""); got.Before(year) {
+		t.Errorf("for everybody: got %s, want %s", got, year)
+	}
+	if got := k.tlsUntil(now, "bank.example"); !got.Equal(week.Add(time.Second)) {
+		t.Errorf("for one peer: got %s, want %s", got, week)
+	}
+	found := map[string]finding{}
+	for _, f := range k.examine(now) {
+		found[f.Check] = f
+	}
+	if f := found["TLS for bank.example"]; f.State != "warning" || !strings.Contains(f.Cure, "key import FILE --peer bank.example") || found["TLS key"].State != "ok" {
+		t.Errorf("doctor: got %+v", found)
+	}
+	var b bytes.Buffer
+	w := &watch{log: slog.New(slog.NewTextHandler(&b, nil)), said: map[string]string{}}
+	w.warn([]api.Expiry{{Use: "tls", Name: "bank.example", At: week, Cure: cureForPeer("bank.example")}}, now)
+	if got := b.String(); !strings.Contains(got, "key import FILE --peer bank.example") || strings.Contains(got, "key rotate") {
+		t.Errorf("the log: got %s", got)
 	}
 }
 
