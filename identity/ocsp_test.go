@@ -6,6 +6,7 @@ import (
 	"crypto/rsa"
 	"crypto/x509"
 	"crypto/x509/pkix"
+	"errors"
 	"math/big"
 	"strings"
 	"testing"
@@ -219,6 +220,28 @@ func TestAnswerEndsWithItsResponder(t *testing.T) {
 		}
 		if _, err := q.Read(catest.Answer{Singles: single, By: c.by}.DER(t), s.Until); err != nil {
 			t.Errorf("%s: at its end: %v", c.name, err)
+		}
+	}
+}
+
+// TestHowLongAnAnswerMayBeGood: about a leaf a month; about an authority a year, since the root
+// above it is kept off the network.
+func TestHowLongAnAnswerMayBeGood(t *testing.T) {
+	now := time.Now().UTC().Truncate(time.Second)
+	root := catest.New(t, "Root")
+	sub := root.Sub(t, "Sub")
+	leaf := root.Issue(t, catest.NewKey(t))
+	for _, c := range []struct {
+		name string
+		cert *x509.Certificate
+		days int
+		good bool
+	}{{"a leaf", leaf, 32, true}, {"a leaf", leaf, 33, false}, {"an authority", sub.Cert, 400, true}, {"an authority", sub.Cert, 401, false}} {
+		a := catest.Answer{Singles: []catest.Single{{Cert: c.cert, Issuer: root.Cert, ThisUpdate: now, NextUpdate: now.AddDate(0, 0, c.days)}}, By: root}
+		_, err := identity.Question{Certificate: c.cert, Issuer: root.Cert}.Read(a.DER(t), now)
+		r, _ := errors.AsType[*identity.OCSPRefusal](err)
+		if (err == nil) != c.good || err != nil && (r == nil || r.Rule != "ended") {
+			t.Errorf("%s, good for %d days: got %v, want it believed: %t", c.name, c.days, err, c.good)
 		}
 	}
 }

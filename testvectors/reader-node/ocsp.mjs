@@ -65,7 +65,7 @@ function read(answer, certificate, issuer, now) {
   must(time(produced) <= now + minutes5, 'made in the future');
   const singles = children(list.content).map((s) => children(s.content)).filter(([id]) => names(id, certificate, issuer));
   must(singles.length === 1, `${singles.length} statuses of this certificate`);
-  return standing(singles[0], now);
+  return standing(singles[0], now, certificate.basic.ca ? 400 * day : 32 * day);
 }
 
 // signer is who must have signed: the issuer, or a responder that it appointed.
@@ -92,13 +92,13 @@ function names(id, certificate, issuer) {
   return hash !== undefined && serial.content.equals(certificate.serial) && name.content.equals(sum(issuer.subject)) && key.content.equals(sum(spki[1].content.subarray(1)));
 }
 
-function standing([, status, thisUpdate, ...rest], now) {
+function standing([, status, thisUpdate, ...rest], now, far) {
   const next = rest.find((e) => e.tag === 0xa0);
   const more = extensions(rest.find((e) => e.tag === 0xa1));
   const from = time(thisUpdate);
   must(from <= now + minutes5, 'from the future');
   const until = next ? time(der(next.content)) : from + day;
-  must(!next || (until >= from && until - from <= 32 * day), 'to be good for too long');
+  must(!next || (until >= from && until - from <= far), 'to be good for too long');
   must(now <= until, 'too old');
   if (status.tag === 0x80) return { good: true, thisUpdate: from };
   must(status.tag === 0xa1, 'the responder does not know it');
