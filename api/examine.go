@@ -242,12 +242,9 @@ func (x *examination) keys(a *answer) {
 		return
 	}
 	news := unknownKeys(x.p, set)
-	for _, k := range set {
-		own, found := x.p.Key(k.ID)
-		if found && !k.Revoked.IsZero() && own.Revoked.IsZero() {
-			x.add("JWKS", "error", fmt.Sprintf("the peer says that its key %q is revoked (%s), and our entry does not", k.ID, k.Reason), "ask over another channel, then: "+fetch)
-			return
-		}
+	if gone := goneKeys(x.p, set); len(gone) > 0 {
+		x.add("JWKS", "error", "the peer says of keys that they are revoked, and our entry does not, or says less: "+inWords(gone), "ask over another channel, then: "+fetch)
+		return
 	}
 	switch {
 	case x.p.Mode == identity.ModeCA:
