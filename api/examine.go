@@ -179,7 +179,7 @@ func (x *examination) client(ctx context.Context, at discovery.Endpoint) {
 		// It is we who ended the handshake.
 		cure := "ask the peer, over another channel, for a certificate that stands, and for its new trust entry"
 		if r.State == identity.StateUnknown {
-			cure = "until its responder answers we send the peer nothing: look at the way there (ocsp.responder in the entry, discovery.allowNetworks), and ask the peer"
+			cure = "until its responder answers we send the peer nothing: look at the way there (ocsp.responder in the entry, discovery.allowNetworks), and ask the peer; where its issuer is not known, list that under anchors in the entry and add it again"
 		}
 		x.add("OCSP, server", "error", r.Error(), cure)
 		return
