@@ -172,6 +172,37 @@ func TestKeysInTheFolderAreTakenByThemselves(t *testing.T) {
 	}
 }
 
+// TestNamesInTokensChangeWithAStart and not when the keys are read again: what asks for tokens and
+// what judges them would go on with the old ones, beside an entry that says the new ones.
+func TestNamesInTokensChangeWithAStart(t *testing.T) {
+	dir := filepath.Join(t.TempDir(), "n")
+	if _, errOut, code := do(t, "init", "--data", dir, "--domain", "a.example", "--listen-peer", "127.0.0.1:0", "--listen-local", "127.0.0.1:0"); code != 0 {
+		t.Fatal(errOut)
+	}
+	for _, step := range []struct{ clientID, want string }{{"", ""}, {"before", "before"}} {
+		ctx, stop := context.WithCancel(t.Context())
+		ended := make(chan int)
+		t.Setenv("EBLNODE_OAUTH_CLIENTID", step.clientID)
+		go func() {
+			ended <- run(ctx, []string{"serve", "--data", dir}, strings.NewReader(""), &bytes.Buffer{}, &bytes.Buffer{})
+		}()
+		var r *remote
+		waitUntil(t, "the node runs", func() (running bool) { r, running = dialAdmin(dir); return running })
+		t.Setenv("EBLNODE_OAUTH_CLIENTID", "after")
+		var out api.EntryView
+		for _, ask := range [][2]string{{http.MethodPost, "/admin/v1/reload"}, {http.MethodGet, "/admin/v1/self"}} {
+			if err := r.call(t.Context(), ask[0], ask[1], []byte("{}"), &out); err != nil {
+				t.Fatal(err)
+			}
+			if p, err := oneEntry(out.Entry); err != nil || p.OAuth.ClientID != step.want {
+				t.Errorf("%s: got the client id %q, %v; want %q", ask[1], p.OAuth.ClientID, err, step.want)
+			}
+		}
+		stop()
+		<-ended
+	}
+}
+
 func waitUntil(t *testing.T, what string, is func() bool) {
 	t.Helper()
 	for until := time.Now().Add(10 * time.Second); !is(); time.Sleep(10 * time.Millisecond) {
