@@ -209,23 +209,26 @@ func (h *adminHandler) showPeer(c *gin.Context) {
 		fail(c, refusal)
 		return
 	}
-	writeEntry(c, p)
+	writeEntry(c, p, false)
 }
 
 // writeEntry answers with a trust entry, as a trust file.
-func writeEntry(c *gin.Context, p *identity.Platform) {
+func writeEntry(c *gin.Context, p *identity.Platform, composed bool) {
 	text, err := p.JSON()
 	if err != nil {
 		fail(c, err)
 		return
 	}
-	writeJSON(c, http.StatusOK, EntryView{Entry: text, Fingerprint: p.Fingerprint()})
+	writeJSON(c, http.StatusOK, EntryView{Entry: text, Fingerprint: p.Fingerprint(), Composed: composed})
 }
 
 // EntryView is a trust entry, as it stands in a trust file, with its fingerprint.
 type EntryView struct {
 	Entry       jsontext.Value `json:"entry"`
 	Fingerprint string         `json:"fingerprint"`
+	// Composed says that the platform publishes no entry, and this is ours with the keys of its
+	// key set: nobody but us has this fingerprint.
+	Composed bool `json:"composed,omitempty"`
 }
 
 func (h *adminHandler) removePeer(c *gin.Context) {
@@ -317,7 +320,7 @@ func (h *adminHandler) fork(c *gin.Context) {
 	writeBundle(c, proof)
 }
 
-func (h *adminHandler) self(c *gin.Context) { writeEntry(c, h.node.Self()) }
+func (h *adminHandler) self(c *gin.Context) { writeEntry(c, h.node.Self(), false) }
 
 func (h *adminHandler) status(c *gin.Context) {
 	t, err := h.node.Totals(c.Request.Context())

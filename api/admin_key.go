@@ -20,7 +20,7 @@ func (h *adminHandler) reloadKeys(c *gin.Context) {
 		fail(c, refuse(node.NotPossible, "notPossible", "the keys were not taken, and the node goes on with those that it had: "+err.Error()))
 		return
 	}
-	writeEntry(c, h.node.Self())
+	writeEntry(c, h.node.Self(), false)
 }
 
 // checkPeer looks at what lies between us and a peer or, with our own domain, at us as peers
@@ -54,12 +54,12 @@ func (h *adminHandler) fetchPeer(c *gin.Context) {
 		fail(c, refusal)
 		return
 	}
-	now, err := h.options.Examine.Current(c.Request.Context(), p)
+	now, composed, err := h.options.Examine.Current(c.Request.Context(), p)
 	if err != nil {
 		e := refuse(node.NotPossible, node.TextPeerNotReady, "its trust entry cannot be had: "+err.Error())
 		e.Err = err
 		fail(c, e)
 		return
 	}
-	writeEntry(c, now)
+	writeEntry(c, now, composed)
 }

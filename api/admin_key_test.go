@@ -2,7 +2,9 @@ package api_test
 
 import (
 	"context"
+	"encoding/json"
 	"errors"
+	"net/http"
 	"strings"
 	"testing"
 
@@ -74,5 +76,52 @@ func TestOldKeysAreInTheKeySet(t *testing.T) {
 			set.Keys[1].Kid != next.Key.ID || set.Keys[1].Revoked != "" || set.Keys[1].NotAfter == "" {
 			t.Errorf("%s: got %s", path, c.answer)
 		}
+	}
+}
+
+// TestNewKeysOfAPeerThatPublishesAKeySetAlone: another implementation has no trust entry to give;
+// over the connection that proves who it is its key set is enough.
+func TestNewKeysOfAPeerThatPublishesAKeySetAlone(t *testing.T) {
+	w := ebltest.NewTLS(t)
+	carrier, bank := w.Platform("carrier.example"), w.Platform("bank.example")
+	next, err := identity.GenerateSigner(bank.Domain(), identity.ES256, identity.CertificateSpec{Subject: "next",
+		NotBefore: bank.Signer.Key.NotBefore, NotAfter: bank.Signer.Key.NotAfter})
+	if err != nil {
+		t.Fatal(err)
+	}
+	published := true
+	fakeBank(t, bank, bank.TLS, func(w http.ResponseWriter, r *http.Request) {
+		if !published || !strings.HasSuffix(r.URL.Path, "/jwks.json") {
+			http.NotFound(w, r)
+			return
+		}
+		var set struct {
+			Keys []json.RawMessage `json:"keys"`
+		}
+		for _, k := range []*identity.Key{bank.Signer.Key, next.Key} {
+			text, err := k.JWK()
+			if err != nil {
+				t.Error(err)
+			}
+			set.Keys = append(set.Keys, text)
+		}
+		_ = json.NewEncoder(w).Encode(set)
+	})
+	r, _ := newResolver(t, "127.0.0.0/8")
+	a := newAdmin(t, carrier, func(o *api.Options) { o.Examine = newExaminer(t, carrier, r) })
+	c := a.ask("POST", "/admin/v1/peers/bank.example/fetch", "{}").want(t, 200, 0)
+	got := decode[api.EntryView](t, c)
+	ps, err := identity.ParseTrust(got.Entry)
+	if err != nil || !got.Composed {
+		t.Fatalf("got %s, %v, want an entry that was put together", c.answer, err)
+	}
+	want := *bank.Entry
+	want.Keys = []*identity.Key{bank.Signer.Key, next.Key}
+	if !ps[0].SameAs(&want) {
+		t.Errorf("got %s, want our entry with both keys", got.Entry)
+	}
+	published = false
+	if c := a.ask("POST", "/admin/v1/peers/bank.example/fetch", "{}").want(t, 422, 8005); !strings.Contains(string(c.answer), "neither a trust entry nor a key set") {
+		t.Errorf("got %s", c.answer)
 	}
 }

@@ -57,7 +57,9 @@ type TokenConfig struct {
 	Sign func(typ string, claims map[string]any) (string, error)
 	// Outside is the authorization server that platforms share; nil: there is none.
 	Outside *oauth.Outside
-	Log     *slog.Logger // nil: nothing is logged
+	// Trust is by whom a peer's issuer is compared with those of others; nil: with none.
+	Trust func() *identity.Trust
+	Log   *slog.Logger // nil: nothing is logged
 }
 
 // maxAnswer bounds what a peer can make us read, in bytes.
@@ -114,7 +116,7 @@ func NewClient(cfg ClientConfig) (*Client, error) {
 	c.transport.DialContext = c.transport.dialling(cfg.DialContext)
 	if t := cfg.Tokens; t != nil {
 		c.tokens = oauth.NewSource(oauth.SourceConfig{Self: t.Self, Peer: cfg.Peer, Endpoint: cfg.Endpoint, Transport: c.transport,
-			Certificate: cfg.Certificate, Own: func() []byte { return leafOf(cfg.Own) }, Sign: t.Sign, Outside: t.Outside, Log: t.Log, Now: cfg.Now})
+			Certificate: cfg.Certificate, Own: func() []byte { return leafOf(cfg.Own) }, Sign: t.Sign, Outside: t.Outside, Trust: t.Trust, Log: t.Log, Now: cfg.Now})
 	}
 	return c, nil
 }

@@ -364,6 +364,33 @@ func TestHonestServersEndpointGetsNothing(t *testing.T) {
 	}
 }
 
+// OAU-17, by its trust entry: a peer that names the issuer of another platform as its own gets no
+// assertion, which would be good there for whoever shows it.
+func TestAnothersIssuerGetsNoAssertion(t *testing.T) {
+	for issuer, asked := range map[string]bool{"": true, "https://as.them.example": true, "https://honest.example": false, "https://shared.example": false, "https://us.example": false} {
+		net := ebltest.New(t)
+		us, them, honest, other := net.Platform("us.example"), net.Platform("them.example"), net.Platform("honest.example"), net.Platform("other.example")
+		entry, named := *them.Entry, *other.Entry
+		entry.OAuth.Issuer, named.OAuth.Issuer = issuer, "https://shared.example"
+		trust, err := identity.NewTrust(us.Entry, &entry, honest.Entry, &named)
+		if err != nil {
+			t.Fatal(err)
+		}
+		d := &desk{t: t, issuer: oauth.Issuer(&entry), life: 300, at: "https://them.example/oauth2/token"}
+		addr := serveTLS(t, d, &tls.Config{Certificates: []tls.Certificate{them.TLS}, ClientAuth: tls.RequireAnyClientCert}, nil)
+		c, err := api.NewClient(api.ClientConfig{Self: us.Domain(), Certificate: api.Fixed(us.TLS), Peer: &entry, Endpoint: mustEndpoint(t, "https://them.example/v1/transferblocks"),
+			DialContext: dialTo(addr), Timeout: 5 * time.Second, Tokens: &api.TokenConfig{Self: us.Entry, Trust: func() *identity.Trust { return trust }, Sign: us.Node().SignToken}})
+		if err != nil {
+			t.Fatal(err)
+		}
+		_, err = c.Verdict(t.Context(), us.Domain(), envelope.Hash{})
+		if got := d.granted.Load() > 0 && node.AsError(err).Code == node.NotFound; got != asked || !asked && (d.audience.Load() != nil || !strings.Contains(err.Error(), issuer)) {
+			t.Errorf("issuer %q: asked for a token %t, assertion to %v, %v; want asked %t", issuer, got, d.audience.Load(), err, asked)
+		}
+		c.Close()
+	}
+}
+
 // A body is not sent to a peer that says no to its header.
 func TestLargeBodyIsNotSentBeforeTheTokenIsThere(t *testing.T) {
 	c, d, us := newDeskClient(t, nil)

@@ -148,7 +148,7 @@ func (x *examination) server(ctx context.Context, at *url.URL) bool {
 	leaf := s.PeerCertificates[0]
 	if err := x.p.CheckTLS(s.PeerCertificates, identity.ServerAuth, x.now); err != nil {
 		x.add("TLS, server", "error", err.Error(), "ask the peer, over another channel, whether it changed its certificate ("+identity.PinText(identity.SPKIPin(leaf))+
-			"); if so, take its new trust entry: eblnode peer fetch "+x.p.Domain.String()+". If not, somebody else answers in its place")
+			"); if so, take its new trust entry, by file or from its public listener: eblnode peer fetch "+x.p.Domain.String()+" --public. If not, somebody else answers in its place")
 		return false
 	}
 	x.expiry("TLS, server", leaf, fmt.Sprintf("it is %s, until %s", x.p.Domain, leaf.NotAfter.UTC().Format(time.DateOnly)))
@@ -179,7 +179,7 @@ func (x *examination) client(ctx context.Context, at discovery.Endpoint) {
 		// It is we who ended the handshake.
 		cure := "ask the peer, over another channel, for a certificate that stands, and for its new trust entry"
 		if r.State == identity.StateUnknown {
-			cure = "until its responder answers we send the peer nothing: look at the way there (ocsp.responder in the entry, discovery.allowNetworks), and ask the peer"
+			cure = "until its responder answers we send the peer nothing: look at the way there (ocsp.responder in the entry, discovery.allowNetworks), and ask the peer; where its issuer is not known, list that under anchors in the entry and add it again"
 		}
 		x.add("OCSP, server", "error", r.Error(), cure)
 		return
@@ -242,12 +242,9 @@ func (x *examination) keys(a *answer) {
 		return
 	}
 	news := unknownKeys(x.p, set)
-	for _, k := range set {
-		own, found := x.p.Key(k.ID)
-		if found && !k.Revoked.IsZero() && own.Revoked.IsZero() {
-			x.add("JWKS", "error", fmt.Sprintf("the peer says that its key %q is revoked (%s), and our entry does not", k.ID, k.Reason), "ask over another channel, then: "+fetch)
-			return
-		}
+	if gone := goneKeys(x.p, set); len(gone) > 0 {
+		x.add("JWKS", "error", "the peer says of keys that they are revoked, and our entry does not, or says less: "+inWords(gone), "ask over another channel, then: "+fetch)
+		return
 	}
 	switch {
 	case x.p.Mode == identity.ModeCA:
@@ -317,31 +314,42 @@ func unknownKeys(p *identity.Platform, set []*identity.Key) (news []string) {
 }
 
 // Current asks a known peer, over a connection that proves who it is, for the trust entry
-// that it publishes of itself now.
-func (e *Examiner) Current(ctx context.Context, p *identity.Platform) (*identity.Platform, error) {
+// that it publishes of itself now. Of one that publishes a key set alone it is our entry with
+// those keys, and composed.
+func (e *Examiner) Current(ctx context.Context, p *identity.Platform) (now *identity.Platform, composed bool, err error) {
 	at, err := e.Resolver.Endpoint(ctx, p.Domain, p.Endpoint)
 	if err != nil {
-		return nil, err
+		return nil, false, err
 	}
 	peer, err := e.Peers.Dial(p, at)
 	if err != nil {
-		return nil, err
+		return nil, false, err
 	}
 	c, ok := peer.(*Client)
 	if !ok {
-		return nil, errors.New("the peer is in this process")
+		return nil, false, errors.New("the peer is in this process")
 	}
 	us := e.Node.Domain()
 	entry, err := c.Platform(ctx, us)
 	if err != nil {
-		return nil, err
-	}
-	if entry == nil {
-		return nil, fmt.Errorf("%s publishes no trust entry", p.Domain)
+		return nil, false, err
 	}
 	keys, err := c.Keys(ctx, us)
 	if err != nil {
-		return nil, err
+		return nil, false, err
 	}
-	return published(p.Domain, entry, keys)
+	switch {
+	case entry != nil:
+		now, err = published(p.Domain, entry, keys)
+		return now, false, err
+	case keys == nil:
+		return nil, false, fmt.Errorf("%s publishes neither a trust entry nor a key set", p.Domain)
+	}
+	set, err := identity.ParseKeySet(keys, p.Domain, p.Quirks.BareKey)
+	if err != nil {
+		return nil, false, fmt.Errorf("the key set that %s publishes: %w", p.Domain, err)
+	}
+	with := *p
+	with.Keys = set
+	return &with, true, nil
 }

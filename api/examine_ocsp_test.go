@@ -3,6 +3,7 @@ package api_test
 import (
 	"context"
 	"crypto/tls"
+	"crypto/x509"
 	"errors"
 	"net"
 	"strings"
@@ -79,5 +80,35 @@ func TestCheckTellsHowAPeersCertificateStands(t *testing.T) {
 		if f, there := got["TLS, client"]; there {
 			t.Errorf("state %d: got %+v, want nothing said of our own certificate", state, f)
 		}
+	}
+}
+
+// TestMissingIssuerIsListedAsCheckSays: of a pinned certificate whose issuer nobody gave us no answer
+// could be believed; what check says to do is what helps.
+func TestMissingIssuerIsListedAsCheckSays(t *testing.T) {
+	p := newPair(t)
+	r := newResponder(t)
+	cert := r.certificate(t, p.bank)
+	imp := newImpostor(t, "127.0.0.1:0", &tls.Config{Certificates: []tls.Certificate{cert}, ClientAuth: tls.RequestClientCert})
+	resolver, _ := newResolver(t, "127.0.0.0/8")
+	_, port, err := net.SplitHostPort(imp.addr)
+	if err != nil {
+		t.Fatal(err)
+	}
+	entry := *p.bank.Entry
+	entry.TLS, entry.Endpoint = identity.TLSIdentity{Pins: [][32]byte{identity.SPKIPin(cert.Leaf)}}, "https://localhost:"+port+"/v1/transferblocks"
+	check := func() api.Finding {
+		t.Helper()
+		peers := api.NewPeers(api.PeersConfig{Self: p.carrier.Domain(), Certificate: api.Fixed(p.carrier.TLS), DialContext: dialTo(imp.addr),
+			Revoked: newAsker(t).CheckTLS, Timeout: 5 * time.Second})
+		t.Cleanup(peers.Close)
+		return states((&api.Examiner{Node: p.carrier.Node(), Resolver: resolver, Peers: peers}).Peer(t.Context(), &entry))["OCSP, server"]
+	}
+	if f := check(); f.State != "error" || !strings.Contains(f.Found, "issuer") || !strings.Contains(f.Cure, "under anchors in the entry") {
+		t.Errorf("got %+v, want that the issuer is missing, and what to do", f)
+	}
+	entry.Anchors = []*x509.Certificate{r.ca.Cert}
+	if f := check(); f.State != "" {
+		t.Errorf("with it among the anchors: got %+v", f)
 	}
 }

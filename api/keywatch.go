@@ -110,14 +110,14 @@ func (w *KeyWatch) note(p *identity.Platform, set []*identity.Key, err error) {
 		k.good = set
 	}
 	unknown, gone := unknownKeys(p, k.good), goneKeys(p, k.good)
-	said := fmt.Sprint(unknown, gone, k.trouble)
+	said := fmt.Sprint(unknown, inWords(gone), k.trouble)
 	if said == k.said {
 		return
 	}
 	k.said = said
 	peer, cure := p.Domain.String(), "eblnode peer fetch "+p.Domain.String()
 	if len(gone) > 0 {
-		w.Log.Error("a peer says that keys are revoked which our entry of it believes; ask over another channel, then: "+cure, "peer", peer, "key", strings.Join(gone, ", "))
+		w.Log.Error("a peer says that keys are revoked which our entry of it believes; ask over another channel, then: "+cure, "peer", peer, "key", inWords(gone))
 	}
 	if len(unknown) > 0 {
 		w.Log.Warn("a peer publishes keys that we do not hold; compare their fingerprints over another channel: "+cure, "peer", peer, "key", strings.Join(unknown, ", "))
@@ -127,16 +127,36 @@ func (w *KeyWatch) note(p *identity.Platform, set []*identity.Key, err error) {
 	}
 }
 
-// goneKeys names the keys that a set says are revoked and p's entry does not.
-func goneKeys(p *identity.Platform, set []*identity.Key) (gone []string) {
+// goneKeys are the keys of a set of which it says worse than p's entry: that they are revoked,
+// since an earlier time, or stolen.
+func goneKeys(p *identity.Platform, set []*identity.Key) (gone []*identity.Key) {
 	for _, k := range set {
 		for _, own := range p.Keys {
-			if own.Thumbprint() == k.Thumbprint() && own.Revoked.IsZero() && !k.Revoked.IsZero() {
-				gone = append(gone, fmt.Sprintf("%q", k.ID))
+			if own.Thumbprint() == k.Thumbprint() && saysWorse(k, own) {
+				gone = append(gone, k)
 			}
 		}
 	}
 	return gone
+}
+
+func saysWorse(k, own *identity.Key) bool {
+	switch {
+	case k.Revoked.IsZero():
+		return false
+	case own.Revoked.IsZero():
+		return true
+	}
+	return k.Compromised() && !own.Compromised() || k.Revoked.Before(own.Revoked)
+}
+
+// inWords names keys with the reason why each was revoked.
+func inWords(keys []*identity.Key) string {
+	var words []string
+	for _, k := range keys {
+		words = append(words, strings.TrimSpace(fmt.Sprintf("%q %s", k.ID, k.Reason)))
+	}
+	return strings.Join(words, ", ")
 }
 
 var keyNewsDesc = prometheus.NewDesc("eblnode_peer_key_news",

@@ -15,6 +15,56 @@ import (
 	"eblnode/internal/ebltest"
 )
 
+// TestPeerThatSaysWorseOfAKey: that a key was stolen is news also where our entry has it as replaced.
+func TestPeerThatSaysWorseOfAKey(t *testing.T) {
+	day := time.Now().Add(-24 * time.Hour).UTC().Truncate(time.Second)
+	for _, c := range []struct {
+		name             string
+		theirs, ours     time.Time
+		their, our, want string
+	}{
+		{"the same", day, day, "superseded", "superseded", "0"},
+		{"stolen, and replaced here", day, day, identity.ReasonKeyCompromise, "superseded", "1"},
+		{"replaced, and stolen here", day, day, "superseded", identity.ReasonKeyCompromise, "0"},
+		{"earlier", day.Add(-time.Hour), day, "superseded", "superseded", "1"},
+		{"later", day.Add(time.Hour), day, "superseded", "superseded", "0"},
+		{"not at all", time.Time{}, day, "", "superseded", "0"},
+	} {
+		net := ebltest.NewTLS(t)
+		carrier, bank := net.Platform("carrier.example"), net.Platform("bank.example")
+		marked := func(at time.Time, reason string) *identity.Key {
+			k := *bank.Signer.Key
+			k.Revoked, k.Reason = at, reason
+			return &k
+		}
+		entry := *bank.Entry
+		entry.Keys = []*identity.Key{marked(c.ours, c.our)}
+		if err := carrier.Node().AddPeers(t.Context(), "test", []*identity.Platform{&entry}); err != nil {
+			t.Fatal(err)
+		}
+		text, err := marked(c.theirs, c.their).JWK()
+		if err != nil {
+			t.Fatal(err)
+		}
+		fakeBank(t, bank, bank.TLS, func(w http.ResponseWriter, _ *http.Request) {
+			_, _ = w.Write([]byte(`{"keys":[` + string(text) + `]}`))
+		})
+		r, _ := newResolver(t, "127.0.0.0/8")
+		e := newExaminer(t, carrier, r)
+		watch := &api.KeyWatch{Examiner: e, Log: slog.New(slog.DiscardHandler)}
+		metrics := api.NewMetrics(carrier.Node())
+		metrics.Watching(watch)
+		watch.Look(t.Context())
+		if got := newLocal(t, carrier, api.Options{Metrics: metrics}).metrics(); !strings.Contains(got, `what="revoked"} `+c.want+"\n") {
+			t.Errorf("%s: the metrics do not say %s", c.name, c.want)
+		}
+		held, _ := carrier.Node().Trust().Find(bank.Domain())
+		if f := states(e.Peer(t.Context(), held))["JWKS"]; (f.State == "error") != (c.want == "1") {
+			t.Errorf("%s: peer check: got %+v", c.name, f)
+		}
+	}
+}
+
 // TestNewsInAPeersKeySet: an operator hears of a new key and of a revoked one, once each; a
 // set that is refused, or a peer that is down, changes nothing of what was known.
 func TestNewsInAPeersKeySet(t *testing.T) {

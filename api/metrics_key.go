@@ -12,6 +12,7 @@ type Expiry struct {
 	Use  string    // signing, tls, or peer: the signing keys that we hold of one
 	Name string    // our domain, or the peer's
 	At   time.Time // zero: never
+	Cure string    // what to do about it, where that is not what is usual; no metric says it
 }
 
 // Expiring has f asked for what runs out each time that metrics are read. Call it once.

@@ -22,7 +22,10 @@ const (
 	OCSPSkew      = 5 * time.Minute // how far a responder's clock may be ahead of ours
 	OCSPMaxAge    = 24 * time.Hour  // of an answer that does not say when the next one comes
 	maxStatuses   = 100             // of certificates in one answer
-	nextUpdateFar = 32 * 24 * time.Hour
+	// How long an answer may claim to be good; about an authority's certificate longer, since a
+	// root that is kept off the network speaks once a year.
+	nextUpdateFar          = 32 * 24 * time.Hour
+	nextUpdateFarAuthority = 400 * 24 * time.Hour
 )
 
 // A Question asks whether one certificate is revoked.
@@ -142,7 +145,24 @@ func (q Question) read(answer []byte, now time.Time) (Status, error) {
 	if len(mine) != 1 {
 		return Status{}, refused("about", "%d of its %d statuses are about this certificate of this issuer", len(mine), len(data.Responses))
 	}
-	return mine[0].status(now)
+	far := nextUpdateFar
+	if q.Certificate.BasicConstraintsValid && q.Certificate.IsCA {
+		far = nextUpdateFarAuthority
+	}
+	s, err := mine[0].status(now, far)
+	// Beyond the end of who signed it nobody believes it: it must be asked for again by then.
+	if d := r.Certificate; err == nil && d != nil && !q.isIssuer(d) && d.NotAfter.Before(s.Until) {
+		s.Until = d.NotAfter.UTC()
+	}
+	return s, err
+}
+
+// isIssuer reports whether c is the issuer's certificate, or another one that it signed for its
+// own name and key: a root that was made anew, perhaps, while an entry still has the old one. It
+// is the key that signs.
+func (q Question) isIssuer(c *x509.Certificate) bool {
+	return bytes.Equal(c.Raw, q.Issuer.Raw) ||
+		bytes.Equal(c.RawSubject, q.Issuer.RawSubject) && samePublic(c.PublicKey, q.Issuer.PublicKey) && c.CheckSignatureFrom(q.Issuer) == nil
 }
 
 // ruleOf is the rule of a part of the check that broke the certificate policy, else another.
@@ -168,7 +188,7 @@ func (q Question) checkResponderOf(r *ocsp.Response, now time.Time) error {
 		return breach(RuleSignature, "it is signed with %v", r.SignatureAlgorithm)
 	}
 	d := r.Certificate
-	if d == nil || bytes.Equal(d.Raw, q.Issuer.Raw) {
+	if d == nil || q.isIssuer(d) {
 		// Once more by ourselves, since for an embedded certificate the library asks only
 		// who signed that.
 		if err := r.CheckSignatureFrom(q.Issuer); err != nil {
@@ -285,7 +305,7 @@ func (q Question) is(id certID) bool {
 	return bytes.Equal(id.NameHash, sum(q.Issuer.RawSubject)) && bytes.Equal(id.IDHash, sum(spki.Key.RightAlign()))
 }
 
-func (s singleResponse) status(now time.Time) (Status, error) {
+func (s singleResponse) status(now time.Time, far time.Duration) (Status, error) {
 	if err := noCritical(s.Extensions); err != nil {
 		return Status{}, refused("extension", "%w", err)
 	}
@@ -296,7 +316,7 @@ func (s singleResponse) status(now time.Time) (Status, error) {
 	switch {
 	case s.NextUpdate.IsZero():
 		out.Until = s.ThisUpdate.Add(OCSPMaxAge).UTC()
-	case s.NextUpdate.Before(s.ThisUpdate) || s.NextUpdate.Sub(s.ThisUpdate) > nextUpdateFar:
+	case s.NextUpdate.Before(s.ThisUpdate) || s.NextUpdate.Sub(s.ThisUpdate) > far:
 		return Status{}, refused("ended", "it is to be good from %s to %s", s.ThisUpdate.UTC().Format(time.RFC3339), s.NextUpdate.UTC().Format(time.RFC3339))
 	}
 	if now.After(out.Until) {

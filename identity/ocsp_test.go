@@ -6,6 +6,7 @@ import (
 	"crypto/rsa"
 	"crypto/x509"
 	"crypto/x509/pkix"
+	"errors"
 	"math/big"
 	"strings"
 	"testing"
@@ -156,6 +157,9 @@ func TestOCSPAnswersThatHold(t *testing.T) {
 		change(&s)
 		return s
 	}
+	again := &catest.Authority{Key: sub.Key, Cert: sub.Issue(t, sub.Key, func(c *x509.Certificate) {
+		c.Subject, c.SubjectKeyId, c.KeyUsage, c.IsCA, c.BasicConstraintsValid = sub.Cert.Subject, sub.Cert.SubjectKeyId, sub.Cert.KeyUsage, true, true
+	})}
 	stolen := func(reason int) catest.Single {
 		return with(func(s *catest.Single) { s.Status, s.Reason, s.RevokedAt = catest.Revoked, reason, now.Add(-time.Hour) })
 	}
@@ -166,6 +170,7 @@ func TestOCSPAnswersThatHold(t *testing.T) {
 	}{
 		{"by the issuer", catest.Answer{Singles: []catest.Single{good}, By: sub, Bare: true}, identity.Status{Good: true}},
 		{"by the issuer, with its certificate", catest.Answer{Singles: []catest.Single{good}, By: sub}, identity.Status{Good: true}},
+		{"by the issuer, with a certificate that it made for itself anew", catest.Answer{Singles: []catest.Single{good}, By: again}, identity.Status{Good: true}},
 		{"by its responder", catest.Answer{Singles: []catest.Single{good}, By: sub.Delegate(t)}, identity.Status{Good: true}},
 		{"named by SHA-256", catest.Answer{Singles: []catest.Single{with(func(s *catest.Single) { s.Hash = crypto.SHA256 })}, By: sub}, identity.Status{Good: true}},
 		{"without nextUpdate", catest.Answer{Singles: []catest.Single{with(func(s *catest.Single) { s.NoNextUpdate = true })}, By: sub}, identity.Status{Good: true}},
@@ -189,6 +194,55 @@ func TestOCSPAnswersThatHold(t *testing.T) {
 				t.Errorf("got an answer of %s until %s", s.ThisUpdate, s.Until)
 			}
 		})
+	}
+}
+
+// TestAnswerEndsWithItsResponder: an answer that is good for longer than the certificate of the
+// responder that signed it must be asked for again before, or it is in the way of a better one.
+func TestAnswerEndsWithItsResponder(t *testing.T) {
+	now := time.Now().UTC().Truncate(time.Second)
+	ca := catest.New(t, "CA")
+	leaf := ca.Issue(t, catest.NewKey(t))
+	q := identity.Question{Certificate: leaf, Issuer: ca.Cert}
+	single := []catest.Single{{Cert: leaf, Issuer: ca.Cert, NextUpdate: now.Add(time.Hour)}}
+	for _, c := range []struct {
+		name string
+		by   *catest.Authority
+		want time.Time
+	}{
+		{"one that ends before", ca.Delegate(t, catest.Valid(now.Add(-time.Hour), now.Add(10*time.Minute))), now.Add(10 * time.Minute)},
+		{"one that ends later", ca.Delegate(t, catest.Valid(now.Add(-time.Hour), now.Add(2*time.Hour))), now.Add(time.Hour)},
+		{"the issuer itself", ca, now.Add(time.Hour)},
+	} {
+		s, err := q.Read(catest.Answer{Singles: single, By: c.by}.DER(t), now)
+		if err != nil || !s.Until.Equal(c.want) {
+			t.Errorf("%s: got until %s, %v; want %s", c.name, s.Until, err, c.want)
+		}
+		if _, err := q.Read(catest.Answer{Singles: single, By: c.by}.DER(t), s.Until); err != nil {
+			t.Errorf("%s: at its end: %v", c.name, err)
+		}
+	}
+}
+
+// TestHowLongAnAnswerMayBeGood: about a leaf a month; about an authority a year, since the root
+// above it is kept off the network.
+func TestHowLongAnAnswerMayBeGood(t *testing.T) {
+	now := time.Now().UTC().Truncate(time.Second)
+	root := catest.New(t, "Root")
+	sub := root.Sub(t, "Sub")
+	leaf := root.Issue(t, catest.NewKey(t))
+	for _, c := range []struct {
+		name string
+		cert *x509.Certificate
+		days int
+		good bool
+	}{{"a leaf", leaf, 32, true}, {"a leaf", leaf, 33, false}, {"an authority", sub.Cert, 400, true}, {"an authority", sub.Cert, 401, false}} {
+		a := catest.Answer{Singles: []catest.Single{{Cert: c.cert, Issuer: root.Cert, ThisUpdate: now, NextUpdate: now.AddDate(0, 0, c.days)}}, By: root}
+		_, err := identity.Question{Certificate: c.cert, Issuer: root.Cert}.Read(a.DER(t), now)
+		r, _ := errors.AsType[*identity.OCSPRefusal](err)
+		if (err == nil) != c.good || err != nil && (r == nil || r.Rule != "ended") {
+			t.Errorf("%s, good for %d days: got %v, want it believed: %t", c.name, c.days, err, c.good)
+		}
 	}
 }
 

@@ -22,6 +22,7 @@ type Once struct {
 	Request envelope.Hash
 
 	approving *approving // the second person's yes by which the order is carried out
+	back      bool       // it takes an order back, which waits for nobody
 }
 
 // MaxOrderKey is the longest Idempotency-Key, in characters.
@@ -112,6 +113,9 @@ func (n *Node) once(ctx context.Context, user *User, o Once, do func(*tx) (Moved
 			done = *before
 			return nil
 		}
+		if err := t.stillMay(user, o); err != nil {
+			return err
+		}
 		if o.approving != nil {
 			t.act = user.Via.approvedBy(o.approving.by)
 			if err := t.begin(o.approving); err != nil {
@@ -130,6 +134,30 @@ func (n *Node) once(ctx context.Context, user *User, o Once, do func(*tx) (Moved
 		return Moved{}, orBusy(err)
 	}
 	return done, nil
+}
+
+// stillMay looks again, where nothing can change any more, at who orders: an order may have waited
+// for its peer for some seconds, and a token that was stolen is stopped at once or not at all.
+func (t *tx) stillMay(user *User, o Once) error {
+	u, err := loadUser(t.ctx, t, user.Local)
+	if err != nil {
+		return err
+	}
+	if u == nil || u.Disabled {
+		return refuse(Forbidden, TextForbidden, "%s is no active user any more", user.Local)
+	}
+	if o.approving != nil {
+		return nil // begin looks at the rest
+	}
+	if len(u.Approvers) > 0 && !o.back {
+		return refuse(Forbidden, TextSecondPerson, "a second person must approve your orders since just now; give it again")
+	}
+	if acts, err := t.stillActs(user.Via, user.Local); err != nil {
+		return err
+	} else if !acts {
+		return refuse(Forbidden, TextForbidden, "this system does not act for %s any more", user.Local)
+	}
+	return nil
 }
 
 func (t *tx) keepOrder(user *User, o Once, done Moved) error {
@@ -156,6 +184,7 @@ func (n *Node) Cancel(ctx context.Context, user *User, id string, o Once) (Moved
 	if before, err := n.doneBefore(ctx, user, o); before != nil || err != nil {
 		return again(before, err)
 	}
+	o.back = true
 	done, err := n.once(ctx, user, o, func(t *tx) (Moved, error) { return n.cancelIn(t, user, id) })
 	if err == nil {
 		n.watchers.notify(id)

@@ -42,6 +42,8 @@ type SourceConfig struct {
 	Sign func(typ string, claims map[string]any) (string, error)
 	// Outside is the shared authorization server, for peers whose entry names it.
 	Outside *Outside
+	// Trust are all platforms that there are beside the peer; nil: nobody else.
+	Trust func() *identity.Trust
 	// Log is told once when the peer wants tokens and does not say where to get them.
 	Log *slog.Logger     // nil: nothing is logged
 	Now func() time.Time // nil: time.Now
@@ -168,7 +170,7 @@ func (s *Source) get(ctx context.Context) (token string, life time.Duration, err
 		m, err = o.metadata(ctx)
 		form.Set("resource", Audience(s.cfg.Peer)) // RFC 8707
 		form.Set("scope", o.cfg.Scope)
-	} else {
+	} else if err = s.alone(issuer); err == nil {
 		m, err = s.metadata(ctx, issuer)
 		form.Set("scope", strings.Join(scopes, " "))
 	}
@@ -187,6 +189,20 @@ func (s *Source) get(ctx context.Context) (token string, life time.Duration, err
 		return "", 0, fmt.Errorf("asking %s: %w", m.TokenEndpoint, err)
 	}
 	return readGrant(body)
+}
+
+// alone refuses a peer whose entry names the issuer of another platform as its own: what it would
+// get of us is addressed to that one, and good there for whoever shows it.
+func (s *Source) alone(issuer string) error {
+	if s.cfg.Trust == nil {
+		return nil
+	}
+	for _, p := range s.cfg.Trust().Platforms() {
+		if p.Domain != s.cfg.Peer.Domain && Issuer(p) == issuer {
+			return fmt.Errorf("its trust entry names the issuer %s, which is that of %s too, and is not the outside issuer of our configuration (oauth.outside.issuer)", issuer, p.Domain)
+		}
+	}
+	return nil
 }
 
 // assertion is our proof of who we are, to one issuer: that of the configuration. The

@@ -99,6 +99,11 @@ func (a *app) certify(ctx context.Context, r *remote, request []byte, named, pee
 	if err != nil {
 		return refused("%w", err)
 	}
+	if peer != nil {
+		if err := mayBeAsked(peer, time.Duration(p.life)); err != nil {
+			return err
+		}
+	}
 	key := &identity.Key{Public: csr.PublicKey}
 	fmt.Fprintf(a.errOut, "domain: %s\n  names: %v\n  fingerprint of the key: %s\n", named.Domain, csr.DNSNames, key.Fingerprint())
 	if !p.yes && !a.agreed("Does the peer say the same fingerprint? [y/N] ") {
@@ -136,6 +141,15 @@ func (a *app) certify(ctx context.Context, r *remote, request []byte, named, pee
 			fmt.Fprintf(a.errOut, "we hold no trust entry of %s yet: its tls.pins must have %s when you add it\n", named.Domain, identity.PinText(pin))
 		}
 	})
+}
+
+// mayBeAsked refuses a certificate that would open no connection: the responder that the entry
+// names is asked about each that the peer shows, and knows none of our authority.
+func mayBeAsked(peer *identity.Platform, life time.Duration) error {
+	if c := peer.OCSP; c.Responder == "" || c.SoftTLS || c.ShortLived && life <= identity.ShortLife {
+		return nil
+	}
+	return refused("our entry of %s names the OCSP responder %s, which would be asked about this certificate and does not know it, so that it would open no connection; have the peer's own certificates name their responder and take ocsp.responder out of the entry, or say \"tls\": \"soft\" beside it", peer.Domain, plain(peer.OCSP.Responder))
 }
 
 // knowBy lets the peer's entry know it by a certificate of our authority.

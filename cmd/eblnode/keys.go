@@ -203,6 +203,8 @@ func (o *opened) reload(ctx context.Context, actor string) error {
 	if err != nil {
 		return err
 	}
+	// Our names in tokens are also in what asks for them and what judges them, since the start.
+	c.OAuth = o.config.OAuth
 	self, err := c.self(k)
 	if err != nil {
 		return err

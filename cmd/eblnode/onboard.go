@@ -20,8 +20,8 @@ import (
 
 // A fetchPlan is what eblnode peer fetch is told.
 type fetchPlan struct {
-	place, out string
-	yes, bare  bool
+	place, out        string
+	yes, bare, public bool
 }
 
 func (a *app) peerFetch() *cobra.Command {
@@ -37,7 +37,8 @@ A stranger's entry is fetched from the place that its TXT record ebl-keys=https:
 else from https://DOMAIN. A platform that publishes only a key set gets an entry that is
 put together from that and from the certificate at its endpoint; compare the fingerprints
 of its keys then. A peer's entry is fetched from its peer listener, over a connection that
-proves who it is: the way to take its new keys.
+proves who it is: the way to take its new keys. With --public it is asked like a stranger: the
+way where it shows a TLS certificate that our entry does not know, or does not know ours.
 
 Of a peer only what it may say of itself is taken over: name, hosts, endpoint, keys, how it
 is known on TLS, where its tokens and revocation answers are. What we granted it stays as
@@ -54,6 +55,7 @@ it is here: the right to issue, carriers, quirks, mode and anchors.`,
 	}
 	f := c.Flags()
 	f.StringVar(&p.place, "url", "", "where the platform publishes its keys, https://host[:port] (default: DNS says it)")
+	f.BoolVar(&p.public, "public", false, "ask a peer like a stranger, at the place that DNS names; nothing is proved there")
 	f.StringVar(&p.out, "out", "", "write the entry to this new file instead of adding it")
 	f.BoolVar(&p.yes, "yes", false, "the fingerprint has been compared; do not ask")
 	f.BoolVar(&p.bare, "bare-key", false, "take keys without a certificate too (quirks.bareKey)")
@@ -66,11 +68,12 @@ func (a *app) fetch(ctx context.Context, r *remote, domain identity.Host, p fetc
 		return err
 	}
 	got := &api.Fetched{From: "its peer listener"}
-	if held != nil && p.place == "" {
+	if held != nil && p.place == "" && !p.public {
 		var view api.EntryView
 		if err := r.call(ctx, http.MethodPost, "/admin/v1/peers/"+url.PathEscape(domain.String())+"/fetch", []byte("{}"), &view); err != nil {
-			return err
+			return fmt.Errorf("%w (where its certificate is a new one, or it does not know ours: --public asks it like a stranger)", err)
 		}
+		got.Composed = view.Composed
 		got.Platform, err = oneEntry(view.Entry)
 	} else {
 		got, err = a.fetchFrom(ctx, domain, p)
@@ -254,7 +257,7 @@ func (a *app) describe(got *api.Fetched, held, entry *identity.Platform) {
 		}
 	}
 	if got.Composed {
-		fmt.Fprintln(w, "The platform publishes no trust entry: compare the fingerprint of each key, and the TLS pin.")
+		fmt.Fprintln(w, "The platform publishes no trust entry: compare the fingerprint of each key, and each TLS pin that is new.")
 		return
 	}
 	fmt.Fprintf(w, "  fingerprint: %s\n", p.Fingerprint())

@@ -66,6 +66,27 @@ func TestOnboardingInMinutes(t *testing.T) {
 	}
 	at = l.hop(t, l.bills[0], at)
 
+	// A new TLS key, all at once, as after a theft: what check says to do is what helps.
+	b.must(t, "key", "rotate", "--use", "tls", "--now", "--name", "at-once")
+	b.kill(t) // with the connections that show the old one
+	b.serve(t)
+	l.ways[1] = way(t, b, "user")
+	out, code := a.try(t, "peer", "check", "b.example")
+	hint := regexp.MustCompile(`eblnode (peer fetch b\.example --public)`).FindSubmatch(out)
+	if code != 1 || hint == nil {
+		t.Fatalf("check of a new certificate: got exit code %d, %s", code, out)
+	}
+	if out, code := a.try(t, "peer", "fetch", "b.example", "--yes"); code == 0 || !bytes.Contains(out, []byte("--public")) {
+		t.Errorf("fetch over a connection that proves nothing: got exit code %d, %s", code, out)
+	}
+	a.must(t, append(strings.Fields(string(hint[1])), "--yes")...)
+	if out := a.must(t, "peer", "check", "b.example"); strings.Contains(out, "error") {
+		t.Errorf("check after that: got %s", out)
+	}
+	for range 2 {
+		at = l.hop(t, l.bills[0], at)
+	}
+
 	// By certificate request: a's own authority certifies b's key for connections to a.
 	csr, pem := b.dir+".csr", b.dir+".pem"
 	requested := keyFingerprint(t, b.manual(t, section, "key csr --name at-bank", "us.csr", csr+" --json"))

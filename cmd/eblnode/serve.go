@@ -101,7 +101,8 @@ func (a *app) open(ctx context.Context, log *slog.Logger) (*opened, error) {
 	}
 	// Any peer may want tokens, whatever we want ourselves.
 	tokens := &api.TokenConfig{Self: self, Outside: o.outside, Log: log,
-		Sign: func(typ string, claims map[string]any) (string, error) { return o.node.SignToken(typ, claims) }}
+		Trust: func() *identity.Trust { return o.node.Trust() },
+		Sign:  func(typ string, claims map[string]any) (string, error) { return o.node.SignToken(typ, claims) }}
 	o.peers = api.NewPeers(api.PeersConfig{Self: self.Domain, DialContext: resolver.DialContext, Tokens: tokens, Revoked: o.ocsp.CheckTLS,
 		CertificateFor: func(peer identity.Host) api.CertificateSource { return o.stapled(o.keys.source(peer.String())) },
 		OwnFor:         func(peer identity.Host) api.CertificateSource { return o.keys.source(peer.String()) }})

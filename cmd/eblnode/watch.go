@@ -7,6 +7,7 @@ import (
 	"os"
 	"os/signal"
 	"path/filepath"
+	"slices"
 	"syscall"
 	"time"
 
@@ -42,13 +43,9 @@ var warnings = []struct {
 func (o *opened) expiring() []api.Expiry {
 	k, now := o.keys.Load(), time.Now()
 	_, until := k.signsUntil(now)
-	list := []api.Expiry{{Use: "signing", Name: o.node.Domain().String(), At: until}, {Use: "tls", Name: o.node.Domain().String(), At: keyfile.Until(k.tls, now, "")}}
-	peers := map[string]bool{}
-	for i := range k.tls {
-		if peer := k.tls[i].Note.Peer; peer != "" && !peers[peer] {
-			peers[peer] = true
-			list = append(list, api.Expiry{Use: "tls", Name: peer, At: keyfile.Until(k.tls, now, peer)})
-		}
+	list := []api.Expiry{{Use: "signing", Name: o.node.Domain().String(), At: until}, {Use: "tls", Name: o.node.Domain().String(), At: k.tlsUntil(now, "")}}
+	for _, peer := range k.peers()[1:] {
+		list = append(list, api.Expiry{Use: "tls", Name: peer, At: k.tlsUntil(now, peer), Cure: cureForPeer(peer)})
 	}
 	for _, p := range o.node.Trust().Platforms() {
 		if at, bounded := lastDay(p, now); bounded && p.Domain != o.node.Domain() {
@@ -56,6 +53,21 @@ func (o *opened) expiring() []api.Expiry {
 		}
 	}
 	return list
+}
+
+// tlsUntil is when, from now on, no TLS certificate is valid that is meant for peer, "" for
+// everybody. One that a peer's own authority signed counts alone: who wants that takes no other.
+func (k *keys) tlsUntil(now time.Time, peer string) time.Time {
+	list := k.tls
+	if peer != "" {
+		list = slices.DeleteFunc(slices.Clone(list), func(t keyfile.Key) bool { return t.Note.Peer != peer })
+	}
+	return keyfile.Until(list, now, peer)
+}
+
+// cureForPeer is what to do about the certificate that one peer is shown.
+func cureForPeer(peer string) string {
+	return "eblnode key csr --name NAME, as eblnode key list calls it, have its authority sign that, and eblnode key import FILE --peer " + peer + "; or delete the files of that key, if the peer wants it no more"
 }
 
 // lastDay is when the last signing key that we hold of p runs out. In the mode ca none need be
@@ -159,6 +171,8 @@ func sentence(e api.Expiry, now time.Time) string {
 	switch {
 	case e.Use == "signing":
 		return "our signing key " + when + " and no other takes over; then nothing is signed: eblnode key rotate --use signing"
+	case e.Cure != "":
+		return "the TLS certificate that we show this peer alone " + when + " and no other takes over: " + e.Cure
 	case e.Use == "peer":
 		return "the last signing key that we hold of this peer " + when + "; ask for its new trust entry"
 	}
@@ -177,7 +191,11 @@ func (k *keys) examine(now time.Time) []finding {
 		if peer != "" {
 			what = "TLS for " + peer
 		}
-		list = append(list, lasts(what, keyfile.Until(k.tls, now, peer), now))
+		f := lasts(what, k.tlsUntil(now, peer), now)
+		if f.Cure != "" && peer != "" {
+			f.Cure = cureForPeer(peer)
+		}
+		list = append(list, f)
 	}
 	return list
 }

@@ -3,6 +3,7 @@ package main
 import (
 	"bytes"
 	"context"
+	"crypto/x509"
 	"log/slog"
 	"net/http"
 	"path/filepath"
@@ -12,6 +13,7 @@ import (
 
 	"eblnode/api"
 	"eblnode/identity"
+	"eblnode/internal/catest"
 	"eblnode/internal/keyfile"
 )
 
@@ -77,6 +79,38 @@ func TestPeersKeysThatRunOut(t *testing.T) {
 	}
 }
 
+// TestCertificateForOnePeerRunsOut: the key that everybody is shown does not take the place of a
+// certificate by a peer's own authority, and a new one of ours is no cure.
+func TestCertificateForOnePeerRunsOut(t *testing.T) {
+	now := time.Now()
+	private := catest.NewKey(t)
+	key := func(name, peer string, until time.Time) keyfile.Key {
+		return keyfile.Key{Use: keyfile.TLS, Name: name, Private: private, Note: keyfile.Note{Peer: peer},
+			Chain: []*x509.Certificate{{NotBefore: now.Add(-time.Hour), NotAfter: until}}}
+	}
+	year, week := now.AddDate(1, 0, 0), now.Add(6*24*time.Hour)
+	k := &keys{tls: []keyfile.Key{key("own", "", year), key("at-bank", "bank.example", week), key("at-bank-old", "bank.example", now.Add(-time.Minute))}}
+	if got := k.tlsUntil(now, ""); got.Before(year) {
+		t.Errorf("for everybody: got %s, want %s", got, year)
+	}
+	if got := k.tlsUntil(now, "bank.example"); !got.Equal(week.Add(time.Second)) {
+		t.Errorf("for one peer: got %s, want %s", got, week)
+	}
+	found := map[string]finding{}
+	for _, f := range k.examine(now) {
+		found[f.Check] = f
+	}
+	if f := found["TLS for bank.example"]; f.State != "warning" || !strings.Contains(f.Cure, "key import FILE --peer bank.example") || found["TLS key"].State != "ok" {
+		t.Errorf("doctor: got %+v", found)
+	}
+	var b bytes.Buffer
+	w := &watch{log: slog.New(slog.NewTextHandler(&b, nil)), said: map[string]string{}}
+	w.warn([]api.Expiry{{Use: "tls", Name: "bank.example", At: week, Cure: cureForPeer("bank.example")}}, now)
+	if got := b.String(); !strings.Contains(got, "key import FILE --peer bank.example") || strings.Contains(got, "key rotate") {
+		t.Errorf("the log: got %s", got)
+	}
+}
+
 // TestKeysInTheFolderAreTakenByThemselves: files that something else puts into keys/ are
 // used without a restart, and the metrics tell until when; a damaged one changes nothing.
 func TestKeysInTheFolderAreTakenByThemselves(t *testing.T) {
@@ -135,6 +169,37 @@ func TestKeysInTheFolderAreTakenByThemselves(t *testing.T) {
 		if !strings.Contains(string(text), want) { // a year less an hour; the old key is valid for longer
 			t.Errorf("metrics: got no %s…", want)
 		}
+	}
+}
+
+// TestNamesInTokensChangeWithAStart and not when the keys are read again: what asks for tokens and
+// what judges them would go on with the old ones, beside an entry that says the new ones.
+func TestNamesInTokensChangeWithAStart(t *testing.T) {
+	dir := filepath.Join(t.TempDir(), "n")
+	if _, errOut, code := do(t, "init", "--data", dir, "--domain", "a.example", "--listen-peer", "127.0.0.1:0", "--listen-local", "127.0.0.1:0"); code != 0 {
+		t.Fatal(errOut)
+	}
+	for _, step := range []struct{ clientID, want string }{{"", ""}, {"before", "before"}} {
+		ctx, stop := context.WithCancel(t.Context())
+		ended := make(chan int)
+		t.Setenv("EBLNODE_OAUTH_CLIENTID", step.clientID)
+		go func() {
+			ended <- run(ctx, []string{"serve", "--data", dir}, strings.NewReader(""), &bytes.Buffer{}, &bytes.Buffer{})
+		}()
+		var r *remote
+		waitUntil(t, "the node runs", func() (running bool) { r, running = dialAdmin(dir); return running })
+		t.Setenv("EBLNODE_OAUTH_CLIENTID", "after")
+		var out api.EntryView
+		for _, ask := range [][2]string{{http.MethodPost, "/admin/v1/reload"}, {http.MethodGet, "/admin/v1/self"}} {
+			if err := r.call(t.Context(), ask[0], ask[1], []byte("{}"), &out); err != nil {
+				t.Fatal(err)
+			}
+			if p, err := oneEntry(out.Entry); err != nil || p.OAuth.ClientID != step.want {
+				t.Errorf("%s: got the client id %q, %v; want %q", ask[1], p.OAuth.ClientID, err, step.want)
+			}
+		}
+		stop()
+		<-ended
 	}
 }
 
