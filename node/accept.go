@@ -1,6 +1,7 @@
 package node
 
 import (
+	"database/sql"
 	"fmt"
 
 	"eblnode/chain"
@@ -178,25 +179,28 @@ func (in *incoming) answer(t *tx, e *Error) (Reply, func(), error) {
 	return Reply{}, nil, e
 }
 
+// What is kept of other chains of one bill that one peer offers: two of them always fit. Who
+// signs thousands is proved guilty by the first, and would only make the rest unreadable, and
+// every transaction that looks for them long.
+const (
+	branchEntries = 2000
+	branchBytes   = 16 << 20
+)
+
 // fork keeps the other branch as proof and says DISE.
 func (in *incoming) fork(t *tx, b *bill, at int) (Reply, func(), error) {
-	n, fresh := in.node, false
-	for i := at; i < len(in.block.Entries); i++ {
-		jws := in.block.Entries[i].JWS.Raw
-		var held int
-		if err := t.QueryRowContext(t.ctx, "SELECT count(*) FROM branches WHERE bill = ? AND idx = ? AND jws = ?", b.id, i, jws).Scan(&held); err != nil {
-			return Reply{}, nil, err
-		}
-		if held > 0 {
-			continue
-		}
-		if err := t.exec("INSERT INTO branches (bill, idx, peer, jws, at) VALUES (?, ?, ?, ?, ?)", b.id, i, in.sender.String(), jws, millis(t.now)); err != nil {
-			return Reply{}, nil, err
-		}
-		in.branches = append(in.branches, branch{i, jws})
-		fresh = true
+	n := in.node
+	fresh, err := in.freshBranch(t, b, at)
+	if err != nil {
+		return Reply{}, nil, err
 	}
-	if fresh {
+	for _, br := range fresh {
+		if err := t.exec("INSERT INTO branches (bill, idx, peer, jws, at) VALUES (?, ?, ?, ?, ?)", b.id, br.Index, in.sender.String(), br.JWS, millis(t.now)); err != nil {
+			return Reply{}, nil, err
+		}
+	}
+	in.branches = fresh
+	if len(fresh) > 0 {
 		t.event(BillForked, b.id, "", EventDetail{Peer: in.sender.String()})
 	}
 	reply, after, err := in.reject(t, refuse(DISE, TextForked, "from entry %d on this is another chain than the one we know", at))
@@ -208,6 +212,41 @@ func (in *incoming) fork(t *tx, b *bill, at int) (Reply, func(), error) {
 		n.Stats.Forks.Add(1)
 		n.log.Warn("a forked chain was offered", "bill", b.state.Document.String(), "peer", in.sender.String(), "entry", at)
 	}, nil
+}
+
+// freshBranch are the entries from at on that are not kept; none where they would pass what is
+// kept of this peer.
+func (in *incoming) freshBranch(t *tx, b *bill, at int) (fresh []branch, err error) {
+	kept := map[int]bool{} // by place in the block
+	count, size := 0, 0
+	err = each(t.ctx, t, "SELECT idx, peer, jws FROM branches WHERE bill = ?", []any{b.id}, func(scan func(...any) error) error {
+		var idx int
+		var peer string
+		var jws sql.RawBytes
+		if err := scan(&idx, &peer, &jws); err != nil {
+			return err
+		}
+		if idx >= at && idx < len(in.block.Entries) && in.block.Entries[idx].JWS.Raw == string(jws) {
+			kept[idx] = true
+		}
+		if peer == in.sender.String() {
+			count, size = count+1, size+len(jws)
+		}
+		return nil
+	})
+	if err != nil {
+		return nil, err
+	}
+	for i := at; i < len(in.block.Entries); i++ {
+		if jws := in.block.Entries[i].JWS.Raw; !kept[i] {
+			fresh = append(fresh, branch{i, jws})
+			count, size = count+1, size+len(jws)
+		}
+	}
+	if count > branchEntries || size > branchBytes {
+		return nil, nil
+	}
+	return fresh, nil
 }
 
 // accept is check 13: control moves here. Everything that justifies it is stored in this

@@ -180,9 +180,9 @@ func (f *bundleFile) branches(ctx context.Context) error {
 		return at < len(f.ours) && f.ours[at].Hash() == e.Hash() ||
 			slices.ContainsFunc(f.b.Branches, func(b envelope.Branch) bool { return b.At == at && b.Entries[0].Hash() == e.Hash() })
 	}
-	for _, leaf := range f.forkFile.branches {
-		if leaf.continued || len(f.b.Branches) >= envelope.MaxBranches {
-			continue
+	for _, leaf := range f.leaves() {
+		if len(f.b.Branches) >= envelope.MaxBranches {
+			break
 		}
 		path, at := f.path(leaf)
 		// The bytes may be another signature of the payload that we have.

@@ -1,6 +1,7 @@
 package node
 
 import (
+	"context"
 	"database/sql"
 	"errors"
 	"fmt"
@@ -172,3 +173,6 @@ func Expect(n *Node) (arrived func()) { return n.store.expect() }
 
 // Expected is how many the writer of n waits for.
 func Expected(n *Node) int64 { return n.store.coming.Load() }
+
+// AttemptOnce makes one attempt of a transfer.
+func AttemptOnce(ctx context.Context, n *Node, id string) { n.attempt(ctx, id) }

@@ -1,6 +1,7 @@
 package node
 
 import (
+	"cmp"
 	"context"
 	"slices"
 
@@ -93,16 +94,47 @@ func (f *forkFile) loadBranches(ctx context.Context) error {
 	return rows.Err()
 }
 
+// first is where the branch that ends with b begins.
+func (b *forkBranch) first() *forkBranch {
+	for b.before != nil {
+		b = b.before
+	}
+	return b
+}
+
+// leaves are the last entries of the branches: of each place where the chain was left, and each
+// peer that offered it, one before the second of any. A file holds 63, and who signs more than
+// that is not to push out what proves another.
+func (f *forkFile) leaves() []*forkBranch {
+	type start struct {
+		idx  int
+		peer string
+	}
+	seen, turn := map[start]int{}, map[*forkBranch]int{}
+	var list []*forkBranch
+	for _, b := range f.branches {
+		if b.continued {
+			continue
+		}
+		s := start{b.first().idx, b.peer}
+		turn[b] = seen[s]
+		seen[s]++
+		list = append(list, b)
+	}
+	slices.SortStableFunc(list, func(a, b *forkBranch) int { return cmp.Compare(turn[a], turn[b]) })
+	return list
+}
+
 // path is the part of the chain that ends with leaf that is not ours; nil where what it
 // follows is not ours either.
 func (f *forkFile) path(leaf *forkBranch) (path []envelope.Entry, at int) {
-	first := leaf
 	for b := leaf; b != nil; b = b.before {
-		path = append([]envelope.Entry{b.Entry}, path...)
-		first = b
+		path = append(path, b.Entry)
 	}
+	first := leaf.first()
 	if first.idx > len(f.ours) || first.idx > 0 && f.ours[first.idx-1].Claimed != first.Payload.Previous {
 		return nil, 0
 	}
+	slices.Reverse(path)
 	return path, first.idx
 }

@@ -185,3 +185,47 @@ func TestChainBehindOurs(t *testing.T) {
 	}
 	mustHold(t, w, doc, al.ID)
 }
+
+// TestThousandsOfForksHideNothing: who signs many other chains of a bill makes neither the
+// node slow, nor its disk full, nor another's guilt unreadable.
+func TestThousandsOfForksHideNothing(t *testing.T) {
+	w := ebltest.New(t)
+	a, b, c := w.Platform("a.example"), w.Platform("b.example"), w.Platform("c.example")
+	bob, ben := b.User("bob"), b.User("ben")
+	root := chainOf(a, issue("al@a.example"))
+	doc := ebltest.Parse(t, root).Last().Payload.DocumentHash
+	mustAccept(t, b, a, a.Extend(root, transfer(bob.ID)))
+	long := func(i int) []byte {
+		body := root
+		for hop := range 98 {
+			body = a.Extend(body, ebltest.Tx{Instruction: envelope.Transfer, To: fmt.Sprintf("u%d@a.example", hop%2), Comments: fmt.Sprint(i)})
+		}
+		return a.Extend(body, transfer(bob.ID))
+	}
+	for i := range 70 {
+		_, _ = b.Put(a, a.Extend(root, ebltest.Tx{Instruction: envelope.Transfer, To: ben.ID, Comments: fmt.Sprint(i)}))
+	}
+	for i := range 22 {
+		if reply, err := b.Put(a, long(i)); err != nil || reply.Refusal == nil || reply.Refusal.Text != "forked" {
+			t.Fatalf("fork %d: got %+v and %v", i, reply, err)
+		}
+	}
+	if got := len(branches(t, b)); got != 70+19*99 {
+		t.Errorf("got %d entries kept, want those of 70 short chains and 19 long ones", got)
+	}
+	// The bill goes on, comes back by c, and c signs twice.
+	b.Transfer(bob, doc, c.User("carl").ID)
+	ours := b.Block(doc)
+	mustAccept(t, b, c, c.Extend(ours, transfer(bob.ID)))
+	if reply, err := b.Put(c, c.Extend(ours, transfer(ben.ID))); err != nil || reply.Refusal == nil || reply.Refusal.Text != "forked" {
+		t.Fatalf("c's: got %+v and %v", reply, err)
+	}
+	guilty := map[string]bool{}
+	for _, f := range findings(t, evidence(t, b, doc), stranger(t, a, b, c)) {
+		guilty[f.Platform] = true
+	}
+	if !guilty["a.example"] || !guilty["c.example"] || len(guilty) != 2 {
+		t.Errorf("got %v, want a and c", guilty)
+	}
+	mustBeClean(t, b)
+}

@@ -37,5 +37,29 @@ func lockDir(dir string) (io.Closer, error) {
 		_ = f.Close()
 		return nil, fmt.Errorf("%w: %s", ErrInUse, dir)
 	}
-	return f, nil
+	folder, err := os.Open(dir)
+	if err != nil {
+		_ = f.Close()
+		return nil, fmt.Errorf("locking the data folder: %w", err)
+	}
+	l := locks{f, folder}
+	// The folder itself too: somebody may take the file "lock" for one that a crash has left,
+	// and two processes that write would each hash the audit log after its own rows. Where a
+	// file system locks no folders, the file alone must do.
+	if err := syscall.Flock(int(folder.Fd()), syscall.LOCK_EX|syscall.LOCK_NB); errors.Is(err, syscall.EWOULDBLOCK) {
+		_ = l.Close()
+		return nil, fmt.Errorf("%w: %s", ErrInUse, dir)
+	}
+	return l, nil
+}
+
+// locks are the files that are locked until they are closed.
+type locks []*os.File
+
+func (l locks) Close() error {
+	var err error
+	for _, f := range l {
+		err = errors.Join(err, f.Close())
+	}
+	return err
 }

@@ -66,6 +66,13 @@ func TestSecondProcessIsRefused(t *testing.T) {
 	if err := mustNotOpen(t, p.Config(), "in use"); !errors.Is(err, node.ErrInUse) {
 		t.Errorf("got %v, want ErrInUse", err)
 	}
+	// Somebody takes the lock for one that a crash has left behind.
+	if err := os.Remove(filepath.Join(p.Dir, "lock")); err != nil {
+		t.Fatal(err)
+	}
+	if err := mustNotOpen(t, p.Config(), "in use"); !errors.Is(err, node.ErrInUse) {
+		t.Errorf("without its file: got %v, want ErrInUse", err)
+	}
 	if err := p.Node().Ready(t.Context()); err != nil {
 		t.Errorf("the first is disturbed: %v", err)
 	}

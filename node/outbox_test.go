@@ -5,6 +5,7 @@ import (
 	"context"
 	"errors"
 	"fmt"
+	"log/slog"
 	"strings"
 	"testing"
 
@@ -201,4 +202,25 @@ func TestAwaitEndsWithItsContext(t *testing.T) {
 	if err != nil || v.State != node.Sending || v.Attempts < 3 {
 		t.Errorf("got %+v and %v, want it as it is: sending", v, err)
 	}
+}
+
+// TestStoppedAttemptIsNoError: a node that stops in the middle of beginning one has nothing to
+// tell anybody; a line at level ERROR wakes somebody.
+func TestStoppedAttemptIsNoError(t *testing.T) {
+	var log bytes.Buffer
+	w := ebltest.New(t)
+	a, b := w.Platform("a.example", ebltest.Manual(), ebltest.Configure(func(c *node.Config) { c.Log = slog.New(slog.NewTextHandler(&log, nil)) })), w.Platform("b.example")
+	doc := a.Issue(a.User("al").ID)
+	moved := a.Move(a.User("al"), doc, envelope.Transfer, b.User("bob").ID)
+	ctx, cancel := context.WithCancel(t.Context())
+	cancel()
+	node.AttemptOnce(ctx, a.Node(), moved.Transfer)
+	if strings.Contains(log.String(), "level=ERROR") {
+		t.Errorf("got %s", log.String())
+	}
+	if v := a.View(doc); v.Transfer.State != node.Prepared || v.Transfer.Attempts != 0 {
+		t.Errorf("got %+v, want it as it was", v.Transfer)
+	}
+	node.AttemptOnce(t.Context(), a.Node(), moved.Transfer)
+	mustHold(t, w, doc, "bob@b.example")
 }

@@ -54,6 +54,17 @@ func (n *Node) Resolve(ctx context.Context, user *User, id string, o ResolveOrde
 	if before != nil {
 		return n.transferView(ctx, id)
 	}
+	if o.Confirm && o.Outcome == ResolvedHeld {
+		// Bytes that are on their way would be accepted after we have said that they were not.
+		// While this is settled no attempt begins, and while one runs this is not settled.
+		if _, running := n.busy.LoadOrStore(id, n.Domain()); running {
+			e := refuse(Unavailable, TextUnavailable, "an attempt to send this transfer is under way, and the peer may take it; confirm again when it has ended")
+			e.Retry = 60
+			return nil, e
+		}
+		defer n.poke()
+		defer n.busy.Delete(id)
+	}
 	err = n.store.update(ctx, func(t *tx) error {
 		if before, err := doneBefore(t.ctx, t, user, o.Once); before != nil || err != nil {
 			return err

@@ -2,6 +2,7 @@ package node_test
 
 import (
 	"strings"
+	"sync"
 	"testing"
 
 	"eblnode/envelope"
@@ -85,6 +86,38 @@ func TestOneOperatorResolvesNothing(t *testing.T) {
 	checkAll(t, w)
 }
 
+// TestBillIsNotFreedUnderAnAttempt: two operators say that the peer does not have it, while
+// bytes are on their way that it takes.
+func TestBillIsNotFreedUnderAnAttempt(t *testing.T) {
+	w := ebltest.New(t)
+	a, b := w.Platform("a.example", ebltest.Manual()), w.Platform("b.example")
+	one, two, bob := a.User("one", node.OperatorRole), a.User("two", node.OperatorRole), b.User("bob")
+	x := tap(w)
+	doc, id := inDoubt(t, a, x, bob.ID)
+	if _, err := a.Node().Resolve(t.Context(), one.User, id, proposal("held")); err != nil {
+		t.Fatal(err)
+	}
+	arrives, left := make(chan struct{}), make(chan struct{}, 100)
+	x.answer(func(_, _ identity.Host, _ node.Request, pass func() (node.Reply, error)) (node.Reply, error) {
+		left <- struct{}{}
+		<-arrives
+		return pass()
+	})
+	stop := a.Run()
+	defer stop()
+	free := sync.OnceFunc(func() { close(arrives) })
+	defer free()
+	<-left
+	_, err := a.Node().Resolve(t.Context(), two.User, id, confirmation("held"))
+	mustRefuse(t, err, node.Unavailable, "unavailable")
+	free()
+	a.Settled(id, node.Accepted)
+	mustHold(t, w, doc, bob.ID)
+	_, err = a.Node().Resolve(t.Context(), two.User, id, confirmation("held"))
+	mustRefuse(t, err, node.Conflict, "nothingToResolve")
+	checkAll(t, w)
+}
+
 // TestTwoOperatorsResolve what is in doubt or disputed, either way, also when the node is
 // stopped between their words; and later answers move nothing.
 func TestTwoOperatorsResolve(t *testing.T) {
@@ -152,17 +185,25 @@ func TestTwoOperatorsResolve(t *testing.T) {
 // TestLateAnswerAfterAResolveIsKeptAndMovesNothing, and is counted where it says the
 // other thing.
 func TestLateAnswerAfterAResolveIsKeptAndMovesNothing(t *testing.T) {
-	for _, outcome := range []string{"held", "away"} {
-		t.Run(outcome, func(t *testing.T) {
+	const outcome = "away" // held is not confirmed under an attempt
+	for name, says := range map[string]func(b *ebltest.Platform, from, to identity.Host, r node.Request) node.Reply{
+		"a receipt": func(b *ebltest.Platform, _, _ identity.Host, r node.Request) node.Reply {
+			return receipt(b.Signer, lastOf(r).Claimed)
+		},
+		"a rejection": func(b *ebltest.Platform, from, to identity.Host, r node.Request) node.Reply {
+			return reject(b.Signer, lastOf(r), from, to, envelope.BadEnvelopeCode)
+		},
+	} {
+		t.Run(name, func(t *testing.T) {
 			w := ebltest.New(t)
 			a, b := w.Platform("a.example", ebltest.Manual()), w.Platform("b.example")
 			one, two := a.User("one", node.OperatorRole), a.User("two", node.OperatorRole)
 			x := tap(w)
 			asked, answer := make(chan struct{}), make(chan struct{})
-			x.answer(func(_, _ identity.Host, r node.Request, _ func() (node.Reply, error)) (node.Reply, error) {
+			x.answer(func(from, to identity.Host, r node.Request, _ func() (node.Reply, error)) (node.Reply, error) {
 				close(asked)
 				<-answer
-				return receipt(b.Signer, lastOf(r).Claimed), nil
+				return says(b, from, to, r), nil
 			})
 			doc := a.Issue(a.User("al").ID)
 			id := a.Move(a.User("al"), doc, envelope.Transfer, b.User("bob").ID).Transfer
@@ -185,7 +226,7 @@ func TestLateAnswerAfterAResolveIsKeptAndMovesNothing(t *testing.T) {
 				return err == nil && totals.Late == 1
 			})
 			stop()
-			if after := a.View(doc); after.Control != before.Control || after.Transfer.State != before.Transfer.State || (totals.LateWrong == 1) != (outcome == "held") {
+			if after := a.View(doc); after.Control != before.Control || after.Transfer.State != before.Transfer.State || (totals.LateWrong == 1) != (name == "a rejection") {
 				t.Errorf("got %s, %s and %d that contradict", after.Control, after.Transfer.State, totals.LateWrong)
 			}
 			checkNode(t, a)

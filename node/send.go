@@ -185,6 +185,9 @@ func (n *Node) attempt(ctx context.Context, id string) {
 	// Whatever came of it: a commit that is said to have failed may have happened.
 	defer n.watchers.notify(id)
 	x, body, err := n.startAttempt(ctx, id)
+	if err != nil && ctx.Err() != nil {
+		return // we stop; the next start sends it
+	}
 	if err != nil {
 		n.log.ErrorContext(ctx, "starting an attempt failed", "transfer", id, "err", err)
 		n.rest(ctx)

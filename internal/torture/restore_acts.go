@@ -241,6 +241,13 @@ func (r *restore) decide(ctx context.Context, transfer, outcome string, confirm 
 		sum := sha256.Sum256(letter)
 		user, body = "two", map[string]any{"outcome": outcome, "confirm": true, "evidenceSha256": hex.EncodeToString(sum[:])}
 	}
-	var out map[string]any
-	return r.a.as(ctx, user, http.MethodPost, "/api/v1/transfers/"+transfer+"/resolve", body, &out)
+	// Nothing is freed while an attempt is under way: the operator asks again.
+	for try := 0; ; try++ {
+		var out map[string]any
+		err := r.a.as(ctx, user, http.MethodPost, "/api/v1/transfers/"+transfer+"/resolve", body, &out)
+		refused, ok := errors.AsType[*refusal](err)
+		if !ok || refused.text != "unavailable" || try == 900 || !sleep(ctx, 100*time.Millisecond) {
+			return err
+		}
+	}
 }
