@@ -6,9 +6,10 @@ import (
 	"encoding/json"
 	"fmt"
 	"os"
-	"os/exec"
 	"path/filepath"
 	"strings"
+
+	"eblnode/internal/torture/mutants"
 )
 
 // An edit replaces one text of a source file in a build; the file stays as it is.
@@ -39,9 +40,7 @@ func (o *options) build(ctx context.Context, dir, name, pkg string, edits ...edi
 		}
 		args = append(args, "-overlay", overlay)
 	}
-	cmd := exec.CommandContext(ctx, "go", append(args, pkg)...)
-	cmd.Dir = root
-	if out, err := cmd.CombinedOutput(); err != nil {
+	if out, err := mutants.Go(ctx, root, append(args, pkg)...); err != nil {
 		return "", fmt.Errorf("building %s: %w\n%s", pkg, err, out)
 	}
 	return program, nil

@@ -1,6 +1,9 @@
 package mutants
 
 import (
+	"fmt"
+	"os"
+	"path/filepath"
 	"regexp"
 	"strings"
 	"testing"
@@ -84,6 +87,31 @@ func TestParseRefusals(t *testing.T) {
 	} {
 		if _, err := parse(text); err == nil {
 			t.Errorf("%s: it was read", name)
+		}
+	}
+}
+
+// TestGoIsRunAgain where it lost a package, and for no other reason.
+func TestGoIsRunAgain(t *testing.T) {
+	for name, c := range map[string]struct {
+		said string
+		runs int
+		good bool
+	}{
+		"it lost one, once": {"identity/key.go:12:2: could not import encoding/hex (open : no such file or directory)", 2, true},
+		"a wrong program":   {"chain/x.go:1:1: undefined: x", 1, false},
+	} {
+		dir := t.TempDir()
+		runs := filepath.Join(dir, "runs")
+		script := fmt.Sprintf("#!/bin/sh\necho x >> %s\n[ $(wc -l < %s) -gt 1 ] && exit 0\necho '%s'\nexit 1\n", runs, runs, c.said)
+		if err := os.WriteFile(filepath.Join(dir, "go"), []byte(script), 0o700); err != nil {
+			t.Fatal(err)
+		}
+		t.Setenv("PATH", dir+string(filepath.ListSeparator)+os.Getenv("PATH"))
+		_, err := Go(t.Context(), dir, "build")
+		text, _ := os.ReadFile(runs)
+		if got := strings.Count(string(text), "x"); got != c.runs || (err == nil) != c.good {
+			t.Errorf("%s: got %d runs and %v, want %d", name, got, err, c.runs)
 		}
 	}
 }

@@ -274,12 +274,27 @@ func (r *runner) compile(ctx context.Context, pkg, overlay, name string) (string
 	if overlay != "" {
 		args = append(args, "-overlay", overlay)
 	}
-	cmd := exec.CommandContext(ctx, "go", append(args, pkg)...)
-	cmd.Dir = r.Root
-	if out, err := cmd.CombinedOutput(); err != nil {
+	if out, err := Go(ctx, r.Root, append(args, pkg)...); err != nil {
 		return "", fmt.Errorf("%w\n%s", err, out)
 	}
 	return binary, nil
+}
+
+// lostImport is what the compiler says where the go command gave it no file for a package.
+var lostImport = []byte("(open : no such file or directory)")
+
+// Go runs the go command in a folder and returns what it said. With -overlay, and other builds
+// beside it, that of Go 1.26 now and then loses a package of the standard library which it has;
+// then it is run again, twice at most.
+func Go(ctx context.Context, dir string, args ...string) (out []byte, err error) {
+	for range 3 {
+		cmd := exec.CommandContext(ctx, "go", args...)
+		cmd.Dir = dir
+		if out, err = cmd.CombinedOutput(); err == nil || !bytes.Contains(out, lostImport) {
+			break
+		}
+	}
+	return out, err
 }
 
 // testLimit is how long the tests of one gate may take. What hangs is not caught: a gate
