@@ -347,7 +347,7 @@ func TestSmuggledRequestOnThePlainListener(t *testing.T) {
 		if err != nil {
 			t.Fatal(err)
 		}
-		_ = conn.SetDeadline(time.Now().Add(10 * time.Second))
+		_ = conn.SetDeadline(time.Now().Add(30 * time.Second))
 		_, _ = io.WriteString(conn, head+framing+head+"\r\n")
 		answer, err := io.ReadAll(conn)
 		_ = conn.Close()
@@ -376,7 +376,7 @@ func TestSmuggledRequestBehindALongLength(t *testing.T) {
 		t.Fatal(err)
 	}
 	defer func() { _ = conn.Close() }()
-	_ = conn.SetDeadline(time.Now().Add(10 * time.Second))
+	_ = conn.SetDeadline(time.Now().Add(30 * time.Second))
 	_, _ = io.WriteString(conn, head+"Content-Length: "+repeated("0", 300))
 	time.Sleep(100 * time.Millisecond) // else it would be read in one piece
 	_, _ = fmt.Fprintf(conn, "%d\r\n\r\n%s", len(blinker), blinker)
