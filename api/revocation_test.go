@@ -79,7 +79,7 @@ func newAsker(t *testing.T) *discovery.OCSP {
 	if err != nil {
 		t.Fatal(err)
 	}
-	o, err := discovery.NewOCSP(discovery.OCSPConfig{Resolver: resolver, MaxAge: time.Nanosecond})
+	o, err := discovery.NewOCSP(discovery.OCSPConfig{Resolver: resolver, MaxAge: time.Nanosecond, Timeout: time.Minute})
 	if err != nil {
 		t.Fatal(err)
 	}
