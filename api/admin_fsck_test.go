@@ -1,15 +1,12 @@
 package api_test
 
 import (
-	"database/sql"
 	"encoding/json"
-	"path/filepath"
 	"strings"
 	"testing"
 
 	"eblnode/api"
 	"eblnode/internal/ebltest"
-	"eblnode/node"
 )
 
 // The last line is the report; a row changed behind the node's back is named in it.
@@ -20,12 +17,7 @@ func TestAdminFsckNamesWhatIsWrong(t *testing.T) {
 	if r := lastFsckLine(t, a.ask("POST", "/admin/v1/fsck", `{}`)); r == nil || !r.Clean || r.Checked.Bills != 1 || r.Checked.Steps != 1 || len(r.Findings) != 0 {
 		t.Errorf("got %+v, want a clean report of one bill", r)
 	}
-	db, err := sql.Open("sqlite", filepath.Join(carrier.Dir, node.DatabaseFile))
-	if err != nil {
-		t.Fatal(err)
-	}
-	defer db.Close()
-	if _, err := db.ExecContext(t.Context(), "UPDATE bills SET possessor = 'mallory@carrier.example'"); err != nil {
+	if _, err := database(t, carrier).ExecContext(t.Context(), "UPDATE bills SET possessor = 'mallory@carrier.example'"); err != nil {
 		t.Fatal(err)
 	}
 	r := lastFsckLine(t, a.ask("POST", "/admin/v1/fsck", `{}`))

@@ -173,7 +173,7 @@ func newDeskClient(t *testing.T, now func() time.Time, log ...*slog.Logger) (*ap
 		tokens.Log = log[0]
 	}
 	c, err := api.NewClient(api.ClientConfig{Self: us.Domain(), Certificate: api.Fixed(us.TLS), Peer: them.Entry,
-		Endpoint: mustEndpoint(t, "https://them.example/v1/transferblocks"), DialContext: dialTo(addr), Now: now, Timeout: 10 * time.Second,
+		Endpoint: mustEndpoint(t, "https://them.example/v1/transferblocks"), DialContext: dialTo(addr), Now: now, Timeout: 30 * time.Second,
 		Tokens: tokens})
 	if err != nil {
 		t.Fatal(err)
@@ -184,7 +184,8 @@ func newDeskClient(t *testing.T, now func() time.Time, log ...*slog.Logger) (*ap
 
 func TestTokenIsKeptRenewedBeforeItsEndAndOnceOnA401(t *testing.T) {
 	var ahead atomic.Int64
-	c, d, us := newDeskClient(t, func() time.Time { return time.Now().Add(time.Duration(ahead.Load()) * time.Second) })
+	began := time.Now()
+	c, d, us := newDeskClient(t, func() time.Time { return began.Add(time.Duration(ahead.Load()) * time.Second) })
 	ask := func() error { _, err := c.Verdict(t.Context(), us.Domain(), envelope.Hash{}); return err }
 	mustGrant := func(granted, refused int64) {
 		t.Helper()
@@ -351,7 +352,7 @@ func TestHonestServersEndpointGetsNothing(t *testing.T) {
 	lyingAddr := serveTLS(t, lying, &tls.Config{Certificates: []tls.Certificate{them.TLS}, ClientAuth: tls.RequireAnyClientCert}, nil)
 	_, lyingPort, _ := strings.Cut(lyingAddr, ":")
 	c, err := api.NewClient(api.ClientConfig{Self: us.Domain(), Certificate: api.Fixed(us.TLS), Peer: them.Entry, Endpoint: mustEndpoint(t, "https://localhost:"+lyingPort+"/v1/transferblocks"),
-		Timeout: 5 * time.Second, Tokens: &api.TokenConfig{Self: us.Entry, Sign: us.Node().SignToken}})
+		Timeout: 30 * time.Second, Tokens: &api.TokenConfig{Self: us.Entry, Sign: us.Node().SignToken}})
 	if err != nil {
 		t.Fatal(err)
 	}

@@ -65,7 +65,7 @@ func TestCheckTellsHowAPeersCertificateStands(t *testing.T) {
 		r.state.Store(state)
 		resolver, _ := newResolver(t, "127.0.0.0/8")
 		peers := api.NewPeers(api.PeersConfig{Self: p.carrier.Domain(), Certificate: api.Fixed(p.carrier.TLS), DialContext: dialTo(imp.addr),
-			Revoked: newAsker(t).CheckTLS, Timeout: 5 * time.Second})
+			Revoked: newAsker(t).CheckTLS, Timeout: 30 * time.Second})
 		t.Cleanup(peers.Close)
 		entry := r.entry(p.bank, false)
 		_, port, err := net.SplitHostPort(imp.addr)

@@ -2,14 +2,17 @@ package api_test
 
 import (
 	"bytes"
+	"context"
 	"crypto/tls"
 	"encoding/json"
 	"io"
 	"net"
 	"net/http"
 	"net/http/httptest"
+	"net/http/httptrace"
 	"os"
 	"strings"
+	"sync/atomic"
 	"testing"
 	"time"
 
@@ -109,10 +112,28 @@ func tlsClient(t testing.TB, from *ebltest.Platform) *http.Client {
 	if from != nil {
 		config.Certificates = []tls.Certificate{from.TLS}
 	}
-	tr := &http.Transport{TLSClientConfig: config, DisableCompression: true}
+	tr := &http.Transport{TLSClientConfig: config, DisableCompression: true, ExpectContinueTimeout: time.Minute}
 	t.Cleanup(tr.CloseIdleConnections)
-	return &http.Client{Transport: tr, Timeout: 20 * time.Second,
+	return &http.Client{Transport: tr, Timeout: time.Minute,
 		CheckRedirect: func(*http.Request, []*http.Request) error { return http.ErrUseLastResponse }}
+}
+
+// dry is a rate, a second, that gives nothing back while a test runs, however slow the machine.
+const dry = 1e-6
+
+// kept asks until the connection is kept for the next request, and says how many were not:
+// net/http gives up one whose request it has not seen written within 50 ms, as on a busy machine.
+func kept(t testing.TB, ask func(ctx context.Context) error) (lost int64, err error) {
+	t.Helper()
+	for ; lost < 100; lost++ {
+		var put atomic.Bool
+		err := ask(httptrace.WithClientTrace(t.Context(), &httptrace.ClientTrace{PutIdleConn: func(err error) { put.Store(err == nil) }}))
+		if put.Load() || err != nil && lost > 10 {
+			return lost, err
+		}
+	}
+	t.Fatal("no connection is kept")
+	return lost, nil
 }
 
 // A local is the local listener of a platform.

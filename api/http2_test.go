@@ -20,7 +20,7 @@ func http2Client(t *testing.T, cert tls.Certificate) *http.Client {
 	only.SetHTTP2(true)
 	tr := &http.Transport{Protocols: &only, TLSClientConfig: &tls.Config{InsecureSkipVerify: true, Certificates: []tls.Certificate{cert}}}
 	t.Cleanup(tr.CloseIdleConnections)
-	return &http.Client{Transport: tr, Timeout: 20 * time.Second}
+	return &http.Client{Transport: tr, Timeout: 30 * time.Second}
 }
 
 // TestPeersMayUseHTTP2: the same handlers, the same refusals; who asks is who the connection
@@ -116,7 +116,7 @@ func TestClientResumesSessions(t *testing.T) {
 	source := func() (*tls.Certificate, error) { mu.Lock(); defer mu.Unlock(); c := shown; return &c, nil }
 	u := mustEndpoint(t, "https://bank.example:"+addr[strings.LastIndexByte(addr, ':')+1:]+"/v1/transferblocks")
 	client, err := api.NewClient(api.ClientConfig{Self: p.carrier.Domain(), Certificate: source, Peer: p.bank.Entry, Endpoint: u,
-		DialContext: dialTo(addr), Timeout: 5 * time.Second})
+		DialContext: dialTo(addr), Timeout: 30 * time.Second})
 	if err != nil {
 		t.Fatal(err)
 	}

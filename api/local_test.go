@@ -348,7 +348,7 @@ func TestListIsPagedAndEachBillIsOnOnePage(t *testing.T) {
 // OPS-04
 func TestFloodingUserIsSlowedDownAlone(t *testing.T) {
 	carrier := ebltest.New(t).Platform("carrier.example")
-	l := newLocal(t, carrier, api.Options{Rate: 1, Burst: 5})
+	l := newLocal(t, carrier, api.Options{Rate: dry, Burst: 5})
 	alice, other := carrier.User("alice"), carrier.User("other")
 	var last *call
 	for range 7 {

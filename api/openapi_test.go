@@ -189,7 +189,7 @@ func TestEveryAnswerIsAsDescribed(t *testing.T) {
 	l.as(issuer, "POST", "/api/v1/ebls/"+doc.String()+"/honour", `{}`).want(t, 200, 0)
 	do(t, peer, call{method: "GET", url: base + verdict}).want(t, 200, 0)
 	do(t, peer, call{method: "GET", url: base + "/v1/transferblocks/" + none + "/verdict"}).want(t, 404, 7104)
-	public := "http://" + serveHTTP(t, api.NewPublicHandler(carrier.Node(), api.Options{Rate: 1, Burst: 4}))
+	public := "http://" + serveHTTP(t, api.NewPublicHandler(carrier.Node(), api.Options{Rate: dry, Burst: 4}))
 	for _, path := range []string{"/.well-known/jwks.json", "/v1/.well-known/jwks.json", "/.well-known/ebl-platform.json"} {
 		do(t, peer, call{method: "GET", url: base + path}).want(t, 200, 0)
 		do(t, http.DefaultClient, call{method: "GET", url: public + path}).want(t, 200, 0)

@@ -111,7 +111,7 @@ func TestKeyOfAYesAndOfAResolve(t *testing.T) {
 
 	op, second := bank.User("op", "operator"), bank.User("second", "operator")
 	stop := bank.Run()
-	for deadline := time.Now().Add(20 * time.Second); ; time.Sleep(10 * time.Millisecond) {
+	for deadline := time.Now().Add(time.Minute); ; time.Sleep(10 * time.Millisecond) {
 		open, err := bank.Node().OpenTransfers(t.Context(), op.User)
 		if err != nil || len(open) != 1 || time.Now().After(deadline) {
 			t.Fatalf("waiting for an attempt: %+v, %v", open, err)

@@ -1,8 +1,10 @@
 package api_test
 
 import (
+	"context"
 	"crypto/tls"
 	"crypto/x509"
+	"fmt"
 	"io"
 	"net/http"
 	"net/http/httptest"
@@ -77,7 +79,7 @@ func newAsker(t *testing.T) *discovery.OCSP {
 	if err != nil {
 		t.Fatal(err)
 	}
-	o, err := discovery.NewOCSP(discovery.OCSPConfig{Resolver: resolver, MaxAge: time.Nanosecond})
+	o, err := discovery.NewOCSP(discovery.OCSPConfig{Resolver: resolver, MaxAge: time.Nanosecond, Timeout: time.Minute})
 	if err != nil {
 		t.Fatal(err)
 	}
@@ -188,7 +190,23 @@ func TestConnectionOutlivesItsCertificate(t *testing.T) {
 			client := tlsClient(t, p.carrier)
 			client.Transport.(*http.Transport).TLSClientConfig.Certificates = []tls.Certificate{cert}
 			// The first request does not reach the handler: it makes the connection.
-			do(t, client, call{method: http.MethodGet, url: "https://" + addr + "/nowhere"}).want(t, http.StatusNotFound, 0)
+			if _, err := kept(t, func(ctx context.Context) error {
+				req, err := http.NewRequestWithContext(ctx, http.MethodGet, "https://"+addr+"/nowhere", nil)
+				if err != nil {
+					return err
+				}
+				res, err := client.Do(req)
+				if err != nil {
+					return err
+				}
+				defer res.Body.Close()
+				if _, err := io.Copy(io.Discard, res.Body); res.StatusCode != http.StatusNotFound {
+					return fmt.Errorf("%s, %w", res.Status, err)
+				}
+				return nil
+			}); err != nil {
+				t.Fatal(err)
+			}
 			r.state.Store(c.state)
 			body, _ := p.carrier.Offer(p.bank.User("desk").ID)
 			db := database(t, p.bank)
@@ -214,7 +232,7 @@ func TestRevokedServerGetsNoByte(t *testing.T) {
 		imp := newImpostor(t, "127.0.0.1:0", &tls.Config{Certificates: []tls.Certificate{r.certificate(t, p.bank)}, ClientAuth: tls.RequestClientCert})
 		r.state.Store(state)
 		c, err := api.NewClient(api.ClientConfig{Self: p.carrier.Domain(), Certificate: api.Fixed(p.carrier.TLS), Peer: r.entry(p.bank, false),
-			Endpoint: mustEndpoint(t, "https://bank.example/v1/transferblocks"), DialContext: dialTo(imp.addr), Revoked: newAsker(t).CheckTLS, Timeout: 5 * time.Second})
+			Endpoint: mustEndpoint(t, "https://bank.example/v1/transferblocks"), DialContext: dialTo(imp.addr), Revoked: newAsker(t).CheckTLS, Timeout: 30 * time.Second})
 		if err != nil {
 			t.Fatal(err)
 		}

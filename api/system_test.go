@@ -186,8 +186,8 @@ func TestTokenOfASystemThatIsNotGoodChangesNothing(t *testing.T) {
 		{"without aud", e.token(map[string]any{"aud": nil}), 401},
 		{"without exp", e.token(map[string]any{"exp": nil}), 401},
 		{"without nbf and iat", e.token(map[string]any{"nbf": nil, "iat": nil}), 401},
-		{"61 s from nbf", e.token(map[string]any{"exp": in(61)}), 401},
-		{"61 s from iat", e.token(map[string]any{"nbf": nil, "exp": in(61)}), 401},
+		{"90 s from nbf", e.token(map[string]any{"exp": in(90)}), 401}, // to the second: TestWindowOfASystemsTokenIsAMinute
+		{"90 s from iat", e.token(map[string]any{"nbf": nil, "exp": in(90)}), 401},
 		{"iat a year old", e.token(map[string]any{"iat": in(-365 * 24 * 3600)}), 401},
 		{"nbf a year old", e.token(map[string]any{"nbf": in(-365 * 24 * 3600)}), 401},
 		{"without kid", (&erp{t: t, name: "erp", n: 1000, signers: []*identity.Signer{unnamed(t, e.signers[0])}}).token(nil), 401},

@@ -334,7 +334,7 @@ func TestTextsOfAClientDoNotReachTheHeaders(t *testing.T) {
 // A flood of bad tokens is counted like any other, and no signature is computed for it.
 func TestFloodOfBadTokensIsLimited(t *testing.T) {
 	d := newDesk(t)
-	h := api.NewPeerHandler(d.bank.Node(), api.Options{Rate: 1, Burst: 3, Tokens: d.bank.TokenServer(d.bank.Node())})
+	h := api.NewPeerHandler(d.bank.Node(), api.Options{Rate: dry, Burst: 3, Tokens: d.bank.TokenServer(d.bank.Node())})
 	base := "https://" + serveTLS(t, h, api.ServerTLS(api.Fixed(d.bank.TLS), d.bank.Node().Trust, time.Now), nil)
 	token := d.token()
 	got := map[int]int{}

@@ -102,7 +102,7 @@ func newWire(t *testing.T, trustName string, more ...ebltest.Option) *wire {
 		tr := &http.Transport{TLSClientConfig: &tls.Config{InsecureSkipVerify: true,
 			Certificates: []tls.Certificate{{Certificate: [][]byte{cert.Raw}, PrivateKey: priv}}}}
 		t.Cleanup(tr.CloseIdleConnections)
-		w.clients[p.Domain] = &http.Client{Transport: tr, Timeout: 20 * time.Second}
+		w.clients[p.Domain] = &http.Client{Transport: tr, Timeout: time.Minute}
 	}
 	if err := w.receiver.Node().AddPeers(t.Context(), "test", ps); err != nil {
 		t.Fatal(err)
@@ -117,7 +117,7 @@ func newWire(t *testing.T, trustName string, more ...ebltest.Option) *wire {
 // database is the platform's database, beside its node.
 func database(t *testing.T, p *ebltest.Platform) *sql.DB {
 	t.Helper()
-	db, err := sql.Open("sqlite", "file:"+filepath.Join(p.Dir, node.DatabaseFile)+"?_busy_timeout=5000")
+	db, err := sql.Open("sqlite", "file:"+filepath.Join(p.Dir, node.DatabaseFile)+"?_busy_timeout=30000")
 	if err != nil {
 		t.Fatal(err)
 	}

@@ -88,7 +88,8 @@ func TestAuthorityAndItsResponder(t *testing.T) {
 	eventually(t, "it waits for the responder", func() bool {
 		return strings.Contains(b.must(t, "show", second, "--token-file", b.token("user")), "is revoked is not known")
 	})
-	if holds(t, a, second) || !strings.Contains(string(moved), `"sending"`) {
+	now := b.must(t, "show", second, "--token-file", b.token("user"), "--json")
+	if holds(t, a, second) || code != 3 || !strings.Contains(now, `"sending"`) {
 		t.Fatalf("without a responder: got exit code %d, %s; want it in doubt", code, moved)
 	}
 	stop = authority.OpenSSL(t, port, authority.Delegate(t), good)

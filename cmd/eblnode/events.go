@@ -46,10 +46,15 @@ const (
 	eventsWait   = 30
 )
 
+// latestEvent is the cursor that stands before what happens from now on.
+const latestEvent = "latest"
+
 func (a *app) events(ctx context.Context, r *remote, cursor string, follow bool) error {
 	for {
 		path := fmt.Sprintf("/api/v1/events?limit=%d", pageOfEvents)
-		if follow {
+		// Where the latest is we ask without waiting: were the answer lost after a while, as when
+		// the node is started again, the next question would begin later, and miss something.
+		if follow && cursor != latestEvent {
 			path += fmt.Sprintf("&wait=%d", eventsWait)
 		}
 		if cursor != "" {

@@ -188,7 +188,14 @@ func (s *keyStore) source(peer string) api.CertificateSource {
 
 // reload reads the keys again, and of the configuration who we are; everything else in it
 // is read at the start alone. On an error all stays as it was.
+//
+// Two at once, as by a command and for files that changed, are made one after the other: else the
+// one that has read less could be the last to say what it has read, and the newest key would not
+// be used. The folder is stamped before it is read, so that what changes meanwhile is seen later.
 func (o *opened) reload(ctx context.Context, actor string) error {
+	o.reading.Lock()
+	defer o.reading.Unlock()
+	o.read = keyfile.Stamp(filepath.Join(o.dir, keysDir))
 	c, err := loadConfig(o.dir)
 	if err != nil {
 		return err
@@ -215,6 +222,13 @@ func (o *opened) reload(ctx context.Context, actor string) error {
 	o.keys.Store(k)
 	o.peers.Close() // connections that were made with an older certificate
 	return o.restoreKeys()
+}
+
+// unread reports whether the folder of the keys, by its stamp, is not as it was when they were read.
+func (o *opened) unread(stamp string) bool {
+	o.reading.Lock()
+	defer o.reading.Unlock()
+	return stamp != o.read
 }
 
 // restoreKeys puts the certificates of old keys back whose files are gone: the node still

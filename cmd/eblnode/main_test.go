@@ -100,7 +100,7 @@ func runScripts(t *testing.T, p testscript.Params) {
 		"receiver": startReceiver,
 		"ports":    findPorts,
 	}
-	p.Deadline = time.Now().Add(90 * time.Second)
+	p.Deadline = time.Now().Add(8 * time.Minute)
 	p.RequireExplicitExec = true
 	testscript.Run(t, p)
 }
@@ -124,7 +124,7 @@ func awaitRunning(ts *testscript.TestScript, neg bool, dirs []string) {
 	if neg || len(dirs) == 0 {
 		ts.Fatalf("usage: await DIR…")
 	}
-	until := time.Now().Add(20 * time.Second)
+	until := time.Now().Add(time.Minute)
 	for _, dir := range dirs {
 		for {
 			// The file may be of a node that was killed.

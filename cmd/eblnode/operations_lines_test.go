@@ -1,6 +1,7 @@
 package main
 
 import (
+	"bytes"
 	"database/sql"
 	"errors"
 	"go/ast"
@@ -473,13 +474,26 @@ func lastWords(t *testing.T, dir string, f fatality) string {
 	cmd := exec.CommandContext(t.Context(), program("eblnode"), "serve", "--data", dir)
 	cmd.Env = append(cleanEnv(), f.env...)
 	cmd.WaitDelay = time.Second
-	if f.runs {
-		time.AfterFunc(2*time.Second, func() { _ = cmd.Process.Signal(os.Interrupt) })
+	var text bytes.Buffer
+	cmd.Stdout, cmd.Stderr = &text, &text
+	if err := cmd.Start(); err != nil {
+		t.Fatal(err)
 	}
-	out, err := cmd.CombinedOutput()
+	if f.runs {
+		go func() { // when it serves, it has said what is wrong
+			for range 6000 {
+				if run, err := readRunFile(dir); err == nil && run.PID == cmd.Process.Pid {
+					break
+				}
+				time.Sleep(10 * time.Millisecond)
+			}
+			_ = cmd.Process.Signal(os.Interrupt)
+		}()
+	}
+	err := cmd.Wait()
 	var exit *exec.ExitError
 	if ended := errors.As(err, &exit); ended == f.runs {
 		t.Errorf("serve: %v, and it must %s", err, map[bool]string{true: "start", false: "not start"}[f.runs])
 	}
-	return string(out)
+	return text.String()
 }

@@ -243,7 +243,7 @@ func commandPath(line string) string {
 // docs/OPERATIONS.md, after it has replaced each OLD by its NEW, which must be there. The
 // block is run by sh and ends at the first command that fails. A line that begins with
 // "eblnode serve" is a node in the background, which is waited for, and stopped at the end
-// of the script if "stop DIR" did not before; a command with --follow is ended after a while.
+// of the script if "stop DIR" did not before; a command with --follow is ended when it has said something.
 func runManual(ts *testscript.TestScript, neg bool, args []string) {
 	if len(args) == 0 {
 		ts.Fatalf("usage: manual HEADING [N] [OLD=NEW…]")
@@ -294,7 +294,7 @@ func manualScript(ts *testscript.TestScript, text string) string {
 			fmt.Fprintf(&b, "%s > '%s.out' 2>&1 &\n", m[1], dir)
 			fmt.Fprintf(&b, "until grep -qs \"\\\"pid\\\": $!,\" '%s/run.json'; do kill -0 $! || { cat '%[1]s.out' >&2; exit 1; }; sleep 0.02; done\n", dir)
 		case strings.Contains(line, " --follow"):
-			fmt.Fprintf(&b, "%s > followed & sleep 2; kill $!; cat followed\n", line)
+			fmt.Fprintf(&b, "%s > followed & for i in $(seq 600); do if [ -s followed ]; then break; fi; sleep 0.1; done; sleep 0.5; kill $!; cat followed\n", line)
 		default:
 			fmt.Fprintln(&b, line)
 		}

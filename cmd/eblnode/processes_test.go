@@ -163,7 +163,7 @@ func (p *process) command(ctx context.Context, args ...string) *exec.Cmd {
 // try runs a command and returns its output and exit code.
 func (p *process) try(t *testing.T, args ...string) (out []byte, code int) {
 	t.Helper()
-	ctx, cancel := context.WithTimeout(t.Context(), 20*time.Second)
+	ctx, cancel := context.WithTimeout(t.Context(), 2*time.Minute)
 	defer cancel()
 	cmd := p.command(ctx, args...)
 	var errOut bytes.Buffer
@@ -215,12 +215,12 @@ func (p *process) serve(t *testing.T) {
 		_ = cmd.Process.Signal(syscall.SIGTERM)
 		select {
 		case <-exited:
-		case <-time.After(5 * time.Second):
+		case <-time.After(time.Minute):
 			_ = cmd.Process.Kill()
 			t.Errorf("%s does not stop when told to", p.domain)
 		}
 	})
-	for until := time.Now().Add(15 * time.Second); time.Now().Before(until); time.Sleep(5 * time.Millisecond) {
+	for until := time.Now().Add(time.Minute); time.Now().Before(until); time.Sleep(5 * time.Millisecond) {
 		if run, err := readRunFile(p.dir); err == nil && run.PID == cmd.Process.Pid {
 			return
 		}
@@ -243,7 +243,7 @@ func (p *process) kill(t *testing.T) {
 	select {
 	case err := <-p.exited:
 		p.exited <- err // for the clean-up
-	case <-time.After(5 * time.Second):
+	case <-time.After(time.Minute):
 		t.Fatalf("%s outlives SIGKILL", p.domain)
 	}
 }
@@ -343,7 +343,8 @@ func (f *fleet) killedBeforeItWasRead(t *testing.T, from, to *process) {
 	ended := f.background(t, from, to, "--wait", "1")
 	wait(t, stopped, "the request")
 	f.inDoubt(t, from, to)
-	if e := <-ended; e.code != 3 || !strings.Contains(e.out, "has no signed answer yet (sending)") {
+	// Where the machine is slow, its second may be over before anything is sent.
+	if e := <-ended; e.code != 3 || !strings.Contains(e.out, "has no signed answer yet (sending)") && !strings.Contains(e.out, "has no signed answer yet (prepared)") {
 		t.Errorf("transfer without an answer: got exit code %d, want 3, and words for it: %s", e.code, e.out)
 	}
 	from.kill(t)
@@ -452,7 +453,7 @@ func wait(t *testing.T, c <-chan struct{}, what string) {
 	t.Helper()
 	select {
 	case <-c:
-	case <-time.After(10 * time.Second):
+	case <-time.After(time.Minute):
 		t.Fatalf("%s does not come", what)
 	}
 }

@@ -174,10 +174,11 @@ func (a *app) admin(ctx context.Context) (*remote, error) {
 }
 
 // patience is for a data folder that is held by somebody who does not answer: a node that
-// is just starting, or a command that will be done at once.
+// is just starting, which takes seconds where the machine is busy or the database large, or a
+// command that will be done at once.
 type patience struct{ until time.Time }
 
-func newPatience() patience { return patience{time.Now().Add(3 * time.Second)} }
+func newPatience() patience { return patience{time.Now().Add(15 * time.Second)} }
 
 // more pauses, and says whether to try again.
 func (p patience) more(ctx context.Context) bool {

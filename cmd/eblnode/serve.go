@@ -11,8 +11,11 @@ import (
 	"net"
 	"net/http"
 	"os"
+	"os/signal"
 	"path/filepath"
 	"runtime/debug"
+	"sync"
+	"syscall"
 	"time"
 
 	"eblnode/api"
@@ -74,7 +77,7 @@ func (a *app) open(ctx context.Context, log *slog.Logger) (*opened, error) {
 	if err := ownConfig(a.data); err != nil {
 		return nil, err
 	}
-	access := c.access()
+	access, read := c.access(), keyfile.Stamp(filepath.Join(a.data, keysDir))
 	k, err := loadKeys(a.data, c, access)
 	if err != nil {
 		return nil, err
@@ -91,7 +94,7 @@ func (a *app) open(ctx context.Context, log *slog.Logger) (*opened, error) {
 	if err != nil {
 		return nil, err
 	}
-	o := &opened{dir: a.data, access: access, config: c, resolver: resolver, webhooks: webhook.NewSender(webhook.Config{DialContext: backEnds.DialContext})}
+	o := &opened{dir: a.data, access: access, config: c, read: read, resolver: resolver, webhooks: webhook.NewSender(webhook.Config{DialContext: backEnds.DialContext})}
 	o.keys.Store(k)
 	if o.outside, err = c.outside(a.data, backEnds.DialContext); err != nil {
 		return nil, err
@@ -148,9 +151,14 @@ type opened struct {
 	outside  *oauth.Outside // nil: no shared authorization server
 	keyWatch *api.KeyWatch  // nil where nothing is served
 	node     *node.Node
+	hangup   chan os.Signal // SIGHUP; nil where nothing is served
+
+	reading sync.Mutex // one reading of the keys after the other
+	read    string     // the stamp of their folder before the last one
 }
 
 func (o *opened) close() error {
+	signal.Stop(o.hangup)
 	o.peers.Close()
 	o.webhooks.Close()
 	o.ocsp.Close()
@@ -240,6 +248,11 @@ func tuneMemory() {
 func (a *app) openToServe(ctx context.Context, log *slog.Logger) (*opened, error) {
 	for wait := newPatience(); ; {
 		o, err := a.open(ctx, log)
+		if err == nil {
+			// Before anybody can know of us: unheard it would end the process.
+			o.hangup = make(chan os.Signal, 1)
+			signal.Notify(o.hangup, syscall.SIGHUP)
+		}
 		if !errors.Is(err, node.ErrInUse) {
 			return o, err
 		}

@@ -4,11 +4,8 @@ import (
 	"context"
 	"fmt"
 	"log/slog"
-	"os"
-	"os/signal"
 	"path/filepath"
 	"slices"
-	"syscall"
 	"time"
 
 	"eblnode/api"
@@ -91,37 +88,30 @@ func lastDay(p *identity.Platform, now time.Time) (last time.Time, bounded bool)
 
 // A watch looks after what a running node proves itself with.
 type watch struct {
-	o     *opened
-	log   *slog.Logger
-	stamp string
-	said  map[string]string // what was said of what, and on which day
+	o    *opened
+	log  *slog.Logger
+	said map[string]string // what was said of what, and on which day
 }
 
 // run reads the keys again when their folder changes or the process gets SIGHUP, and says
 // 30 days, 7 days and 1 day before something runs out, and then every day.
 func (w *watch) run(ctx context.Context) error {
-	hangup := make(chan os.Signal, 1)
-	signal.Notify(hangup, syscall.SIGHUP)
-	defer signal.Stop(hangup)
 	folder := filepath.Join(w.o.dir, keysDir)
-	w.stamp, w.said = keyfile.Stamp(folder), map[string]string{}
+	w.said = map[string]string{}
 	tick := time.NewTicker(watchEvery)
 	defer tick.Stop()
-	for settled := w.stamp; ; {
+	for settled := ""; ; {
 		w.warn(w.o.expiring(), time.Now())
 		select {
 		case <-ctx.Done():
 			return nil
-		case <-hangup:
+		case <-w.o.hangup:
 			w.reload(ctx, "SIGHUP")
-			settled = keyfile.Stamp(folder)
-			w.stamp = settled
 		case <-tick.C:
 			// A folder that still changes is one that somebody is writing to.
 			if now := keyfile.Stamp(folder); now != settled {
 				settled = now
-			} else if now != w.stamp {
-				w.stamp = now
+			} else if w.o.unread(now) {
 				w.reload(ctx, "files")
 			}
 		}

@@ -228,21 +228,29 @@ func TestDemoInUsedFolderFails(t *testing.T) {
 }
 
 // TestBrokenNodeFailsTheDemo: with a program that does not do what it says the
-// demonstration stops at the step that shows it, and does not call it a success.
+// demonstration stops at the step that shows it, and does not call it a success. Its nodes are
+// gone when it returns, also where one takes its time to stop.
 func TestBrokenNodeFailsTheDemo(t *testing.T) {
 	binary := program(t)
 	wrapper := filepath.Join(t.TempDir(), "eblnode")
-	// It forgets to add the consignee's trust entry to the bank.
-	script := "#!/bin/sh\ncase \"$*\" in 'peer add '*'/consignee.example.json --yes --data '*'/bank.example') exit 0;; esac\nexec '" + binary + "' \"$@\"\n"
+	// It forgets to add the consignee's trust entry to the bank, and its nodes stop slowly.
+	script := "#!/bin/sh\ncase \"$*\" in 'peer add '*'/consignee.example.json --yes --data '*'/bank.example') exit 0;;\n" +
+		"'serve '*) trap 'sleep 3; kill $node; wait $node; exit' TERM; '" + binary + "' \"$@\" & node=$!; wait; exit;; esac\nexec '" + binary + "' \"$@\"\n"
 	if err := os.WriteFile(wrapper, []byte(script), 0o700); err != nil {
 		t.Fatal(err)
 	}
 	ctx, cancel := context.WithTimeout(t.Context(), 5*time.Minute)
 	defer cancel()
 	var out bytes.Buffer
-	ok, err := Run(ctx, Options{Binary: wrapper, Dir: t.TempDir(), JSON: true, Out: &out, Now: time.Now})
+	dir := t.TempDir()
+	ok, err := Run(ctx, Options{Binary: wrapper, Dir: dir, JSON: true, Out: &out, Now: time.Now})
 	if err != nil {
 		t.Fatal(err)
+	}
+	folders, _ := filepath.Glob(filepath.Join(dir, "*.example"))
+	running, _ := filepath.Glob(filepath.Join(dir, "*.example", "run.json"))
+	if len(folders) < 3 || len(running) > 0 {
+		t.Errorf("in %v: got %v, want that all nodes have stopped", folders, running)
 	}
 	var r report
 	if err := json.Unmarshal(out.Bytes(), &r); err != nil {

@@ -41,6 +41,9 @@ type platform struct {
 	local string // host:port of the local listener
 	cmd   *exec.Cmd
 	log   *os.File
+
+	exited chan struct{} // closed when the process is gone; ended is what Wait said of it then
+	ended  error
 }
 
 type user struct{ local, name, role string }
@@ -203,8 +206,11 @@ func (p *platform) serve(ctx context.Context) error {
 	if err := p.cmd.Start(); err != nil {
 		return fmt.Errorf("starting %s: %w", p.domain, err)
 	}
-	exited := make(chan error, 1)
-	go func() { exited <- p.cmd.Wait() }()
+	p.exited = make(chan struct{})
+	go func() {
+		defer close(p.exited)
+		p.ended = p.cmd.Wait()
+	}()
 	for {
 		var run struct{ Peer, Local string }
 		text, err := os.ReadFile(filepath.Join(p.dir, "run.json"))
@@ -213,9 +219,9 @@ func (p *platform) serve(ctx context.Context) error {
 			return p.healthy(ctx)
 		}
 		select {
-		case err := <-exited:
+		case <-p.exited:
 			said, _ := os.ReadFile(p.log.Name())
-			return fmt.Errorf("%s stopped at once (%w); it said:\n%s", p.domain, err, said)
+			return fmt.Errorf("%s stopped at once (%w); it said:\n%s", p.domain, p.ended, said)
 		case <-ctx.Done():
 			return ctx.Err()
 		case <-time.After(5 * time.Millisecond):
@@ -239,18 +245,22 @@ func (p *platform) healthy(ctx context.Context) error {
 	return nil
 }
 
+// stopTime is how long a node may take to stop; it would end its requests for 25 s.
+const stopTime = 30 * time.Second
+
+// stop returns when the process is gone: its folder is removed then, and it must not write there
+// any more.
 func (p *platform) stop() {
-	if p.cmd == nil || p.cmd.Process == nil {
+	if p.exited == nil {
 		return
 	}
 	_ = p.cmd.Process.Signal(syscall.SIGTERM)
-	for range 200 {
-		if p.cmd.Process.Signal(syscall.Signal(0)) != nil {
-			break
-		}
-		time.Sleep(10 * time.Millisecond)
+	select {
+	case <-p.exited:
+	case <-time.After(stopTime):
+		_ = p.cmd.Process.Kill()
+		<-p.exited
 	}
-	_ = p.cmd.Process.Kill()
 	_ = p.log.Close()
 }
 

@@ -116,9 +116,9 @@ func (p *platform) bill(ctx context.Context, user, hash string) (*bill, error) {
 	return b, json.Unmarshal(text, b)
 }
 
-// await reads the bill until it is as wanted, for a few seconds.
+// await reads the bill until it is as wanted, for a minute at most.
 func (p *platform) await(ctx context.Context, hash string, wanted func(*bill) bool) (*bill, error) {
-	for range 400 {
+	for range 3000 {
 		b, err := p.bill(ctx, "auditor", hash)
 		if err != nil {
 			return nil, err
