@@ -70,6 +70,7 @@ func TestSeveralBackupsRestoredOneAfterTheOther(t *testing.T) {
 func TestFsckNamesALogThatWasCutOffAfterRestores(t *testing.T) {
 	a := ebltest.New(t).Platform("a.example", ebltest.Manual())
 	al := a.User("al")
+	a.User("issuer", node.IssuerRole) // who is in the old backup too
 	old := backup(t, a)
 	a.Issue(al.ID)
 	newer := backup(t, a)

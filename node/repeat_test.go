@@ -72,6 +72,9 @@ func TestAcceptedEnvelopeIsNeverRejected(t *testing.T) {
 		t.Fatal(err)
 	}
 	again("user disabled")
+	if _, err := s.b.Node().ReplaceToken(t.Context(), "test", "bob"); err != nil { // who is disabled moves nothing
+		t.Fatal(err)
+	}
 	stop := s.b.Run()
 	s.b.Transfer(s.b.User("bob"), doc, s.d.User("dora").ID)
 	stop()
