@@ -38,12 +38,7 @@ func TestBackDatedWithARevokedKey(t *testing.T) {
 			if how == "by OCSP" {
 				d.say(a, gone(4, revoked))
 			} else {
-				p, k := *a.Entry, *a.Entry.Keys[0]
-				k.Revoked, k.Reason = revoked, "superseded"
-				p.Keys = []*identity.Key{&k}
-				if err := b.Node().AddPeers(t.Context(), "test", []*identity.Platform{&p}); err != nil {
-					t.Fatal(err)
-				}
+				superseded(t, b, a, revoked)
 			}
 			bad := answer{code: node.BSIG, text: "badSignature", path: "$.endorsementChain[0].signature"}
 			mustAnswer(t, b, a, chainOf(a, at(envelope.Issue, bob)), bad)
@@ -64,6 +59,17 @@ func TestBackDatedWithARevokedKey(t *testing.T) {
 			mustAnswer(t, b, c, late, answer{code: node.BENV, text: "badChainSignature", path: "$.endorsementChain[0].signature"})
 			mustBeClean(t, b)
 		})
+	}
+}
+
+// superseded tells b in the trust entry of a that a's key was replaced then.
+func superseded(t *testing.T, b, a *ebltest.Platform, then time.Time) {
+	t.Helper()
+	p, k := *a.Entry, *a.Entry.Keys[0]
+	k.Revoked, k.Reason = then, "superseded"
+	p.Keys = []*identity.Key{&k}
+	if err := b.Node().AddPeers(t.Context(), "test", []*identity.Platform{&p}); err != nil {
+		t.Fatal(err)
 	}
 }
 
@@ -93,12 +99,7 @@ func TestVerdictDatedBackWithARevokedKey(t *testing.T) {
 			if how == "by OCSP" {
 				d.say(a, gone(4, revoked))
 			} else {
-				p, k := *a.Entry, *a.Entry.Keys[0]
-				k.Revoked, k.Reason = revoked, "superseded"
-				p.Keys = []*identity.Key{&k}
-				if err := b.Node().AddPeers(t.Context(), "test", []*identity.Platform{&p}); err != nil {
-					t.Fatal(err)
-				}
+				superseded(t, b, a, revoked)
 			}
 			mustChange(t, b, func() {
 				mustRefuse(t, b.Node().TakeVerdict(t.Context(), "test", jws), node.NotPossible, "verdictNotBelieved")
