@@ -297,9 +297,10 @@ func Go(ctx context.Context, dir string, args ...string) (out []byte, err error)
 	return out, err
 }
 
-// testLimit is how long the tests of one gate may take. What hangs is not caught: a gate
-// that says nothing would be one that nobody believes.
-const testLimit = 2 * time.Minute
+// testLimit is how long the tests of one gate may take, some of which wait a minute for what
+// a mutant keeps from them. What hangs is not caught: a gate that says nothing would be one
+// that nobody believes.
+const testLimit = 5 * time.Minute
 
 // noTests is what a test binary says whose -run matches nothing.
 var noTests = []byte("testing: warning: no tests to run")
