@@ -2,8 +2,9 @@ package envelope
 
 import (
 	"bytes"
-	"encoding/binary"
 	"sync"
+
+	"eblnode/internal/ascii"
 
 	"github.com/go-json-experiment/json/jsontext"
 )
@@ -80,24 +81,8 @@ func afterString(text []byte, i int) int {
 	return min(i+1, len(text))
 }
 
-// isPlain says that a string holds nothing but ASCII that needs no escape. It may say no of
-// one that does, never yes of another.
-func isPlain(s []byte) bool {
-	const ones, high = 0x0101010101010101, 0x8080808080808080
-	var seen uint64
-	for ; len(s) >= 8; s = s[8:] {
-		v := binary.LittleEndian.Uint64(s)
-		// A byte below 0x20 borrows from its high bit, and so does a quote or an escape, which
-		// the exclusive or makes 0.
-		seen |= v | (v - ones*' ') | (v ^ ones*'"' - ones) | (v ^ ones*'\\' - ones)
-	}
-	for _, c := range s {
-		if c < ' ' || c >= 0x80 || c == '"' || c == '\\' {
-			return false
-		}
-	}
-	return seen&high == 0
-}
+// isPlain says that a string holds nothing but ASCII that needs no escape.
+func isPlain(s []byte) bool { return ascii.Plain(s, 0) == len(s) }
 
 // nextIs says that c comes next, after white space.
 func nextIs(c byte, text []byte) bool {

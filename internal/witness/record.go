@@ -10,6 +10,8 @@ import (
 	"io"
 	"strconv"
 	"unicode/utf8"
+
+	"eblnode/internal/ascii"
 )
 
 // A Hash is the SHA-256 of a record's JSON. The zero Hash stands for "none".
@@ -144,7 +146,7 @@ func AppendQuoted[T string | []byte](b []byte, s T) []byte {
 	b = append(b, '"')
 	from := 0
 	for i := 0; i < len(s); i++ {
-		if i = plain(s, i); i == len(s) {
+		if i = ascii.Plain(s, i); i == len(s) {
 			break
 		}
 		c := s[i]
@@ -178,26 +180,6 @@ func QuotedSize(s []byte) int {
 		n += 5 * bytes.Count(s, []byte{c})
 	}
 	return n
-}
-
-// plain is where the ASCII ends that a JSON string holds as it is, from i on. Most of a
-// record is signatures, of which each byte is such: it looks at eight at a time.
-func plain[T string | []byte](s T, i int) int {
-	const ones, high = 0x0101010101010101, 0x8080808080808080
-	for ; i+8 <= len(s); i += 8 {
-		t := s[i : i+8]
-		v := uint64(t[0]) | uint64(t[1])<<8 | uint64(t[2])<<16 | uint64(t[3])<<24 | uint64(t[4])<<32 | uint64(t[5])<<40 | uint64(t[6])<<48 | uint64(t[7])<<56
-		// A byte below 0x20 borrows from its high bit, and so does one that is 0 after the
-		// exclusive or. A borrow may mark the byte after it too, which only costs a second look.
-		quote, slash := v^(ones*'"'), v^(ones*'\\')
-		if (v|(v-ones*' ')|(quote-ones)|(slash-ones))&high != 0 {
-			break
-		}
-	}
-	for i < len(s) && s[i] >= ' ' && s[i] < utf8.RuneSelf && s[i] != '"' && s[i] != '\\' {
-		i++
-	}
-	return i
 }
 
 // Decode reads a line that Encode made; anything else is an error.
